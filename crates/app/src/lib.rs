@@ -1,0 +1,1 @@
+//! Use-cases of the control plane: configuration, history, keys, secrets, audit. Each takes an actor.

@@ -1,0 +1,1 @@
+//! The data plane: accept, match, fan out, deliver, retry, dead-letter, recover, expire.

@@ -1,0 +1,30 @@
+//! Words and rules of the product: ids, names, events, configuration, deliveries.
+//!
+//! Everything here is plain data that checks itself when it is made ("parse, don't validate"). It must
+//! never know a database, a network, an async runtime or the time of day: a [`Clock`] is passed in.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`id`] | time-ordered event ids and what is derived from them |
+//! | [`name`] | names that operators choose |
+//! | [`json`] | strict reading of JSON from outside, with pointers and "did you mean" |
+//! | [`event`] | CloudEvents in every accepted form, as one JSON document |
+//! | [`config`] | buses, rules, targets, retry policies |
+//! | [`delivery`] | the life of a delivery: states, attempts, reasons |
+//! | [`access`] | scopes of API keys |
+//! | [`clock`] | the source of time |
+
+pub mod access;
+pub mod clock;
+pub mod config;
+pub mod delivery;
+pub mod event;
+pub mod id;
+pub mod json;
+pub mod name;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use event::Event;
+pub use id::{AttemptId, BusId, DeliveryId, EventId, EventIdSource, NodeId, RuleId, TargetId};
+pub use json::FieldError;
+pub use name::{BusName, LogName, Name, RuleName, TargetName};

@@ -1,0 +1,131 @@
+//! Names that operators choose for buses, rules, targets and logs.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The longest name, in characters.
+pub const NAME_CHARS_MAX: usize = 64;
+
+/// A name: 1 to 64 of `a-z A-Z 0-9 - _ .`, starting with a letter or digit. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
+
+/// A text is no name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected 1 to {NAME_CHARS_MAX} characters of a-z A-Z 0-9 - _ . that start with a letter or digit, got {0:?}")]
+pub struct InvalidName(String);
+
+impl Name {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Name {
+    type Err = InvalidName;
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let good = text.len() <= NAME_CHARS_MAX
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+        if good {
+            Ok(Self(Arc::from(text)))
+        } else {
+            Err(InvalidName(text.chars().take(NAME_CHARS_MAX + 1).collect()))
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Name);
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                self.0.as_str()
+            }
+        }
+        impl FromStr for $name {
+            type Err = InvalidName;
+            fn from_str(text: &str) -> Result<Self, InvalidName> {
+                text.parse().map(Self)
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+name! {
+    /// A bus's name.
+    BusName
+}
+name! {
+    /// A rule's name, unique within its bus.
+    RuleName
+}
+name! {
+    /// A target's name, unique within its rule.
+    TargetName
+}
+name! {
+    /// A log's name.
+    LogName
+}
+
+impl BusName {
+    /// The bus that exists from the first start on.
+    pub const DEFAULT: &'static str = "default";
+    /// The bus on which Belfry itself reports (target disabled, circuit opened, ...). Clients cannot post to it.
+    pub const SYSTEM: &'static str = "system";
+
+    /// Whether this is the bus on which only Belfry itself posts.
+    pub fn is_system(&self) -> bool {
+        self.as_str() == Self::SYSTEM
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_bounded_and_plain() {
+        for good in ["a", "default", "Rule-1", "a.b_c", &"x".repeat(64)] {
+            assert_eq!(good.parse::<BusName>().unwrap().as_str(), good);
+        }
+        for bad in ["", "-a", ".a", "a b", "a/b", "磁盘", &"x".repeat(65)] {
+            assert!(bad.parse::<BusName>().is_err(), "{bad}");
+        }
+    }
+}

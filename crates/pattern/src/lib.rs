@@ -1,0 +1,1 @@
+//! Compiles, matches and explains event patterns. Pure.

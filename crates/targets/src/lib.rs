@@ -1,0 +1,1 @@
+//! Target kinds: one folder a kind, one registry.

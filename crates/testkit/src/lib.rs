@@ -1,0 +1,1 @@
+//! Fakes and fixtures for tests: clock, webhook sink, server process.

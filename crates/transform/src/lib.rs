@@ -1,0 +1,1 @@
+//! Turns an event into what a target receives: paths, templates, bounded output. Pure.

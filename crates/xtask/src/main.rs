@@ -1,0 +1,2 @@
+//! Project commands: test, arch, openapi, config, changes.
+fn main() {}
