@@ -1,1 +1,11 @@
-//! Keeps everything that must outlive the process: storage traits and the SQLite store.
+//! Keeps everything that must outlive the process.
+//!
+//! [`api`] says in the product's words what the engine and the use-cases need; [`sqlite`] does it on an embedded
+//! database. Nothing outside this crate names a database. It must never know HTTP, patterns or target kinds: fan-outs,
+//! settings and records are values it keeps.
+
+pub mod api;
+pub mod sqlite;
+
+pub use api::*;
+pub use sqlite::SqliteStore;

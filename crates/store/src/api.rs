@@ -1,0 +1,739 @@
+//! What the rest of the product asks of a store.
+//!
+//! The traits speak of events, deliveries, attempts, pending work, configuration and history, never of statements.
+//! [`Batch`] is the one write of the hot path: events with their fan-out, outcomes, attempts and pending work become
+//! durable together or not at all. An event with an empty outcome set is not lost: [`EventLog::recover`] turns every
+//! fan-out entry above the watermark that has neither outcome nor pending row into pending work.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use belfry_model::access::Scope;
+use belfry_model::config::{Bus, BusSpec, Disabled, Rule, RuleSpec, Target, TargetSpec};
+use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
+use belfry_model::{
+    BusId, BusName, DeliveryId, Event, EventId, LogName, NodeId, RuleId, RuleName, TargetId,
+    TargetName,
+};
+use serde::{Deserialize, Serialize};
+
+/// What a store answers.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// Why a store could not do what was asked; variants by what the caller can do.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no such thing (any more).
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// The expectation of a change was not met; read again.
+    #[error("changed by somebody else in the meantime")]
+    Conflict,
+    /// An `Idempotency-Key` was recorded by another request in the meantime; look it up.
+    #[error("the idempotency key is in use")]
+    IdempotencyConflict,
+    /// The disk is full. Nothing was written; try again when there is room.
+    #[error("the disk that holds the database is full")]
+    Full(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database cannot be reached or is too busy. Nothing was written; try again.
+    #[error("the database is not available")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The file is no database of Belfry's, or is damaged. It was left untouched.
+    #[error("{0}")]
+    Unusable(String),
+    /// The file was written by a newer version. It was left untouched.
+    #[error("the database has schema version {found}, this program knows versions up to {known}; use a newer belfry")]
+    Newer {
+        /// Version found.
+        found: i64,
+        /// Newest version known.
+        known: i64,
+    },
+    /// A mistake in the program or in the stored data.
+    #[error("the store failed: {0}")]
+    Internal(String),
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// The hot path
+
+/// Everything that becomes durable in one commit.
+#[derive(Debug, Default, Clone)]
+pub struct Batch {
+    /// New events, ids ascending.
+    pub events: Vec<NewEvent>,
+    /// New or changed states of deliveries; a later one for the same delivery replaces an earlier one.
+    pub outcomes: Vec<Outcome>,
+    /// Requests made.
+    pub attempts: Vec<Attempt>,
+    /// Work to be done later; replaces what was pending for the same delivery.
+    pub pending: Vec<Pending>,
+    /// Deliveries that have no pending work any more (an unknown one is no error). Applied before `pending`.
+    pub done: Vec<DeliveryId>,
+    /// Entries of searchable logs; one that is there already (same log and delivery) is left as it is.
+    pub log_entries: Vec<NewLogEntry>,
+    /// Answers to be given again to the same `Idempotency-Key`.
+    pub idempotency: Vec<IdempotencyRecord>,
+    /// Of this node: every event up to here has an outcome or pending work for each entry of its fan-out.
+    pub watermark: Option<(NodeId, EventId)>,
+}
+
+impl Batch {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+            && self.outcomes.is_empty()
+            && self.attempts.is_empty()
+            && self.pending.is_empty()
+            && self.done.is_empty()
+            && self.log_entries.is_empty()
+            && self.idempotency.is_empty()
+            && self.watermark.is_none()
+    }
+}
+
+/// An accepted event with the targets that matched when it was accepted.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// Its key.
+    pub id: EventId,
+    /// The bus it was posted to.
+    pub bus: BusId,
+    /// The event.
+    pub event: Event,
+    /// The targets it goes to; empty when nothing matched.
+    pub fan: Vec<TargetId>,
+    /// 32 hex digits of the trace it belongs to.
+    pub trace_id: Option<String>,
+    /// Set on a bus with strict de-duplication: recorded in the same transaction.
+    pub strict_key: Option<EventKey>,
+}
+
+/// Recognises an event on a bus: a 128-bit hash of source and id, the same in every process.
+pub type EventKey = [u8; 16];
+
+/// A delivery's state after something happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// Its state now.
+    pub status: DeliveryStatus,
+    /// Attempts made so far.
+    pub attempts: u32,
+    /// The last answer's status code.
+    pub status_code: Option<u16>,
+    /// How long the last attempt took.
+    pub duration_ms: u32,
+    /// When it happened, ms since 1970.
+    pub at_ms: i64,
+    /// Why, unless delivered.
+    pub reason: Option<Reason>,
+    /// For a person.
+    pub detail: Option<String>,
+}
+
+/// A request that was on the wire (or could not get there).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// From 1, over all redrives.
+    pub number: u32,
+    /// What set it off.
+    pub trigger: Trigger,
+    /// When it started, ms since 1970.
+    pub started_at_ms: i64,
+    /// How long it took.
+    pub duration_ms: u32,
+    /// The answer's status code.
+    pub status_code: Option<u16>,
+    /// Why it failed, unless it delivered.
+    pub reason: Option<Reason>,
+    /// For a person.
+    pub detail: Option<String>,
+    /// When the next attempt is due, ms since 1970.
+    pub next_at_ms: Option<i64>,
+    /// Request and response as JSON text, secrets masked; see `belfry_targets`.
+    pub record: Option<String>,
+}
+
+/// Work to be done at or after `due_at_ms`. Claiming moves `due_at_ms` to the end of the lease, so that a claim that
+/// is never finished shows up again by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// When it may be claimed, ms since 1970.
+    pub due_at_ms: i64,
+    /// Attempts made so far, over all redrives.
+    pub attempts: u32,
+    /// Attempts made before the last redrive: they do not count against the retry policy.
+    pub attempts_before: u32,
+    /// From when the age limit counts: acceptance, or the last redrive. Ms since 1970.
+    pub since_ms: i64,
+    /// What sets the next attempt off.
+    pub trigger: Trigger,
+    /// The node that has claimed it.
+    pub owner: Option<NodeId>,
+}
+
+/// Claimed work with the event it is about.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The work; `due_at_ms` is the end of the lease.
+    pub pending: Pending,
+    /// The bus of the event.
+    pub bus: BusId,
+    /// The event.
+    pub event: Event,
+    /// 32 hex digits of the trace it belongs to.
+    pub trace_id: Option<String>,
+}
+
+/// An entry for a searchable log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewLogEntry {
+    /// The log; made on first use.
+    pub log: LogName,
+    /// The delivery that wrote it.
+    pub delivery: DeliveryId,
+    /// The event's id, source, type and subject, for filters.
+    pub event: EventFacts,
+    /// What is written.
+    pub text: String,
+}
+
+/// The members of an event that history can be filtered by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventFacts {
+    /// The sender's id.
+    pub id: String,
+    /// Its source.
+    pub source: String,
+    /// Its type.
+    pub kind: String,
+    /// Its subject.
+    pub subject: Option<String>,
+}
+
+/// The answer that a request with an `Idempotency-Key` got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyRecord {
+    /// Hash of credential, method, path and key.
+    pub scope: [u8; 32],
+    /// Hash of content type and body.
+    pub fingerprint: [u8; 32],
+    /// When, ms since 1970.
+    pub at_ms: i64,
+    /// The answer, in the caller's own encoding (sealed when it holds secrets).
+    pub answer: Vec<u8>,
+}
+
+/// What a start found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recovered {
+    /// The newest event of any node; ids continue after it.
+    pub newest: Option<EventId>,
+    /// Deliveries that were unfinished and are pending now.
+    pub unfinished: u64,
+    /// Claims of this node's earlier run that were given back.
+    pub reclaimed: u64,
+}
+
+/// The key columns of a stored event, to rebuild the memory of repeats.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventKeyRow {
+    /// The event.
+    pub id: EventId,
+    /// Its bus.
+    pub bus: BusId,
+    /// The sender's source.
+    pub source: String,
+    /// The sender's id.
+    pub ce_id: String,
+}
+
+/// The append-only log of events and what became of them.
+#[async_trait]
+pub trait EventLog: Send + Sync {
+    /// Makes a batch durable, all or nothing. Returns after the commit has reached the disk. On
+    /// [`StoreError::Full`] and [`StoreError::Unavailable`] nothing was written.
+    async fn commit(&self, batch: &Batch) -> Result<()>;
+    /// First step of a start: unfinished deliveries of this node become pending work due now, its claims are given
+    /// back, its watermark moves to the newest event.
+    async fn recover(&self, node: NodeId, now_ms: i64) -> Result<Recovered>;
+    /// Key columns of events with ids above `after`, ascending, at most `limit`.
+    async fn event_keys_after(&self, after: EventId, limit: u32) -> Result<Vec<EventKeyRow>>;
+    /// For each key the stored event with it, on buses with strict de-duplication.
+    async fn find_strict(&self, keys: &[(BusId, EventKey)]) -> Result<Vec<Option<EventId>>>;
+    /// Finds the recorded answer for an `Idempotency-Key`.
+    async fn find_idempotency(&self, scope: &[u8; 32]) -> Result<Option<IdempotencyRecord>>;
+    /// Deletes up to `events_max` of the oldest events below `before`, with deliveries, attempts, strict keys and pending work.
+    /// A chunk is short, so that commits in between do not wait.
+    async fn purge_events(&self, before: EventId, events_max: u32) -> Result<Purged>;
+    /// Deletes expired log entries (each log's own retention) and idempotency records older than `idempotency_before_ms`; at most `rows_max` rows.
+    async fn purge_logs(&self, now_ms: i64, idempotency_before_ms: i64, rows_max: u32) -> Result<u64>;
+    /// How much is used and how much is left.
+    async fn usage(&self) -> Result<Usage>;
+}
+
+/// What a purge removed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Purged {
+    /// Events removed.
+    pub events: u64,
+    /// Deliveries that had not ended and were removed all the same (at most 100 are named).
+    pub unfinished: Vec<DeliveryId>,
+    /// How many those were.
+    pub unfinished_count: u64,
+}
+
+/// How much is used and how much is left.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// Bytes of the database in use (without pages free for reuse).
+    pub used_bytes: u64,
+    /// Bytes of the database files.
+    pub file_bytes: u64,
+    /// Bytes free on the disk, where it can be told.
+    pub disk_free_bytes: Option<u64>,
+    /// The oldest stored event.
+    pub oldest_event: Option<EventId>,
+    /// The newest stored event.
+    pub newest_event: Option<EventId>,
+}
+
+/// Work that waits for its time.
+#[async_trait]
+pub trait DeliveryQueue: Send + Sync {
+    /// Claims work of one target that is due, oldest due first: at most `limit` items and about `bytes_max` of events
+    /// (at least one item). Each claimed item becomes due again at `lease_until_ms`.
+    async fn claim_due(&self, claim: &Claim) -> Result<Vec<Claimed>>;
+    /// When the target's earliest work is due.
+    async fn next_due(&self, targets: &[TargetId]) -> Result<Vec<(TargetId, i64)>>;
+    /// Targets that have pending work, whether they still exist or not.
+    async fn targets_with_pending(&self) -> Result<Vec<TargetId>>;
+    /// How much waits, for metrics: per target its count and the oldest event. Bounded: counts stop at `count_max`.
+    async fn backlog(&self, count_max: u32) -> Result<Vec<Backlog>>;
+    /// Makes deliveries pending again, due at `now_ms`, with a fresh retry budget, and their state `queued`. Only deliveries in a final state are taken
+    /// (those in `only`, if not empty); others are left alone. Returns those that were taken.
+    async fn redrive(&self, deliveries: &[DeliveryId], only: &[DeliveryStatus], now_ms: i64) -> Result<Vec<DeliveryId>>;
+}
+
+/// What to claim.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim {
+    /// Whose work.
+    pub target: TargetId,
+    /// Now, ms since 1970.
+    pub now_ms: i64,
+    /// When the claim runs out.
+    pub lease_until_ms: i64,
+    /// Who claims.
+    pub owner: NodeId,
+    /// At most so many.
+    pub limit: u32,
+    /// About so many bytes of events.
+    pub bytes_max: u64,
+}
+
+/// How much waits for one target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backlog {
+    /// The target.
+    pub target: TargetId,
+    /// Pending deliveries (a lower bound when it equals the given maximum).
+    pub count: u64,
+    /// The oldest event among the earliest due.
+    pub oldest: Option<EventId>,
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Configuration, keys, audit
+
+/// Buses, rules and targets of one moment (deleted ones left out).
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// Goes up with every change.
+    pub version: i64,
+    /// All buses.
+    pub buses: Vec<Bus>,
+    /// All rules.
+    pub rules: Vec<Rule>,
+    /// All targets, secrets sealed.
+    pub targets: Vec<Target>,
+}
+
+/// What a change expects of the thing it changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// That it is not there.
+    Absent,
+    /// That it is there with this revision.
+    Revision(i64),
+}
+
+/// One change of the configuration. A list of them is applied in order, all or nothing.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Makes or replaces a bus.
+    PutBus {
+        /// Its name.
+        name: BusName,
+        /// What it is to be.
+        spec: BusSpec,
+        /// What must be there.
+        expect: Expect,
+    },
+    /// Deletes a bus with its rules and targets.
+    DeleteBus {
+        /// Its name.
+        name: BusName,
+        /// The revision it must have.
+        revision: i64,
+    },
+    /// Makes or replaces a rule; its targets stay as they are. The bus may be one made by an earlier change of the list.
+    PutRule {
+        /// Its bus.
+        bus: BusName,
+        /// Its name.
+        name: RuleName,
+        /// What it is to be.
+        spec: RuleSpec,
+        /// What must be there.
+        expect: Expect,
+    },
+    /// Deletes a rule with its targets.
+    DeleteRule {
+        /// Its bus.
+        bus: BusName,
+        /// Its name.
+        name: RuleName,
+        /// The revision it must have.
+        revision: i64,
+    },
+    /// Makes or replaces a target. Takes back a disablement by Belfry itself.
+    PutTarget {
+        /// Its bus.
+        bus: BusName,
+        /// Its rule.
+        rule: RuleName,
+        /// Its name.
+        name: TargetName,
+        /// What it is to be, secrets sealed.
+        spec: Box<TargetSpec>,
+        /// What must be there.
+        expect: Expect,
+    },
+    /// Deletes a target.
+    DeleteTarget {
+        /// Its bus.
+        bus: BusName,
+        /// Its rule.
+        rule: RuleName,
+        /// Its name.
+        name: TargetName,
+        /// The revision it must have.
+        revision: i64,
+    },
+    /// Belfry itself disables a target (or takes that back with `None`). Counts as a change of the target.
+    DisableTarget {
+        /// The target.
+        target: TargetId,
+        /// Why.
+        disabled: Option<Disabled>,
+    },
+}
+
+/// Who changed what. Secrets are masked before they get here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// When, ms since 1970.
+    pub at_ms: i64,
+    /// A key's id and name, `system` or `cli`.
+    pub actor: String,
+    /// Such as `rule.put`.
+    pub action: String,
+    /// Such as `buses/default/rules/disk`.
+    pub resource: String,
+    /// The thing before, as JSON text.
+    pub before: Option<String>,
+    /// The thing after, as JSON text.
+    pub after: Option<String>,
+    /// The request that asked for it.
+    pub request_id: Option<String>,
+}
+
+/// An audit entry with its number, for reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRecord {
+    /// Its number, ascending.
+    pub number: i64,
+    /// The entry.
+    pub entry: AuditEntry,
+}
+
+/// An API key. The key itself is not kept, only its hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// `key_...`; part of the key itself, so that it can be found without comparing secrets.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// SHA-256 of the key.
+    pub hash: [u8; 32],
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// When it was made, ms since 1970.
+    pub created_at_ms: i64,
+    /// When it stops working.
+    pub expires_at_ms: Option<i64>,
+    /// When it was revoked.
+    pub revoked_at_ms: Option<i64>,
+    /// Requests per second; absent: the server's default.
+    pub requests_per_second: Option<u32>,
+}
+
+/// A searchable log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogInfo {
+    /// Its name.
+    pub name: LogName,
+    /// How long entries are kept, in days.
+    pub retention_days: u32,
+    /// Its newest entry's event.
+    pub newest: Option<EventId>,
+}
+
+/// How long entries of a log are kept unless said otherwise, in days.
+pub const LOG_RETENTION_DAYS_DEFAULT: u32 = 30;
+
+/// Configuration, keys and audit.
+#[async_trait]
+pub trait ConfigStore: Send + Sync {
+    /// Everything configured, in one consistent view.
+    async fn load_config(&self) -> Result<Config>;
+    /// The version alone; cheap, polled.
+    async fn config_version(&self) -> Result<i64>;
+    /// Applies changes in order and records the audit entries (and the answer for an `Idempotency-Key`), all or
+    /// nothing. [`StoreError::Conflict`] when an expectation is not met, [`StoreError::NotFound`] when a parent is missing. Returns the new configuration version.
+    async fn apply(&self, changes: &[Change], audit: &[AuditEntry], idempotency: Option<&IdempotencyRecord>, now_ms: i64) -> Result<i64>;
+    /// Names of targets, deleted ones included, for showing history.
+    async fn target_names(&self, targets: &[TargetId]) -> Result<Vec<TargetPath>>;
+    /// Ids of targets by bus, rule and target name, deleted ones included, for filtering history.
+    async fn find_targets(&self, bus: Option<&BusName>, rule: Option<&RuleName>, target: Option<&TargetName>) -> Result<Vec<TargetId>>;
+    /// Names of buses, deleted ones included.
+    async fn bus_names(&self, buses: &[BusId]) -> Result<Vec<(BusId, BusName)>>;
+    /// All keys, revoked ones included.
+    async fn list_keys(&self) -> Result<Vec<ApiKey>>;
+    /// Writes a key (new, or changed) and raises the configuration version.
+    async fn put_key(&self, key: &ApiKey, audit: &[AuditEntry], idempotency: Option<&IdempotencyRecord>) -> Result<()>;
+    /// Audit entries below `before` (newest first), at most `limit`, of resources with this prefix.
+    async fn list_audit(&self, before: Option<i64>, resource_prefix: &str, limit: u32) -> Result<Vec<AuditRecord>>;
+    /// Records audit entries that go with no other change.
+    async fn add_audit(&self, audit: &[AuditEntry]) -> Result<()>;
+    /// All logs.
+    async fn list_logs(&self) -> Result<Vec<LogInfo>>;
+    /// Makes a log or changes its retention.
+    async fn put_log(&self, name: &LogName, retention_days: u32, audit: &[AuditEntry]) -> Result<()>;
+    /// A small value kept beside everything (instance id, check of the encryption key).
+    async fn get_meta(&self, key: &str) -> Result<Option<String>>;
+    /// Sets one.
+    async fn set_meta(&self, key: &str, value: &str) -> Result<()>;
+}
+
+/// Where a target stands (or stood).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetPath {
+    /// The target.
+    pub id: TargetId,
+    /// Its rule.
+    pub rule_id: RuleId,
+    /// Its bus's name.
+    pub bus: BusName,
+    /// Its rule's name.
+    pub rule: RuleName,
+    /// Its name.
+    pub target: TargetName,
+    /// Its kind.
+    pub kind: String,
+    /// Whether it was deleted.
+    pub deleted: bool,
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// History
+
+/// One page, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T, C> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Where the next page starts. Present also when the scan limit ended this page early.
+    pub next: Option<C>,
+}
+
+/// What events to list. All filters must hold.
+#[derive(Debug, Clone, Default)]
+pub struct EventQuery {
+    /// Of this bus.
+    pub bus: Option<BusId>,
+    /// Accepted at or after, ms since 1970.
+    pub since_ms: Option<i64>,
+    /// Accepted before, ms since 1970.
+    pub until_ms: Option<i64>,
+    /// With this type.
+    pub kind: Option<String>,
+    /// With this source.
+    pub source: Option<String>,
+    /// With this subject.
+    pub subject: Option<String>,
+    /// With this sender's id.
+    pub ce_id: Option<String>,
+    /// Whose document holds this text (case-sensitive).
+    pub text: Option<String>,
+    /// Only those that matched something (`true`) or nothing (`false`).
+    pub matched: Option<bool>,
+    /// Below this id.
+    pub before: Option<EventId>,
+    /// At most so many rows.
+    pub limit: u32,
+    /// Looks at no more than so many events; then returns what it has, with a cursor.
+    pub scan_max: u32,
+}
+
+/// A stored event.
+#[derive(Debug, Clone)]
+pub struct EventRecord {
+    /// Its key.
+    pub id: EventId,
+    /// Its bus.
+    pub bus: BusId,
+    /// What lists show.
+    pub facts: EventFacts,
+    /// The targets that matched at acceptance.
+    pub fan: Vec<TargetId>,
+    /// 32 hex digits of the trace it belongs to.
+    pub trace_id: Option<String>,
+    /// The document; empty in lists.
+    pub doc: bytes::Bytes,
+    /// Size of the document in bytes.
+    pub bytes: u64,
+}
+
+/// What deliveries to list. All filters must hold.
+#[derive(Debug, Clone, Default)]
+pub struct DeliveryQuery {
+    /// Of these targets (`None`: any; empty: none).
+    pub targets: Option<Vec<TargetId>>,
+    /// In one of these states (empty: any).
+    pub statuses: Vec<DeliveryStatus>,
+    /// With this reason.
+    pub reason: Option<Reason>,
+    /// Event accepted at or after, ms since 1970.
+    pub since_ms: Option<i64>,
+    /// Event accepted before, ms since 1970.
+    pub until_ms: Option<i64>,
+    /// Event's type.
+    pub kind: Option<String>,
+    /// Event's source.
+    pub source: Option<String>,
+    /// Event's subject.
+    pub subject: Option<String>,
+    /// Text in the event's document or in the delivery's detail.
+    pub text: Option<String>,
+    /// Below this one in the order (event, target).
+    pub before: Option<DeliveryId>,
+    /// At most so many rows.
+    pub limit: u32,
+    /// Looks at no more than so many deliveries; then returns what it has, with a cursor.
+    pub scan_max: u32,
+}
+
+/// A delivery with the event it is about.
+#[derive(Debug, Clone)]
+pub struct DeliveryRecord {
+    /// Its latest state.
+    pub outcome: Outcome,
+    /// When the next attempt is due (or the claim under way runs out), ms since 1970.
+    pub due_at_ms: Option<i64>,
+    /// The event's bus.
+    pub bus: BusId,
+    /// The event's members.
+    pub event: EventFacts,
+    /// 32 hex digits of the trace it belongs to.
+    pub trace_id: Option<String>,
+}
+
+/// What log entries to list.
+#[derive(Debug, Clone, Default)]
+pub struct LogQuery {
+    /// Event accepted at or after, ms since 1970.
+    pub since_ms: Option<i64>,
+    /// Event accepted before, ms since 1970.
+    pub until_ms: Option<i64>,
+    /// Event's type.
+    pub kind: Option<String>,
+    /// Event's source.
+    pub source: Option<String>,
+    /// Event's subject.
+    pub subject: Option<String>,
+    /// Text in the entry.
+    pub text: Option<String>,
+    /// Below this one in the order (event, target).
+    pub before: Option<DeliveryId>,
+    /// At most so many rows.
+    pub limit: u32,
+    /// Looks at no more than so many entries.
+    pub scan_max: u32,
+}
+
+/// An entry of a searchable log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    /// The delivery that wrote it; its event's key gives the time.
+    pub delivery: DeliveryId,
+    /// The event's members.
+    pub event: EventFacts,
+    /// What was written.
+    pub text: String,
+}
+
+/// Reading what happened. Every query is bounded by `limit` and `scan_max`.
+#[async_trait]
+pub trait History: Send + Sync {
+    /// Events, newest first.
+    async fn list_events(&self, query: &EventQuery) -> Result<Page<EventRecord, EventId>>;
+    /// One event with its document.
+    async fn find_event(&self, id: EventId) -> Result<Option<EventRecord>>;
+    /// The deliveries of one event that have a state recorded, by target.
+    async fn list_event_deliveries(&self, id: EventId) -> Result<Vec<DeliveryRecord>>;
+    /// Deliveries, newest event first.
+    async fn list_deliveries(&self, query: &DeliveryQuery) -> Result<Page<DeliveryRecord, DeliveryId>>;
+    /// One delivery. One that is still in memory for its first attempt has state `queued`, attempts 0.
+    async fn find_delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>>;
+    /// All attempts of a delivery, first to last.
+    async fn list_attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>>;
+    /// Entries of a log, newest event first; `None` when there is no such log.
+    async fn list_log_entries(&self, log: &LogName, query: &LogQuery) -> Result<Option<Page<LogEntry, DeliveryId>>>;
+}
+
+/// Work on the store as a whole.
+#[async_trait]
+pub trait Maintenance: Send + Sync {
+    /// Whether it answers.
+    async fn ping(&self) -> Result<()>;
+    /// Copies everything into a new file while the server runs.
+    async fn backup(&self, to: &Path) -> Result<()>;
+    /// Rows by table and sizes, for people.
+    async fn stats(&self) -> Result<Vec<(String, u64)>>;
+    /// Flushes and closes; the store cannot be used afterwards.
+    async fn close(&self);
+}
+
+/// All of it.
+pub trait Store: EventLog + DeliveryQueue + ConfigStore + History + Maintenance {}
+impl<T: EventLog + DeliveryQueue + ConfigStore + History + Maintenance> Store for T {}

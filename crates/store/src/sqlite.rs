@@ -1,0 +1,3 @@
+//! The embedded store. (Being written.)
+/// The embedded store.
+#[derive(Debug)] pub struct SqliteStore;
