@@ -1,0 +1,203 @@
+//! The tools that building and testing need, and how they get onto a machine.
+//!
+//! [`NEEDS`] is the whole list. A need that is absent is installed through the system's package manager; where that is
+//! not possible the run stops and prints the command that a person can type. A need is never skipped: tests that
+//! quietly do not run prove nothing.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::run;
+
+/// Something that must be on the machine.
+struct Need {
+    /// What a person calls it.
+    name: &'static str,
+    /// What it is needed for.
+    why: &'static str,
+    /// The program and arguments that succeed when it is there.
+    detect: &'static [&'static str],
+    /// How to get it.
+    get: Get,
+}
+
+/// How to get a tool.
+enum Get {
+    /// Packages of the system: for apt-get, dnf and apk.
+    Packages {
+        apt: &'static [&'static str],
+        dnf: &'static [&'static str],
+        apk: &'static [&'static str],
+    },
+    /// A component of the Rust toolchain.
+    Component(&'static str),
+}
+
+/// Everything that is needed beyond Rust itself. `cargo-nextest` is used when it is there, but not needed.
+const NEEDS: &[Need] = &[
+    Need {
+        name: "a C compiler",
+        why: "the embedded SQLite and the cryptography of TLS are built from C",
+        detect: &["cc", "--version"],
+        get: Get::Packages {
+            apt: &["gcc", "libc6-dev"],
+            dnf: &["gcc", "glibc-devel"],
+            apk: &["gcc", "musl-dev"],
+        },
+    },
+    Need {
+        name: "rustfmt",
+        why: "the formatting is checked",
+        detect: &["cargo", "fmt", "--version"],
+        get: Get::Component("rustfmt"),
+    },
+    Need {
+        name: "clippy",
+        why: "the lints are checked",
+        detect: &["cargo", "clippy", "--version"],
+        get: Get::Component("clippy"),
+    },
+];
+
+/// Makes sure that everything needed is there.
+pub(crate) fn provide() -> Result<()> {
+    for need in NEEDS {
+        if is_there(need) {
+            continue;
+        }
+        eprintln!("xtask: {} is missing ({})", need.name, need.why);
+        install(need)?;
+        if !is_there(need) {
+            bail!(
+                "{} is still missing after its installation ({})",
+                need.name,
+                need.why
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Whether `cargo nextest` can be used.
+pub(crate) fn has_nextest() -> bool {
+    run::succeeds(&mut run::cargo(&["nextest", "--version"]))
+}
+
+fn is_there(need: &Need) -> bool {
+    command(need.detect).is_some_and(|mut command| run::succeeds(&mut command))
+}
+
+fn install(need: &Need) -> Result<()> {
+    let lines = match &need.get {
+        Get::Component(component) => vec![strings(&["rustup", "component", "add", component])],
+        Get::Packages { apt, dnf, apk } => match Manager::find() {
+            Some(manager) => manager.commands(match manager {
+                Manager::Apt => apt,
+                Manager::Dnf => dnf,
+                Manager::Apk => apk,
+            }),
+            None => bail!(
+                "no known package manager (apt-get, dnf, apk) to install {} with; Debian calls it {}",
+                need.name,
+                apt.join(" ")
+            ),
+        },
+    };
+    for line in lines {
+        let words: Vec<&str> = line.iter().map(String::as_str).collect();
+        let mut command = command(&words).context("an installation without a command")?;
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        run::run(&mut command)
+            .with_context(|| format!("install {} by hand: {}", need.name, words.join(" ")))?;
+    }
+    Ok(())
+}
+
+/// The package managers that are known.
+#[derive(Clone, Copy)]
+enum Manager {
+    Apt,
+    Dnf,
+    Apk,
+}
+
+impl Manager {
+    fn find() -> Option<Self> {
+        [
+            (Self::Apt, "apt-get"),
+            (Self::Dnf, "dnf"),
+            (Self::Apk, "apk"),
+        ]
+        .into_iter()
+        .find(|(_, program)| run::succeeds(Command::new(program).arg("--version")))
+        .map(|(manager, _)| manager)
+    }
+
+    /// The commands that install packages. Package lists are fetched first: a fresh container has none.
+    fn commands(self, packages: &[&str]) -> Vec<Vec<String>> {
+        let lines: &[&[&str]] = match self {
+            Self::Apt => &[
+                &["apt-get", "update"],
+                &["apt-get", "install", "-y", "--no-install-recommends"],
+            ],
+            Self::Dnf => &[&["dnf", "install", "-y"]],
+            Self::Apk => &[&["apk", "add", "--no-cache"]],
+        };
+        let mut commands: Vec<_> = lines.iter().map(|line| as_root(line)).collect();
+        if let Some(last) = commands.last_mut() {
+            last.extend(strings(packages));
+        }
+        commands
+    }
+}
+
+/// The command as root: as it is when we are root, else through `sudo`.
+fn as_root(line: &[&str]) -> Vec<String> {
+    let is_root = run::output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    let mut words = if is_root {
+        Vec::new()
+    } else {
+        strings(&["sudo"])
+    };
+    words.extend(strings(line));
+    words
+}
+
+fn command(words: &[&str]) -> Option<Command> {
+    let (program, arguments) = words.split_first()?;
+    let mut command = Command::new(program);
+    command.current_dir(run::root()).args(arguments);
+    Some(command)
+}
+
+fn strings(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_stand_at_the_end_of_the_last_command() {
+        let commands = Manager::Apt.commands(&["gcc", "libc6-dev"]);
+        assert_eq!(commands.len(), 2);
+        assert!(commands[0].join(" ").ends_with("apt-get update"));
+        assert!(
+            commands[1]
+                .join(" ")
+                .ends_with("--no-install-recommends gcc libc6-dev")
+        );
+    }
+
+    #[test]
+    fn what_this_build_needed_is_found() {
+        assert!(
+            NEEDS
+                .iter()
+                .filter(|need| need.name == "a C compiler")
+                .all(is_there)
+        );
+    }
+}
