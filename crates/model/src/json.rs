@@ -3,11 +3,25 @@
 //! Every mistake is answered with a JSON pointer (RFC 6901) and what would be right. Repeated names are refused:
 //! matching, transforming and delivering could each see another value.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
+
+mod check;
+mod read;
+
+#[cfg(test)]
+mod tests;
+
+pub use check::{JsonLimits, NUMBER_CHARS_MAX, check};
+pub use read::from_slice;
+
+use check::NameSeed;
 
 /// One thing wrong with an input, and where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -21,7 +35,10 @@ pub struct FieldError {
 impl FieldError {
     /// An error at `pointer`.
     pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), detail: detail.into() }
+        Self {
+            pointer: pointer.into(),
+            detail: detail.into(),
+        }
     }
 
     /// The same error seen from further out.
@@ -75,4 +92,93 @@ impl<'de> Deserialize<'de> for JsonText {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
         Ok(Self(Arc::from(raw.get())))
     }
+}
+
+/// The members of an object in their order, each value as its text.
+pub(crate) struct Members<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Members<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::with_capacity(16);
+                while let Some(name) = map.next_key_seed(NameSeed)? {
+                    members.push((name, map.next_value()?));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+/// Adds one member name or array index to a JSON pointer (RFC 6901).
+pub fn push_pointer(pointer: &mut String, segment: &str) {
+    pointer.push('/');
+    for c in segment.chars() {
+        match c {
+            '~' => pointer.push_str("~0"),
+            '/' => pointer.push_str("~1"),
+            other => pointer.push(other),
+        }
+    }
+}
+
+/// A JSON pointer of one segment: `/` and the escaped name.
+pub fn pointer_to(segment: &str) -> String {
+    let mut pointer = String::with_capacity(segment.len() + 1);
+    push_pointer(&mut pointer, segment);
+    pointer
+}
+
+/// The longest text, in bytes, for which [`nearest`] looks: the search takes time with its square.
+const NEAREST_BYTES_MAX: usize = 64;
+
+/// The known word that `got` probably means, if any is close enough.
+pub fn nearest<'a>(got: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if got.is_empty() || got.len() > NEAREST_BYTES_MAX {
+        return None;
+    }
+    let got = got.to_lowercase();
+    // One slip in three characters, but never so many that nothing of the word is left.
+    let allowed = (got.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .filter(|word| word.len() <= NEAREST_BYTES_MAX)
+        .map(|word| {
+            (
+                strsim::damerau_levenshtein(&got, &word.to_lowercase()),
+                word,
+            )
+        })
+        .filter(|&(distance, word)| distance <= allowed && distance < word.chars().count())
+        .min_by_key(|&(distance, _)| distance)
+        .map(|(_, word)| word)
+}
+
+/// Applies a JSON merge patch (RFC 7396): null removes a member, objects merge, anything else replaces.
+#[must_use]
+pub fn merge_patch(target: Value, patch: Value) -> Value {
+    let Value::Object(patch) = patch else {
+        return patch;
+    };
+    let Value::Object(mut merged) = target else {
+        // Merging into nothing still drops the nulls.
+        return merge_patch(Value::Object(serde_json::Map::new()), Value::Object(patch));
+    };
+    for (name, change) in patch {
+        if change.is_null() {
+            // Keeps the order of the others: a plain removal would move the last member here.
+            merged.shift_remove(&name);
+        } else {
+            let old = merged.get_mut(&name).map_or(Value::Null, Value::take);
+            merged.insert(name, merge_patch(old, change));
+        }
+    }
+    Value::Object(merged)
 }
