@@ -1,1 +1,36 @@
-//! The data plane: accept, match, fan out, deliver, retry, dead-letter, recover, expire.
+//! The data plane: accept → match → fan out → deliver → retry → give up → recover.
+//!
+//! The cast: an **event** is accepted on a **bus**; the rules of the bus give its **fan-out**, the targets it goes to.
+//! The `committer` makes it durable together with whatever else waits, and only then answers the sender and hands one
+//! **delivery** per target to that target's `lane`. A lane's workers make **attempts**; what follows from one is a pure
+//! function (`outcome`); its result goes back to the committer. Work that cannot be done at once is **pending** in the
+//! store, and the `loader` claims it when it is due.
+//!
+//! Correctness rests on two rules: nothing that another task acts upon becomes visible before its commit, and the
+//! watermark never passes an event that has a fan-out entry with neither outcome nor pending row. Claims' leases are not
+//! needed for correctness on one node; they let work return by itself when a worker is lost.
+//!
+//! This crate knows no SQL and no HTTP server, and does not ask who may do what.
+
+mod api;
+mod circuit;
+mod committer;
+mod dedup;
+mod engine;
+mod idempotency;
+mod keeper;
+mod lane;
+mod loader;
+mod metrics;
+mod outcome;
+mod report;
+mod shared;
+mod snapshot;
+mod work;
+
+pub use api::{
+    AcceptContext, AcceptError, Accepted, Collaborators, DeliveryNotice, EngineSettings,
+    EngineStatus, IdempotencyKey, LaneStatus, StartError, Unseal,
+};
+pub use engine::Engine;
+pub use snapshot::{BusRules, RuleEntry, Snapshot, TargetEntry};

@@ -24,7 +24,9 @@ pub enum Scope {
 
 /// A text is no scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected one of events:write, events:write:BUS, config:read, config:write, history:read, admin; got {0:?}")]
+#[error(
+    "expected one of events:write, events:write:BUS, config:read, config:write, history:read, admin; got {0:?}"
+)]
 pub struct InvalidScope(String);
 
 impl FromStr for Scope {
@@ -62,8 +64,9 @@ impl Scope {
     /// Whether holding `self` allows what `needed` asks for.
     pub fn allows(&self, needed: &Self) -> bool {
         match (self, needed) {
-            (Self::Admin, _) | (Self::EventsWrite(None), Self::EventsWrite(_)) => true,
-            (Self::ConfigWrite, Self::ConfigRead) => true,
+            (Self::Admin, _)
+            | (Self::EventsWrite(None), Self::EventsWrite(_))
+            | (Self::ConfigWrite, Self::ConfigRead) => true,
             (held, needed) => held == needed,
         }
     }
@@ -96,7 +99,14 @@ mod tests {
 
     #[test]
     fn scopes_round_trip_and_others_are_refused() {
-        for text in ["events:write", "events:write:a", "config:read", "config:write", "history:read", "admin"] {
+        for text in [
+            "events:write",
+            "events:write:a",
+            "config:read",
+            "config:write",
+            "history:read",
+            "admin",
+        ] {
             assert_eq!(text.parse::<Scope>().unwrap().to_string(), text);
         }
         assert!("events:write:".parse::<Scope>().is_err());

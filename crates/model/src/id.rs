@@ -36,7 +36,13 @@ impl EventId {
     /// The smallest id that an event accepted at `ms` can have; bounds time ranges.
     pub const fn first_at(ms: i64) -> Self {
         let max = i64::MAX >> SHIFT;
-        let ms = if ms < 0 { 0 } else if ms > max { max } else { ms };
+        let ms = if ms < 0 {
+            0
+        } else if ms > max {
+            max
+        } else {
+            ms
+        };
         Self(ms << SHIFT)
     }
 
@@ -47,7 +53,7 @@ impl EventId {
 
     /// The node that accepted it.
     pub const fn node(self) -> NodeId {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "masked to eight bits")]
+        #[expect(clippy::cast_sign_loss, reason = "masked to eight bits")]
         NodeId(((self.0 >> COUNTER_BITS) & 0xff) as u8)
     }
 }
@@ -62,7 +68,10 @@ pub struct EventIdSource {
 impl EventIdSource {
     /// A source for `node` that continues after `last`, the newest id the node has given out before (if any).
     pub fn new(node: NodeId, last: Option<EventId>) -> Self {
-        Self { node, last: last.map_or(0, EventId::get) }
+        Self {
+            node,
+            last: last.map_or(0, EventId::get),
+        }
     }
 
     /// The next id. More than 16,384 in a millisecond borrow from the following milliseconds.
@@ -77,7 +86,11 @@ impl EventIdSource {
         } else {
             // A clock that stepped back, or a predecessor's id: keep its millisecond, count on as this node.
             let same = ((self.last >> SHIFT) << SHIFT) | node | ((self.last & counter_mask) + 1);
-            if same > self.last { same } else { (((self.last >> SHIFT) + 1) << SHIFT) | node }
+            if same > self.last {
+                same
+            } else {
+                (((self.last >> SHIFT) + 1) << SHIFT) | node
+            }
         };
         self.last = next;
         EventId(next)
@@ -140,7 +153,6 @@ pub struct InvalidId {
 fn encode(mut value: u64, chars: usize, out: &mut String) {
     let mut buf = [b'0'; EVENT_CHARS];
     for slot in buf.iter_mut().take(chars).rev() {
-        #[expect(clippy::cast_possible_truncation, reason = "masked to five bits")]
         let digit = (value & 31) as usize;
         *slot = ALPHABET.get(digit).copied().unwrap_or(b'0');
         value >>= 5;
@@ -152,7 +164,9 @@ fn decode(text: &str) -> Option<u64> {
     let mut value: u64 = 0;
     for byte in text.bytes() {
         let digit = ALPHABET.iter().position(|&b| b == byte)?;
-        value = value.checked_mul(32)?.checked_add(u64::try_from(digit).ok()?)?;
+        value = value
+            .checked_mul(32)?
+            .checked_add(u64::try_from(digit).ok()?)?;
     }
     Some(value)
 }
@@ -212,7 +226,11 @@ impl fmt::Display for AttemptId {
 impl FromStr for EventId {
     type Err = InvalidId;
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        text.strip_prefix("evt_").and_then(decode_event).ok_or(InvalidId { example: "evt_01jd0c4z8k000" })
+        text.strip_prefix("evt_")
+            .and_then(decode_event)
+            .ok_or(InvalidId {
+                example: "evt_01jd0c4z8k000",
+            })
     }
 }
 
@@ -221,7 +239,9 @@ impl FromStr for DeliveryId {
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         text.strip_prefix("dlv_")
             .and_then(decode_delivery)
-            .ok_or(InvalidId { example: "dlv_01jd0c4z8k0000000001" })
+            .ok_or(InvalidId {
+                example: "dlv_01jd0c4z8k0000000001",
+            })
     }
 }
 
@@ -230,9 +250,14 @@ impl FromStr for AttemptId {
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let parse = || {
             let (delivery, number) = text.strip_prefix("att_")?.split_once('_')?;
-            Some(Self { delivery: decode_delivery(delivery)?, number: number.parse().ok().filter(|&n| n > 0)? })
+            Some(Self {
+                delivery: decode_delivery(delivery)?,
+                number: number.parse().ok().filter(|&n| n > 0)?,
+            })
         };
-        parse().ok_or(InvalidId { example: "att_01jd0c4z8k0000000001_1" })
+        parse().ok_or(InvalidId {
+            example: "att_01jd0c4z8k0000000001_1",
+        })
     }
 }
 
@@ -287,19 +312,38 @@ mod tests {
     #[test]
     fn ids_round_trip_through_text_and_sort_alike() {
         let mut source = EventIdSource::new(NodeId(0), None);
-        let (a, b) = (source.next(1_763_700_000_000), source.next(1_763_700_000_001));
+        let (a, b) = (
+            source.next(1_763_700_000_000),
+            source.next(1_763_700_000_001),
+        );
         assert!(a.to_string() < b.to_string());
         assert_eq!(a.to_string().parse::<EventId>().unwrap(), a);
-        let delivery = DeliveryId { event: b, target: TargetId(i32::MAX) };
-        assert_eq!(delivery.to_string().parse::<DeliveryId>().unwrap(), delivery);
-        let attempt = AttemptId { delivery, number: 12 };
+        let delivery = DeliveryId {
+            event: b,
+            target: TargetId(i32::MAX),
+        };
+        assert_eq!(
+            delivery.to_string().parse::<DeliveryId>().unwrap(),
+            delivery
+        );
+        let attempt = AttemptId {
+            delivery,
+            number: 12,
+        };
         assert_eq!(attempt.to_string().parse::<AttemptId>().unwrap(), attempt);
         assert!(!attempt.to_string().contains('.'));
     }
 
     #[test]
     fn texts_that_are_no_ids_are_refused() {
-        for text in ["", "evt_", "evt_zzzzzzzzzzzzz", "evt_01jd0c4z8k00", "dlv_01jd0c4z8k000", "evt_01jd0c4z8k0ü"] {
+        for text in [
+            "",
+            "evt_",
+            "evt_zzzzzzzzzzzzz",
+            "evt_01jd0c4z8k00",
+            "dlv_01jd0c4z8k000",
+            "evt_01jd0c4z8k0ü",
+        ] {
             assert!(text.parse::<EventId>().is_err(), "{text}");
             assert!(text.parse::<DeliveryId>().is_err(), "{text}");
         }

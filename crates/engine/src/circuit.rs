@@ -1,0 +1,290 @@
+//! One target's circuit and rate limit: when something may be sent. Pure; times are passed in.
+
+use std::time::Duration;
+
+use belfry_model::config::RateLimit;
+
+/// Opens after failures in a row; while open nothing is sent; then one probe decides.
+#[derive(Debug)]
+pub(crate) struct Circuit {
+    failures_max: u32,
+    open_first_ms: i64,
+    open_max_ms: i64,
+    failures: u32,
+    next_open_ms: i64,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Closed,
+    Open { until_ms: i64 },
+    Probing,
+}
+
+/// A change worth a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    Opened { until_ms: i64 },
+    Closed,
+}
+
+impl Circuit {
+    pub(crate) fn new(failures_max: u32, open_first: Duration, open_max: Duration) -> Self {
+        let ms = |time: Duration| {
+            i64::try_from(time.as_millis())
+                .unwrap_or(i64::MAX / 4)
+                .max(1)
+        };
+        Self {
+            failures_max: failures_max.max(1),
+            open_first_ms: ms(open_first),
+            open_max_ms: ms(open_max),
+            failures: 0,
+            next_open_ms: ms(open_first),
+            state: State::Closed,
+        }
+    }
+
+    /// Asks to send. `Err` says when to ask again. An `Ok` after an open time makes the sender the probe.
+    pub(crate) fn ask(&mut self, now_ms: i64) -> Result<(), i64> {
+        match self.state {
+            State::Closed => Ok(()),
+            State::Open { until_ms } if now_ms < until_ms => Err(until_ms),
+            State::Open { .. } => {
+                self.state = State::Probing;
+                Ok(())
+            }
+            State::Probing => Err(now_ms + self.open_first_ms),
+        }
+    }
+
+    /// Whether `ask` would succeed, and how many may be sent at once.
+    pub(crate) fn room(&self, now_ms: i64) -> usize {
+        match self.state {
+            State::Closed => usize::MAX,
+            State::Open { until_ms } if now_ms >= until_ms => 1,
+            _ => 0,
+        }
+    }
+
+    /// Whether what is already queued has to wait in the store.
+    pub(crate) fn is_open(&self) -> Option<i64> {
+        match self.state {
+            State::Open { until_ms } => Some(until_ms),
+            _ => None,
+        }
+    }
+
+    /// The receiver took a request.
+    pub(crate) fn succeeded(&mut self) -> Option<Change> {
+        let was = std::mem::replace(&mut self.state, State::Closed);
+        self.failures = 0;
+        self.next_open_ms = self.open_first_ms;
+        (was != State::Closed).then_some(Change::Closed)
+    }
+
+    /// The receiver failed in a way that says something about it.
+    pub(crate) fn failed(&mut self, now_ms: i64) -> Option<Change> {
+        self.failures = self.failures.saturating_add(1);
+        match self.state {
+            State::Probing => {
+                // Only the first opening is worth a report.
+                self.open(now_ms);
+                None
+            }
+            State::Closed if self.failures >= self.failures_max => Some(Change::Opened {
+                until_ms: self.open(now_ms),
+            }),
+            _ => None,
+        }
+    }
+
+    /// The probe said nothing about the receiver (it was dropped, or the fault was ours): the next may probe.
+    pub(crate) fn inconclusive(&mut self, now_ms: i64) {
+        if self.state == State::Probing {
+            self.state = State::Open { until_ms: now_ms };
+        }
+    }
+
+    fn open(&mut self, now_ms: i64) -> i64 {
+        let until_ms = now_ms.saturating_add(self.next_open_ms);
+        self.state = State::Open { until_ms };
+        self.next_open_ms = (self.next_open_ms * 2).min(self.open_max_ms);
+        until_ms
+    }
+
+    pub(crate) fn word(&self) -> &'static str {
+        match self.state {
+            State::Closed => "closed",
+            State::Open { .. } => "open",
+            State::Probing => "probing",
+        }
+    }
+
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+}
+
+/// A token bucket: `count` in `per_seconds`, the whole count at once at most.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    limit: RateLimit,
+    /// Tokens in millionths, so that slow rates lose nothing to rounding.
+    micro_tokens: u64,
+    filled_at_ms: i64,
+}
+
+const TOKEN: u64 = 1_000_000;
+
+impl Bucket {
+    pub(crate) fn new(limit: RateLimit, now_ms: i64) -> Self {
+        Self {
+            limit,
+            micro_tokens: u64::from(limit.count) * TOKEN,
+            filled_at_ms: now_ms,
+        }
+    }
+
+    pub(crate) fn limit(&self) -> RateLimit {
+        self.limit
+    }
+
+    fn fill(&mut self, now_ms: i64) {
+        let elapsed = u64::try_from(now_ms.saturating_sub(self.filled_at_ms)).unwrap_or(0);
+        if elapsed == 0 {
+            return;
+        }
+        // count tokens per (per_seconds * 1000) ms, in millionths: elapsed * count * 1000 / per_seconds
+        let per = u64::from(self.limit.per_seconds.max(1));
+        let add = elapsed
+            .saturating_mul(u64::from(self.limit.count))
+            .saturating_mul(1000)
+            / per;
+        if add > 0 {
+            self.micro_tokens = self
+                .micro_tokens
+                .saturating_add(add)
+                .min(u64::from(self.limit.count) * TOKEN);
+            self.filled_at_ms = now_ms;
+        }
+    }
+
+    /// Whole tokens at hand.
+    pub(crate) fn tokens(&mut self, now_ms: i64) -> usize {
+        self.fill(now_ms);
+        usize::try_from(self.micro_tokens / TOKEN).unwrap_or(usize::MAX)
+    }
+
+    /// Takes `count` tokens that [`Self::tokens`] has shown.
+    pub(crate) fn take(&mut self, count: usize) {
+        let count = u64::try_from(count)
+            .unwrap_or(u64::MAX)
+            .saturating_mul(TOKEN);
+        self.micro_tokens = self.micro_tokens.saturating_sub(count);
+    }
+
+    /// Gives tokens back that were not used.
+    pub(crate) fn give_back(&mut self, count: usize) {
+        let count = u64::try_from(count).unwrap_or(0).saturating_mul(TOKEN);
+        self.micro_tokens = self
+            .micro_tokens
+            .saturating_add(count)
+            .min(u64::from(self.limit.count) * TOKEN);
+    }
+
+    /// When the next whole token is there, ms since 1970.
+    pub(crate) fn next_at_ms(&self) -> i64 {
+        let missing = TOKEN.saturating_sub(self.micro_tokens);
+        let rate = u64::from(self.limit.count.max(1)) * 1000;
+        let wait = (missing * u64::from(self.limit.per_seconds.max(1))).div_ceil(rate);
+        self.filled_at_ms
+            .saturating_add(i64::try_from(wait).unwrap_or(i64::MAX / 4))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn circuit() -> Circuit {
+        Circuit::new(3, Duration::from_secs(1), Duration::from_secs(4))
+    }
+
+    #[test]
+    fn failures_in_a_row_open_it_and_a_success_in_between_does_not() {
+        let mut circuit = circuit();
+        assert_eq!(circuit.failed(0), None);
+        assert_eq!(circuit.failed(0), None);
+        assert_eq!(circuit.succeeded(), None);
+        assert_eq!(circuit.failed(0), None);
+        assert_eq!(circuit.failed(0), None);
+        assert_eq!(circuit.failed(0), Some(Change::Opened { until_ms: 1000 }));
+        assert_eq!(circuit.ask(999), Err(1000));
+    }
+
+    #[test]
+    fn one_probe_at_a_time_decides_and_the_open_time_doubles_to_its_limit() {
+        let mut circuit = circuit();
+        (0..3).for_each(|_| drop(circuit.failed(0)));
+        let mut now = 1000;
+        for open in [2000, 4000, 4000] {
+            assert_eq!(circuit.room(now), 1);
+            assert_eq!(circuit.ask(now), Ok(()));
+            assert_eq!(circuit.room(now), 0);
+            assert!(circuit.ask(now).is_err());
+            assert_eq!(circuit.failed(now), None);
+            assert_eq!(circuit.ask(now + open - 1), Err(now + open));
+            now += open;
+        }
+        assert_eq!(circuit.ask(now), Ok(()));
+        assert_eq!(circuit.succeeded(), Some(Change::Closed));
+        assert_eq!(circuit.ask(now), Ok(()));
+    }
+
+    #[test]
+    fn a_lost_probe_does_not_keep_the_circuit_shut_for_ever() {
+        let mut circuit = circuit();
+        (0..3).for_each(|_| drop(circuit.failed(0)));
+        assert_eq!(circuit.ask(1000), Ok(()));
+        circuit.inconclusive(1500);
+        assert_eq!(circuit.ask(1500), Ok(()));
+    }
+
+    #[test]
+    fn a_rate_limit_lets_through_what_it_says_over_time() {
+        let mut bucket = Bucket::new(
+            RateLimit {
+                count: 20,
+                per_seconds: 60,
+            },
+            0,
+        );
+        let mut sent = 0;
+        for now in (0..=60_000).step_by(10) {
+            if bucket.tokens(now) > 0 {
+                bucket.take(1);
+                sent += 1;
+            }
+        }
+        assert_eq!(sent, 40, "the burst of 20 and 20 more in the minute");
+        assert!(bucket.next_at_ms() > 60_000);
+    }
+
+    #[test]
+    fn tokens_given_back_can_be_taken_again() {
+        let mut bucket = Bucket::new(
+            RateLimit {
+                count: 2,
+                per_seconds: 1,
+            },
+            0,
+        );
+        bucket.take(2);
+        assert_eq!(bucket.tokens(0), 0);
+        bucket.give_back(1);
+        assert_eq!(bucket.tokens(0), 1);
+        assert_eq!(bucket.tokens(100_000), 2, "never more than the count");
+    }
+}

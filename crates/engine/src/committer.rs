@@ -1,0 +1,792 @@
+//! The one writer of the hot path.
+//!
+//! One task takes whatever waits (events from senders, results from lanes), makes it one transaction, and only after its
+//! commit tells anybody: senders get their answer, lanes get their deliveries, the loader its hints. So nothing that another
+//! task acts upon is ever visible before it is durable. When a commit fails, senders are told so, room taken in lanes is
+//! given back, and results wait for the next round: they describe what has happened already and must not be lost.
+//!
+//! It alone knows which deliveries are in memory without a pending row (`open`), and with that the watermark.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use belfry_model::config::DedupMode;
+use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
+use belfry_model::{BusName, DeliveryId, Event, EventId, EventIdSource, TargetId};
+use belfry_pattern::Scratch;
+use belfry_store::{Batch, EventKey, IdempotencyRecord, NewEvent, Outcome, Pending, StoreError};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::api::{AcceptError, Accepted, DeliveryNotice, IdempotencyKey};
+use crate::dedup::{Recent, event_key};
+use crate::idempotency::InProgress;
+use crate::lane::{Admission, Lane, detail_of, reason_of};
+use crate::metrics;
+use crate::outcome::Next;
+use crate::shared::{Shared, Waiting};
+use crate::snapshot::{BusRules, Snapshot};
+use crate::work::{Deferred, Done, Finished, Work};
+
+/// Rounds with at least so many operations are followed by a short wait, so that the next one gathers more: it costs a
+/// busy sender a millisecond and saves a third of the CPU.
+const BUSY_OPERATIONS: usize = 8;
+const LINGER: Duration = Duration::from_millis(1);
+/// How often slow deliveries are given a pending row and an idle watermark is written.
+const TICK: Duration = Duration::from_secs(1);
+/// Waits between rounds while the store fails.
+const BACKOFF_FIRST: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// How far back the memory of repeats reaches at most, ms.
+pub(crate) const DEDUP_WINDOW_MS_MAX: i64 = 86_400_000;
+
+/// Events from one request.
+#[derive(Debug)]
+pub(crate) struct AcceptOp {
+    pub(crate) bus: Arc<BusRules>,
+    pub(crate) events: Vec<Incoming>,
+    pub(crate) trace_id: Option<String>,
+    pub(crate) idempotency: Option<(IdempotencyKey, InProgress)>,
+    pub(crate) waiting: Waiting,
+    pub(crate) bytes: usize,
+    pub(crate) reply: oneshot::Sender<Result<Vec<Accepted>, AcceptError>>,
+}
+
+/// An event with the targets that matched.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) event: Event,
+    pub(crate) fan: Vec<TargetId>,
+}
+
+/// The one writer.
+pub(crate) struct Committer {
+    shared: Arc<Shared>,
+    accepts: mpsc::Receiver<AcceptOp>,
+    done: mpsc::Receiver<Done>,
+    ids: EventIdSource,
+    recent: Recent,
+    /// Events with deliveries in memory that have no pending row, and how many.
+    open: BTreeMap<EventId, u32>,
+    /// Deliveries in memory by acceptance, to find those that take long.
+    young: VecDeque<(EventId, Weak<Work>)>,
+    newest: EventId,
+    watermark: EventId,
+    /// Results that could not be committed yet.
+    carry: Vec<Done>,
+    scratch: Scratch,
+}
+
+/// A transaction in the making, and what is to happen after it.
+#[derive(Default)]
+struct Round {
+    batch: Batch,
+    answers: Vec<Vec<Accepted>>,
+    memory: Vec<(Arc<Lane>, Arc<Work>)>,
+    opened: Vec<EventId>,
+    closed: Vec<EventId>,
+    parked: Vec<(Arc<Work>, i64)>,
+    hints: Vec<(TargetId, i64)>,
+    notices: Vec<DeliveryNotice>,
+    ended: Vec<(TargetId, DeliveryStatus, i64)>,
+    touched: HashSet<DeliveryId>,
+    first: Option<EventId>,
+}
+
+impl Committer {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        accepts: mpsc::Receiver<AcceptOp>,
+        done: mpsc::Receiver<Done>,
+        newest: Option<EventId>,
+        recent: Recent,
+    ) -> Self {
+        let newest_id = newest.unwrap_or(EventId::first_at(0));
+        Self {
+            ids: EventIdSource::new(shared.with.node, newest),
+            shared,
+            accepts,
+            done,
+            recent,
+            open: BTreeMap::new(),
+            young: VecDeque::new(),
+            newest: newest_id,
+            watermark: newest_id,
+            carry: Vec::new(),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Runs until the engine has closed and everything handed over is committed.
+    pub(crate) async fn run(mut self) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut backoff = BACKOFF_FIRST;
+        let mut last_operations = 0;
+        loop {
+            let mut accepts = Vec::new();
+            let mut done = std::mem::take(&mut self.carry);
+            let mut ticked = false;
+            let closed = self.shared.closed.clone();
+            tokio::select! {
+                biased;
+                () = closed.cancelled() => break self.last_rounds(done).await,
+                () = tokio::time::sleep(backoff), if !done.is_empty() => {}
+                Some(op) = self.accepts.recv() => accepts.push(op),
+                Some(op) = self.done.recv() => done.push(op),
+                _ = tick.tick() => ticked = true,
+            }
+            if last_operations >= BUSY_OPERATIONS && !ticked {
+                tokio::time::sleep(LINGER).await;
+            }
+            self.gather(&mut accepts, &mut done);
+            last_operations = accepts.len() + done.len();
+            backoff = if self.round(accepts, done, ticked).await {
+                BACKOFF_FIRST
+            } else {
+                (backoff * 2).min(BACKOFF_MAX)
+            };
+        }
+    }
+
+    /// Takes what waits, up to the limits of one commit.
+    fn gather(&mut self, accepts: &mut Vec<AcceptOp>, done: &mut Vec<Done>) {
+        let settings = &self.shared.settings;
+        let mut bytes: usize = accepts.iter().map(|op| op.bytes).sum();
+        let mut events: usize = accepts.iter().map(|op| op.events.len()).sum();
+        while done.len() < settings.batch_ops_max {
+            let Ok(op) = self.done.try_recv() else { break };
+            done.push(op);
+        }
+        while events < settings.batch_ops_max && bytes < settings.batch_bytes_max {
+            let Ok(op) = self.accepts.try_recv() else {
+                break;
+            };
+            bytes += op.bytes;
+            events += op.events.len();
+            accepts.push(op);
+        }
+    }
+
+    /// Commits what is left when the engine closes. What the store refuses even now is found again at the next start.
+    async fn last_rounds(mut self, mut done: Vec<Done>) {
+        self.accepts.close();
+        self.done.close();
+        for _ in 0..20 {
+            let mut accepts = Vec::new();
+            self.gather(&mut accepts, &mut done);
+            if accepts.is_empty() && done.is_empty() {
+                break;
+            }
+            if !self.round(accepts, std::mem::take(&mut done), false).await {
+                tokio::time::sleep(BACKOFF_FIRST).await;
+            }
+            done = std::mem::take(&mut self.carry);
+        }
+        // The watermark of a clean end, so that the next start has nothing to look through.
+        self.round(Vec::new(), done, true).await;
+    }
+
+    /// One transaction. `false` when the store failed.
+    async fn round(&mut self, accepts: Vec<AcceptOp>, done: Vec<Done>, ticked: bool) -> bool {
+        let strict = match self.find_strict(&accepts).await {
+            Ok(strict) => strict,
+            Err(error) => {
+                let error = refusal(&error);
+                for op in accepts {
+                    answer(op.reply, Err(error.clone()));
+                }
+                self.carry = done;
+                return false;
+            }
+        };
+        let begun = Instant::now();
+        let snapshot = self.shared.snapshot.load_full();
+        let now_ms = self.shared.clock.now_ms();
+        let mut round = Round::default();
+        for op in &done {
+            self.add_done(&mut round, &snapshot, op, now_ms);
+        }
+        for op in &accepts {
+            self.add_accept(&mut round, &snapshot, op, &strict, now_ms);
+        }
+        if ticked {
+            self.park_slow(&mut round, now_ms);
+        }
+        self.set_watermark(&mut round, ticked);
+        let operations = accepts.len() + done.len();
+        if round.batch.is_empty() {
+            self.after(round, accepts, done);
+            return true;
+        }
+        let result = self.shared.store.commit(&round.batch).await;
+        self.shared
+            .metrics
+            .committed(operations, begun.elapsed(), result.is_ok());
+        self.shared
+            .store_ok
+            .store(result.is_ok(), Ordering::Relaxed);
+        match result {
+            Ok(()) => {
+                if let Some((_, watermark)) = round.batch.watermark {
+                    self.watermark = watermark;
+                }
+                self.after(round, accepts, done);
+                let window_start = now_ms - DEDUP_WINDOW_MS_MAX;
+                self.recent
+                    .forget(window_start, self.shared.settings.dedup_entries_max);
+                true
+            }
+            Err(error) => {
+                self.undo(&round);
+                Box::pin(self.refused(error, accepts, done)).await
+            }
+        }
+    }
+
+    /// After the commit, and only then: answers, deliveries, hints, notices.
+    fn after(&mut self, round: Round, accepts: Vec<AcceptOp>, done: Vec<Done>) {
+        for (op, accepted) in accepts.into_iter().zip(round.answers) {
+            let bus = op.bus.bus.name.as_str();
+            let duplicates = accepted.iter().filter(|event| event.duplicate).count();
+            metrics::ingested(bus, "accepted", accepted.len() - duplicates);
+            metrics::ingested(bus, "duplicate", duplicates);
+            drop(op.waiting);
+            answer(op.reply, Ok(accepted));
+        }
+        for (work, lease_until_ms) in round.parked {
+            work.parked(lease_until_ms);
+        }
+        for (lane, work) in round.memory {
+            self.young
+                .push_back((work.delivery.event, Arc::downgrade(&work)));
+            lane.push(work);
+        }
+        for (target, due_at_ms) in round.hints {
+            self.shared.hints.wake(target, due_at_ms);
+        }
+        let snapshot = self.shared.snapshot.load();
+        for (target, status, age_ms) in round.ended {
+            let kind = snapshot
+                .target(target)
+                .map_or("deleted", |entry| entry.target.spec.kind.as_str());
+            metrics::delivery(kind, status, age_ms);
+        }
+        for notice in round.notices {
+            // Nobody listening is the usual case.
+            let _listeners = self.shared.notices.send(notice);
+        }
+        for op in done {
+            if let Done::Flush(reply) = op {
+                let _gone = reply.send(());
+            }
+        }
+    }
+
+    /// Takes back what the round has changed in memory.
+    fn undo(&mut self, round: &Round) {
+        if let Some(first) = round.first {
+            self.recent.retract_from(first);
+        }
+        for event in &round.closed {
+            *self.open.entry(*event).or_insert(0) += 1;
+        }
+        for event in &round.opened {
+            self.close_one(*event);
+        }
+        for (lane, work) in &round.memory {
+            lane.release(work.bytes());
+        }
+    }
+
+    /// The store did not commit: senders are told, results wait.
+    async fn refused(
+        &mut self,
+        error: StoreError,
+        accepts: Vec<AcceptOp>,
+        done: Vec<Done>,
+    ) -> bool {
+        match error {
+            StoreError::IdempotencyConflict => {
+                // Another process has just recorded one of the keys. Its senders ask again; the others are not held up.
+                let (keyed, others): (Vec<_>, Vec<_>) =
+                    accepts.into_iter().partition(|op| op.idempotency.is_some());
+                for op in keyed {
+                    answer(op.reply, Err(AcceptError::IdempotencyInProgress));
+                }
+                self.round(others, done, false).await
+            }
+            StoreError::Full(_) | StoreError::Unavailable(_) => {
+                tracing::error!(%error, cause = ?std::error::Error::source(&error).map(ToString::to_string), "a commit failed; senders are refused, results wait");
+                let refusal = refusal(&error);
+                for op in accepts {
+                    answer(op.reply, Err(refusal.clone()));
+                }
+                self.carry = done;
+                false
+            }
+            other => {
+                tracing::error!(error = %other, "a commit failed for a reason of ours");
+                for op in accepts {
+                    answer(op.reply, Err(AcceptError::Unavailable));
+                }
+                self.isolate(done, other).await
+            }
+        }
+    }
+
+    /// A batch that the store cannot take for a reason of its own must not hold up everything else for ever: each
+    /// result is tried alone, and what fails alone is left to the next start's recovery.
+    async fn isolate(&mut self, mut done: Vec<Done>, error: StoreError) -> bool {
+        if done.len() <= 1 {
+            if let Some(op) = done.pop() {
+                tracing::error!(%error, result = ?op, "a result cannot be stored; its delivery is repeated at the next start");
+                metrics::dropped("unstorable_result");
+            }
+            return true;
+        }
+        let mut ok = true;
+        let mut kept = Vec::new();
+        for op in done {
+            ok &= Box::pin(self.round(Vec::new(), vec![op], false)).await;
+            kept.append(&mut self.carry);
+        }
+        self.carry = kept;
+        ok
+    }
+
+    /// For strict buses: what the database knows already.
+    async fn find_strict(
+        &self,
+        accepts: &[AcceptOp],
+    ) -> Result<HashMap<(belfry_model::BusId, EventKey), EventId>, StoreError> {
+        let keys: Vec<_> = accepts
+            .iter()
+            .filter(|op| op.bus.bus.spec.dedup.mode == DedupMode::Strict)
+            .flat_map(|op| {
+                op.events.iter().map(|item| {
+                    (
+                        op.bus.bus.id,
+                        event_key(item.event.source(), item.event.id()),
+                    )
+                })
+            })
+            .collect();
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let found = self.shared.store.find_strict(&keys).await?;
+        Ok(keys
+            .into_iter()
+            .zip(found)
+            .filter_map(|(key, id)| id.map(|id| (key, id)))
+            .collect())
+    }
+
+    fn add_accept(
+        &mut self,
+        round: &mut Round,
+        snapshot: &Snapshot,
+        op: &AcceptOp,
+        strict: &HashMap<(belfry_model::BusId, EventKey), EventId>,
+        now_ms: i64,
+    ) {
+        let dedup = &op.bus.bus.spec.dedup;
+        let mut answers = Vec::with_capacity(op.events.len());
+        for item in &op.events {
+            let key = (
+                op.bus.bus.id,
+                event_key(item.event.source(), item.event.id()),
+            );
+            let known = match dedup.mode {
+                DedupMode::Off => None,
+                DedupMode::Memory => self
+                    .recent
+                    .find(&key, now_ms - i64::from(dedup.window_seconds) * 1000),
+                DedupMode::Strict => strict
+                    .get(&key)
+                    .copied()
+                    .or_else(|| self.recent.find(&key, 0)),
+            };
+            let accepted = |event_uid, duplicate| Accepted {
+                id: item.event.id().to_owned(),
+                source: item.event.source().to_owned(),
+                event_uid,
+                duplicate,
+            };
+            if let Some(first) = known {
+                answers.push(accepted(first, true));
+                continue;
+            }
+            let id = self.ids.next(now_ms);
+            if dedup.mode != DedupMode::Off {
+                self.recent.insert(key, id);
+            }
+            let strict_key = (dedup.mode == DedupMode::Strict).then_some(key.1);
+            self.add_event(
+                round,
+                snapshot,
+                id,
+                op.bus.bus.id,
+                &item.event,
+                &item.fan,
+                op.trace_id.clone(),
+                strict_key,
+                now_ms,
+            );
+            answers.push(accepted(id, false));
+        }
+        if let Some((key, _)) = &op.idempotency {
+            round.batch.idempotency.push(IdempotencyRecord {
+                scope: key.scope,
+                fingerprint: key.fingerprint,
+                at_ms: now_ms,
+                answer: serde_json::to_vec(&answers).unwrap_or_default(),
+            });
+        }
+        round.answers.push(answers);
+    }
+
+    /// An event row, and for each target of its fan-out: memory, pending, or skipped.
+    #[expect(clippy::too_many_arguments, reason = "the columns of one row")]
+    fn add_event(
+        &mut self,
+        round: &mut Round,
+        snapshot: &Snapshot,
+        id: EventId,
+        bus: belfry_model::BusId,
+        event: &Event,
+        fan: &[TargetId],
+        trace_id: Option<String>,
+        strict_key: Option<EventKey>,
+        now_ms: i64,
+    ) {
+        round.first.get_or_insert(id);
+        self.newest = id;
+        for target in fan {
+            let delivery = DeliveryId {
+                event: id,
+                target: *target,
+            };
+            let plain = |status, reason, detail: Option<String>| Outcome {
+                delivery,
+                status,
+                attempts: 0,
+                status_code: None,
+                duration_ms: 0,
+                at_ms: now_ms,
+                reason: Some(reason),
+                detail,
+            };
+            let (entry, lane) = (snapshot.target(*target), self.shared.lane(*target));
+            let (Some(entry), Some(lane)) = (entry, lane) else {
+                let outcome = plain(DeliveryStatus::Skipped, Reason::TargetDeleted, None);
+                round.ended.push((*target, outcome.status, 0));
+                round.batch.outcomes.push(outcome);
+                continue;
+            };
+            if let Some(why) = entry.disabled() {
+                let outcome = plain(DeliveryStatus::Skipped, Reason::TargetDisabled, Some(why));
+                round.ended.push((*target, outcome.status, 0));
+                round.notices.push(notice(snapshot, &outcome, event, None));
+                round.batch.outcomes.push(outcome);
+                continue;
+            }
+            match lane.admit(event.doc().len(), now_ms) {
+                Admission::Memory => {
+                    *self.open.entry(id).or_insert(0) += 1;
+                    round.opened.push(id);
+                    round.memory.push((
+                        lane,
+                        Arc::new(Work::new(delivery, event.clone(), trace_id.clone())),
+                    ));
+                }
+                Admission::Later { due_at_ms, reason } => {
+                    round
+                        .batch
+                        .outcomes
+                        .push(plain(DeliveryStatus::Queued, reason, None));
+                    round.batch.pending.push(Pending {
+                        delivery,
+                        due_at_ms,
+                        attempts: 0,
+                        attempts_before: 0,
+                        since_ms: now_ms,
+                        trigger: Trigger::Initial,
+                        owner: None,
+                    });
+                    round.hints.push((*target, due_at_ms));
+                }
+            }
+        }
+        round.batch.events.push(NewEvent {
+            id,
+            bus,
+            event: event.clone(),
+            fan: fan.to_vec(),
+            trace_id,
+            strict_key,
+        });
+    }
+
+    fn add_done(&mut self, round: &mut Round, snapshot: &Snapshot, op: &Done, now_ms: i64) {
+        match op {
+            Done::Finished(finished) => self.add_finished(round, snapshot, finished, now_ms),
+            Done::Deferred(deferred) => self.add_deferred(round, snapshot, deferred),
+            Done::Own(own) => self.add_own(round, snapshot, &own.bus, &own.event, None, now_ms),
+            Done::Flush(_) => {}
+        }
+    }
+
+    /// A delivery leaves memory: it counts no longer against the watermark.
+    fn settle(&mut self, round: &mut Round, work: &Work) {
+        round.touched.insert(work.delivery);
+        if work.lease_until_ms().is_some() {
+            round.batch.done.push(work.delivery);
+        } else {
+            self.close_one(work.delivery.event);
+            round.closed.push(work.delivery.event);
+        }
+    }
+
+    fn close_one(&mut self, event: EventId) {
+        if let Some(count) = self.open.get_mut(&event) {
+            *count -= 1;
+            if *count == 0 {
+                self.open.remove(&event);
+            }
+        }
+    }
+
+    fn add_finished(
+        &mut self,
+        round: &mut Round,
+        snapshot: &Snapshot,
+        finished: &Finished,
+        now_ms: i64,
+    ) {
+        let work = &finished.work;
+        self.settle(round, work);
+        let status = match finished.next {
+            Next::Delivered => DeliveryStatus::Delivered,
+            Next::Retry { .. } => DeliveryStatus::Retrying,
+            Next::Dead { .. } => DeliveryStatus::Dead,
+            Next::Expired { .. } => DeliveryStatus::Expired,
+            Next::Skipped { .. } => DeliveryStatus::Skipped,
+        };
+        let attempts = work.attempts + u32::from(finished.attempt.is_some());
+        let outcome = Outcome {
+            delivery: work.delivery,
+            status,
+            attempts,
+            status_code: finished
+                .attempt
+                .as_ref()
+                .and_then(|attempt| attempt.status_code),
+            duration_ms: finished
+                .attempt
+                .as_ref()
+                .map_or(0, |attempt| attempt.duration_ms),
+            at_ms: finished.at_ms,
+            reason: reason_of(&finished.next),
+            detail: detail_of(&finished.next),
+        };
+        let mut next_at_ms = None;
+        if let Next::Retry { due_at_ms, .. } = finished.next {
+            next_at_ms = Some(due_at_ms);
+            round.hints.push((work.delivery.target, due_at_ms));
+            round.batch.pending.push(Pending {
+                delivery: work.delivery,
+                due_at_ms,
+                attempts,
+                attempts_before: work.attempts_before,
+                since_ms: work.since_ms,
+                trigger: Trigger::Retry,
+                owner: None,
+            });
+        }
+        round.ended.push((
+            work.delivery.target,
+            status,
+            finished.at_ms - work.delivery.event.time_ms(),
+        ));
+        round
+            .notices
+            .push(notice(snapshot, &outcome, &work.event, next_at_ms));
+        round.batch.outcomes.push(outcome);
+        round.batch.attempts.extend(finished.attempt.clone());
+        round.batch.log_entries.extend(finished.log_entry.clone());
+        if let Some((bus, event)) = &finished.dead_letter {
+            self.add_own(round, snapshot, bus, event, work.trace_id.clone(), now_ms);
+        }
+    }
+
+    fn add_deferred(&mut self, round: &mut Round, snapshot: &Snapshot, deferred: &Deferred) {
+        let work = &deferred.work;
+        self.settle(round, work);
+        let outcome = Outcome {
+            delivery: work.delivery,
+            status: if work.attempts > work.attempts_before {
+                DeliveryStatus::Retrying
+            } else {
+                DeliveryStatus::Queued
+            },
+            attempts: work.attempts,
+            status_code: None,
+            duration_ms: 0,
+            at_ms: deferred.at_ms,
+            reason: Some(deferred.reason),
+            detail: None,
+        };
+        round.notices.push(notice(
+            snapshot,
+            &outcome,
+            &work.event,
+            Some(deferred.due_at_ms),
+        ));
+        round.batch.outcomes.push(outcome);
+        round.hints.push((work.delivery.target, deferred.due_at_ms));
+        round.batch.pending.push(Pending {
+            delivery: work.delivery,
+            due_at_ms: deferred.due_at_ms,
+            attempts: work.attempts,
+            attempts_before: work.attempts_before,
+            since_ms: work.since_ms,
+            trigger: work.trigger,
+            owner: None,
+        });
+    }
+
+    /// An event of Belfry's own, matched like any other.
+    fn add_own(
+        &mut self,
+        round: &mut Round,
+        snapshot: &Snapshot,
+        bus: &BusName,
+        event: &Event,
+        trace_id: Option<String>,
+        now_ms: i64,
+    ) {
+        let Some(rules) = snapshot.bus(bus) else {
+            tracing::error!(bus.name = %bus, event.id = event.id(), "there is no such bus any more; an event of Belfry's own is not stored");
+            return;
+        };
+        let fan = rules.fan_out(event, &mut self.scratch);
+        let id = self.ids.next(now_ms);
+        self.add_event(
+            round,
+            snapshot,
+            id,
+            rules.bus.id,
+            event,
+            &fan,
+            trace_id,
+            None,
+            now_ms,
+        );
+    }
+
+    /// Gives deliveries that take long a pending row, so that the watermark can move on.
+    fn park_slow(&mut self, round: &mut Round, now_ms: i64) {
+        let park_after =
+            i64::try_from(self.shared.settings.park_after.as_millis()).unwrap_or(i64::MAX);
+        while let Some((event, work)) = self.young.front() {
+            if now_ms - event.time_ms() < park_after {
+                break;
+            }
+            let work = work.upgrade();
+            self.young.pop_front();
+            let Some(work) = work else { continue };
+            if work.lease_until_ms().is_some() || round.touched.contains(&work.delivery) {
+                continue;
+            }
+            let lease_until_ms = now_ms
+                + self
+                    .shared
+                    .lane(work.delivery.target)
+                    .map_or(60_000, |lane| lane.lease_ms());
+            round.batch.pending.push(Pending {
+                delivery: work.delivery,
+                due_at_ms: lease_until_ms,
+                attempts: work.attempts,
+                attempts_before: work.attempts_before,
+                since_ms: work.since_ms,
+                trigger: work.trigger,
+                owner: Some(self.shared.with.node),
+            });
+            round.batch.outcomes.push(Outcome {
+                delivery: work.delivery,
+                status: DeliveryStatus::Queued,
+                attempts: work.attempts,
+                status_code: None,
+                duration_ms: 0,
+                at_ms: now_ms,
+                reason: None,
+                detail: None,
+            });
+            round.hints.push((work.delivery.target, lease_until_ms));
+            self.close_one(work.delivery.event);
+            round.closed.push(work.delivery.event);
+            round.parked.push((work, lease_until_ms));
+        }
+    }
+
+    /// The smallest event still open in memory, minus one. An idle change alone is written only with the tick.
+    fn set_watermark(&mut self, round: &mut Round, ticked: bool) {
+        let below_open = self
+            .open
+            .first_key_value()
+            .map(|(event, _)| EventId::from_stored(event.get() - 1));
+        let watermark = below_open.unwrap_or(self.newest);
+        if watermark > self.watermark && (ticked || !round.batch.is_empty()) {
+            round.batch.watermark = Some((self.shared.with.node, watermark));
+        }
+    }
+}
+
+/// What a sender is told when the store fails.
+fn refusal(error: &StoreError) -> AcceptError {
+    match error {
+        StoreError::Full(_) => {
+            AcceptError::Full("the disk that holds the database is full".to_owned())
+        }
+        _ => AcceptError::Unavailable,
+    }
+}
+
+/// A sender that has gone away does not want its answer any more; its events are stored all the same.
+fn answer(
+    reply: oneshot::Sender<Result<Vec<Accepted>, AcceptError>>,
+    result: Result<Vec<Accepted>, AcceptError>,
+) {
+    let _gone = reply.send(result);
+}
+
+fn notice(
+    snapshot: &Snapshot,
+    outcome: &Outcome,
+    event: &Event,
+    next_at_ms: Option<i64>,
+) -> DeliveryNotice {
+    let entry = snapshot.target(outcome.delivery.target);
+    DeliveryNotice {
+        id: outcome.delivery,
+        event_uid: outcome.delivery.event,
+        bus: entry.map(|entry| entry.bus.clone()),
+        rule: entry.map(|entry| entry.rule.clone()),
+        target: entry.map(|entry| entry.target.name.to_string()),
+        kind: event.kind().to_owned(),
+        source: event.source().to_owned(),
+        subject: event.subject().map(str::to_owned),
+        status: outcome.status,
+        attempts: outcome.attempts,
+        status_code: outcome.status_code,
+        duration_ms: outcome.duration_ms,
+        reason: outcome.reason,
+        detail: outcome.detail.clone(),
+        at_ms: outcome.at_ms,
+        next_at_ms,
+    }
+}

@@ -1,0 +1,287 @@
+//! The engine as the rest of the product sees it: start, accept, reload, redrive, shut down.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use belfry_model::delivery::DeliveryStatus;
+use belfry_model::{BusName, DeliveryId, Event, EventId, TargetId};
+use belfry_pattern::Scratch;
+use belfry_store::StoreError;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::api::{
+    AcceptContext, AcceptError, Accepted, Collaborators, DeliveryNotice, EngineSettings,
+    EngineStatus, LaneStatus, StartError,
+};
+use crate::committer::{AcceptOp, Committer, DEDUP_WINDOW_MS_MAX, Incoming};
+use crate::dedup::{Recent, event_key};
+use crate::idempotency::InProgress;
+use crate::shared::Shared;
+use crate::snapshot::Snapshot;
+use crate::work::Done;
+use crate::{keeper, loader, metrics};
+
+/// Results that may wait for the committer; lanes wait when it is full.
+const DONE_QUEUE: usize = 8192;
+/// Keys read at once when the memory of repeats is rebuilt.
+const KEYS_PAGE: u32 = 10_000;
+/// What a sender is told to wait when too much is waiting.
+const BUSY_RETRY: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
+}
+
+/// The running data plane. Cheap to clone; ends with [`Engine::shutdown`].
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    accepts: mpsc::Sender<AcceptOp>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Recovers what an earlier run left, loads the configuration and starts working.
+    pub async fn start(with: Collaborators, settings: EngineSettings) -> Result<Self, StartError> {
+        let now_ms = with.clock.now_ms();
+        let recovered = with.store.recover(with.node, now_ms).await?;
+        if recovered.unfinished + recovered.reclaimed > 0 {
+            tracing::info!(
+                unfinished = recovered.unfinished,
+                reclaimed = recovered.reclaimed,
+                "deliveries left by an earlier run go on"
+            );
+        }
+        let recent = remember(&with, &settings, now_ms).await?;
+        let (done_in, done_out) = mpsc::channel(DONE_QUEUE);
+        let (accepts_in, accepts_out) = mpsc::channel(settings.waiting_events_max.max(1));
+        let shared = Arc::new(Shared::new(with, settings, done_in));
+        keeper::reload(&shared).await?;
+        let committer = Committer::new(
+            Arc::clone(&shared),
+            accepts_out,
+            done_out,
+            recovered.newest,
+            recent,
+        );
+        shared.tracker.spawn(committer.run());
+        shared.tracker.spawn(loader::run(Arc::clone(&shared)));
+        shared.tracker.spawn(keeper::run(Arc::clone(&shared)));
+        Ok(Self {
+            shared,
+            accepts: accepts_in,
+        })
+    }
+
+    /// The configuration in force.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.shared.snapshot.load_full()
+    }
+
+    /// Accepts events, all or none. Returns after they are durable.
+    pub async fn accept(
+        &self,
+        bus: &BusName,
+        events: Vec<Event>,
+        cx: AcceptContext,
+    ) -> Result<Vec<Accepted>, AcceptError> {
+        if self.shared.closing.is_cancelled() {
+            return Err(AcceptError::ShuttingDown);
+        }
+        let snapshot = self.shared.snapshot.load_full();
+        let rules = snapshot
+            .bus(bus)
+            .ok_or_else(|| AcceptError::UnknownBus(bus.to_string()))?;
+        let idempotency = match cx.idempotency {
+            None => None,
+            Some(key) => {
+                let held = InProgress::take(&self.shared, key.scope)
+                    .ok_or(AcceptError::IdempotencyInProgress)?;
+                match self.shared.store.find_idempotency(&key.scope).await {
+                    Ok(None) => Some((key, held)),
+                    Ok(Some(record)) if record.fingerprint == key.fingerprint => {
+                        return serde_json::from_slice(&record.answer)
+                            .map_err(|_| AcceptError::Unavailable);
+                    }
+                    Ok(Some(_)) => return Err(AcceptError::IdempotencyMismatch),
+                    Err(_) => return Err(AcceptError::Unavailable),
+                }
+            }
+        };
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        if let Some(problem) = self.shared.disk.problem() {
+            return Err(AcceptError::Full(problem));
+        }
+        let bytes: usize = events.iter().map(|event| event.doc().len()).sum();
+        let Some(waiting) = self.shared.reserve(events.len(), bytes) else {
+            metrics::ingested(bus.as_str(), "busy", events.len());
+            return Err(AcceptError::Busy {
+                retry_after: BUSY_RETRY,
+            });
+        };
+        let begun = Instant::now();
+        let count = events.len();
+        let events: Vec<Incoming> = SCRATCH.with_borrow_mut(|scratch| {
+            events
+                .into_iter()
+                .map(|event| Incoming {
+                    fan: rules.fan_out(&event, scratch),
+                    event,
+                })
+                .collect()
+        });
+        let matched = events.iter().filter(|item| !item.fan.is_empty()).count();
+        self.shared
+            .metrics
+            .matched(bus.as_str(), count, matched, begun.elapsed());
+        let (reply, answer) = oneshot::channel();
+        let op = AcceptOp {
+            bus: Arc::clone(rules),
+            events,
+            trace_id: cx.trace_id,
+            idempotency,
+            waiting,
+            bytes,
+            reply,
+        };
+        match self.accepts.try_send(op) {
+            Ok(()) => answer.await.unwrap_or(Err(AcceptError::ShuttingDown)),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(AcceptError::Busy {
+                retry_after: BUSY_RETRY,
+            }),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(AcceptError::ShuttingDown),
+        }
+    }
+
+    /// Puts the stored configuration in force; call it after every change. Returns when it is.
+    pub async fn reload(&self) -> Result<(), StoreError> {
+        keeper::reload(&self.shared).await
+    }
+
+    /// Makes ended deliveries pending again, with a fresh retry budget. Returns those that were in a state to be taken
+    /// (one of `only`, or any final one).
+    pub async fn redrive(
+        &self,
+        ids: &[DeliveryId],
+        only: &[DeliveryStatus],
+    ) -> Result<Vec<DeliveryId>, StoreError> {
+        // What lanes have handed over already must be committed first, else a delivery that has just ended is missed.
+        self.flush().await;
+        let now_ms = self.shared.clock.now_ms();
+        let taken = self.shared.store.redrive(ids, only, now_ms).await?;
+        for delivery in &taken {
+            self.shared.hints.wake(delivery.target, now_ms);
+        }
+        Ok(taken)
+    }
+
+    /// Returns when everything handed over before is committed.
+    pub async fn flush(&self) {
+        let (reply, done) = oneshot::channel();
+        self.shared.hand_over(Done::Flush(reply)).await;
+        let _ended = done.await;
+    }
+
+    /// Listens to what happens to deliveries from now on.
+    pub fn notices(&self) -> broadcast::Receiver<DeliveryNotice> {
+        self.shared.notices.subscribe()
+    }
+
+    /// A target's lane at this moment.
+    pub fn lane_status(&self, target: TargetId) -> Option<LaneStatus> {
+        self.shared.lane(target).map(|lane| lane.status())
+    }
+
+    /// The engine's health.
+    pub fn status(&self) -> EngineStatus {
+        let (mut queued, mut in_flight, mut open_circuits) = (0, 0, 0);
+        for lane in self.shared.lanes() {
+            let status = lane.status();
+            queued += status.queued;
+            in_flight += status.in_flight;
+            open_circuits += usize::from(status.circuit != "closed");
+        }
+        let mut problems = Vec::new();
+        if self.shared.closing.is_cancelled() {
+            problems.push("the server is shutting down".to_owned());
+        }
+        problems.extend(self.shared.disk.problem());
+        if !self.shared.store_ok.load(Ordering::Relaxed) {
+            problems.push("the last commit failed".to_owned());
+        }
+        EngineStatus {
+            accepting: problems.is_empty(),
+            problems,
+            waiting_events: self.shared.waiting_events.load(Ordering::Relaxed),
+            queued,
+            in_flight,
+            config_version: self.shared.snapshot.load().version,
+            open_circuits,
+        }
+    }
+
+    /// Stops: accepts nothing more, begins no more attempts, lets those on the wire finish for at most `limit`, commits
+    /// what came of them. What is left is found by the next start. Returns whether everything ended in time.
+    pub async fn shutdown(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        self.shared.closing.cancel();
+        let mut in_time = true;
+        while self.status().in_flight > 0 {
+            if Instant::now() >= deadline {
+                in_time = false;
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.shared.closed.cancel();
+        self.shared.tracker.close();
+        let rest = deadline
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_millis(500));
+        in_time
+            && tokio::time::timeout(rest, self.shared.tracker.wait())
+                .await
+                .is_ok()
+    }
+}
+
+/// Rebuilds the memory of repeats from the log.
+async fn remember(
+    with: &Collaborators,
+    settings: &EngineSettings,
+    now_ms: i64,
+) -> Result<Recent, StoreError> {
+    let mut recent = Recent::default();
+    let config = with.store.load_config().await?;
+    let seconds = config
+        .buses
+        .iter()
+        .map(|bus| bus.spec.dedup.window_seconds)
+        .max()
+        .unwrap_or(0);
+    let window_ms = (i64::from(seconds) * 1000).min(DEDUP_WINDOW_MS_MAX);
+    let mut after = EventId::first_at(now_ms - window_ms);
+    loop {
+        let rows = with.store.event_keys_after(after, KEYS_PAGE).await?;
+        let Some(last) = rows.last() else {
+            return Ok(recent);
+        };
+        after = last.id;
+        for row in rows {
+            recent.insert((row.bus, event_key(&row.source, &row.ce_id)), row.id);
+        }
+        recent.forget(0, settings.dedup_entries_max);
+    }
+}

@@ -1,0 +1,347 @@
+//! Housekeeping: configuration changes by other processes, the disk guard, retention, disabling targets, gauges.
+//!
+//! Each job is idempotent and takes no input but the store, so that it does the same after a crash as before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use belfry_model::config::Disabled;
+use belfry_model::delivery::DeliveryStatus;
+use belfry_model::{EventId, TargetId};
+use belfry_store::{AuditEntry, Change, DeliveryQuery, Usage};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::shared::Shared;
+use crate::snapshot::Snapshot;
+use crate::{metrics, report};
+
+/// Events deleted in one transaction: short enough that commits in between do not notice.
+const PURGE_CHUNK: u32 = 500;
+/// Chunks a turn, so that one turn has an end.
+const PURGE_CHUNKS_MAX: u32 = 400;
+const USAGE_EVERY: Duration = Duration::from_secs(5);
+const LOGS_EVERY: Duration = Duration::from_mins(1);
+const FAILING_EVERY: Duration = Duration::from_mins(10);
+/// Retention by size starts at the limit and ends at nine tenths of it.
+const SIZE_TARGET_PERCENT: u64 = 90;
+/// Pending rows counted for a gauge, per target.
+const BACKLOG_COUNT_MAX: u32 = 10_000;
+
+/// Runs until the engine has closed.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut tick =
+        tokio::time::interval(shared.settings.config_poll.max(Duration::from_millis(50)));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let start = Instant::now();
+    let (mut usage_at, mut logs_at, mut failing_at) =
+        (start, start + LOGS_EVERY, start + FAILING_EVERY);
+    loop {
+        tokio::select! {
+            () = shared.closed.cancelled() => return,
+            () = shared.disable_wanted.notified() => {
+                disable_wanted(&shared).await;
+                continue;
+            }
+            _ = tick.tick() => {}
+        }
+        follow_config(&shared).await;
+        let now = Instant::now();
+        if now >= usage_at {
+            usage_at = now + USAGE_EVERY;
+            look_at_usage(&shared).await;
+            gauges(&shared).await;
+        }
+        if now >= logs_at {
+            logs_at = now + LOGS_EVERY;
+            purge_logs(&shared).await;
+        }
+        if now >= failing_at {
+            failing_at = now + FAILING_EVERY;
+            disable_failing(&shared).await;
+        }
+    }
+}
+
+/// Loads the configuration if it has changed.
+async fn follow_config(shared: &Arc<Shared>) {
+    match shared.store.config_version().await {
+        Ok(version) if version == shared.snapshot.load().version => {}
+        Ok(_) => {
+            if let Err(error) = reload(shared).await {
+                tracing::warn!(%error, "the changed configuration could not be loaded; trying again");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the configuration's version could not be read"),
+    }
+}
+
+/// Loads, compiles and puts in force.
+pub(crate) async fn reload(shared: &Arc<Shared>) -> Result<(), belfry_store::StoreError> {
+    let _one_at_a_time = shared.reloading.lock().await;
+    let config = shared.store.load_config().await?;
+    let before = shared.snapshot.load_full();
+    let with = shared.with.clone();
+    // Compiling many patterns takes time that must not be taken from deliveries.
+    let snapshot = tokio::task::spawn_blocking(move || Snapshot::compile(config, &before, &with))
+        .await
+        .map_err(|error| {
+            belfry_store::StoreError::Internal(format!(
+                "compiling the configuration failed: {error}"
+            ))
+        })?;
+    tracing::debug!(config.version = snapshot.version, "configuration in force");
+    shared.put_in_force(snapshot);
+    Ok(())
+}
+
+async fn look_at_usage(shared: &Arc<Shared>) {
+    let usage = match shared.store.usage().await {
+        Ok(usage) => usage,
+        Err(error) => {
+            tracing::warn!(%error, "the store's usage could not be read");
+            return;
+        }
+    };
+    guard_disk(shared, &usage).await;
+    metrics::gauge("belfry_db_used_bytes", usage.used_bytes);
+    metrics::gauge("belfry_db_file_bytes", usage.file_bytes);
+    if let Some(free) = usage.disk_free_bytes {
+        metrics::gauge("belfry_disk_free_bytes", free);
+    }
+    purge(shared, &usage).await;
+}
+
+/// Refuses events before the disk is full: what is accepted must still find room for its outcome.
+async fn guard_disk(shared: &Shared, usage: &Usage) {
+    let min = shared.settings.disk_free_min_bytes;
+    let low = usage.disk_free_bytes.filter(|&free| free < min);
+    let before = shared.disk.problem();
+    let problem = low.map(|_| {
+        format!(
+            "less than {} MiB are free on the disk that holds the database",
+            min / 1_048_576
+        )
+    });
+    if before.is_some() != problem.is_some() {
+        tracing::warn!(
+            problem = problem.as_deref().unwrap_or("none any more"),
+            "disk guard"
+        );
+        shared
+            .own_event(report::disk(problem.as_deref(), shared.clock.now_ms()))
+            .await;
+    }
+    shared.disk.set(problem);
+}
+
+/// Deletes events beyond their age, then the oldest beyond the size limit, in short transactions.
+async fn purge(shared: &Arc<Shared>, usage: &Usage) {
+    let now_ms = shared.clock.now_ms();
+    let age_ms = i64::try_from(shared.settings.retention_age.as_millis()).unwrap_or(i64::MAX / 4);
+    let by_age = EventId::first_at(now_ms.saturating_sub(age_ms));
+    let mut unfinished = (0, Vec::new());
+    let mut usage = usage.clone();
+    for _ in 0..PURGE_CHUNKS_MAX {
+        let oldest = usage.oldest_event;
+        let over = shared
+            .settings
+            .retention_bytes
+            .filter(|&limit| usage.used_bytes > limit);
+        let before = if oldest.is_some_and(|oldest| oldest < by_age) {
+            by_age
+        } else if let (Some(limit), Some(_)) = (over, oldest) {
+            tracing::debug!(
+                limit,
+                used = usage.used_bytes,
+                "the database is over its size; deleting the oldest events"
+            );
+            // The newest second stays: it may be on its way.
+            EventId::first_at(now_ms - 1000)
+        } else {
+            break;
+        };
+        let by_size = before != by_age;
+        match shared.store.purge_events(before, PURGE_CHUNK).await {
+            Ok(purged) => {
+                unfinished.0 += purged.unfinished_count;
+                unfinished
+                    .1
+                    .extend(purged.unfinished.iter().map(ToString::to_string));
+                if purged.events == 0 {
+                    break;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "retention could not delete; trying again");
+                break;
+            }
+        }
+        match shared.store.usage().await {
+            Ok(new) => usage = new,
+            Err(_) => break,
+        }
+        let enough = shared
+            .settings
+            .retention_bytes
+            .is_none_or(|limit| usage.used_bytes < limit / 100 * SIZE_TARGET_PERCENT);
+        if by_size && enough {
+            break;
+        }
+        // Commits go first.
+        tokio::task::yield_now().await;
+    }
+    if unfinished.0 > 0 {
+        unfinished.1.truncate(100);
+        tracing::warn!(
+            count = unfinished.0,
+            "retention has deleted deliveries that had not ended"
+        );
+        shared
+            .own_event(report::unfinished(unfinished.0, &unfinished.1, now_ms))
+            .await;
+    }
+}
+
+async fn purge_logs(shared: &Shared) {
+    let now_ms = shared.clock.now_ms();
+    let age_ms = i64::try_from(shared.settings.idempotency_age.as_millis()).unwrap_or(i64::MAX / 4);
+    for _ in 0..PURGE_CHUNKS_MAX {
+        match shared
+            .store
+            .purge_logs(now_ms, now_ms.saturating_sub(age_ms), PURGE_CHUNK)
+            .await
+        {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "expired log entries could not be deleted; trying again");
+                return;
+            }
+        }
+    }
+}
+
+/// Disables the targets that lanes have asked for.
+async fn disable_wanted(shared: &Arc<Shared>) {
+    for (target, reason) in shared.take_disables() {
+        disable(shared, target, reason).await;
+    }
+}
+
+async fn disable(shared: &Arc<Shared>, target: TargetId, reason: String) {
+    let snapshot = shared.snapshot.load_full();
+    let Some(entry) = snapshot
+        .target(target)
+        .filter(|entry| entry.disabled().is_none())
+    else {
+        return;
+    };
+    let now_ms = shared.clock.now_ms();
+    let change = Change::DisableTarget {
+        target,
+        disabled: Some(Disabled {
+            reason: reason.clone(),
+            at_ms: now_ms,
+        }),
+    };
+    let audit = AuditEntry {
+        at_ms: now_ms,
+        actor: "system".to_owned(),
+        action: "target.disable".to_owned(),
+        resource: format!(
+            "buses/{}/rules/{}/targets/{}",
+            entry.bus, entry.rule, entry.target.name
+        ),
+        before: None,
+        after: serde_json::to_string(&serde_json::json!({ "reason": reason })).ok(),
+        request_id: None,
+    };
+    match shared.store.apply(&[change], &[audit], None, now_ms).await {
+        Ok(_) => {
+            tracing::warn!(target.id = %target, %reason, "target disabled");
+            shared
+                .own_event(report::disabled(entry, &reason, now_ms))
+                .await;
+            if let Err(error) = reload(shared).await {
+                tracing::warn!(%error, "the changed configuration could not be loaded; trying again");
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, target.id = %target, "a target could not be disabled; trying again with its next answer");
+        }
+    }
+}
+
+/// Disables targets that have only failed for days. What counts is in the history, so a restart forgets nothing.
+async fn disable_failing(shared: &Arc<Shared>) {
+    let now_ms = shared.clock.now_ms();
+    let days_ms = i64::try_from(shared.settings.disable_after.as_millis()).unwrap_or(i64::MAX / 4);
+    let since_ms = now_ms.saturating_sub(days_ms);
+    for lane in shared.lanes() {
+        if lane.status().failures < shared.settings.circuit_failures {
+            continue;
+        }
+        let query = |statuses: Vec<DeliveryStatus>, until_ms| DeliveryQuery {
+            targets: Some(vec![lane.target]),
+            statuses,
+            until_ms,
+            limit: 1,
+            scan_max: 1000,
+            ..DeliveryQuery::default()
+        };
+        let delivered = shared
+            .store
+            .list_deliveries(&query(vec![DeliveryStatus::Delivered], None))
+            .await;
+        let failed_then = shared
+            .store
+            .list_deliveries(&query(
+                vec![
+                    DeliveryStatus::Retrying,
+                    DeliveryStatus::Dead,
+                    DeliveryStatus::Expired,
+                ],
+                Some(since_ms),
+            ))
+            .await;
+        let (Ok(delivered), Ok(failed_then)) = (delivered, failed_then) else {
+            continue;
+        };
+        let delivered_lately = delivered
+            .items
+            .iter()
+            .any(|record| record.outcome.at_ms >= since_ms);
+        if !delivered_lately && !failed_then.items.is_empty() {
+            let reason = format!(
+                "failing: nothing was delivered for {} hours",
+                days_ms / 3_600_000
+            );
+            disable(shared, lane.target, reason).await;
+        }
+    }
+}
+
+async fn gauges(shared: &Shared) {
+    let lanes = shared.lanes();
+    let (mut queued, mut in_flight, mut open) = (0, 0, 0);
+    for lane in &lanes {
+        let status = lane.status();
+        queued += status.queued;
+        in_flight += status.in_flight;
+        open += usize::from(status.circuit != "closed");
+    }
+    metrics::depth("ready", queued);
+    metrics::depth("inflight", in_flight);
+    metrics::targets("all", lanes.len());
+    metrics::targets("open", open);
+    match shared.store.backlog(BACKLOG_COUNT_MAX).await {
+        Ok(backlog) => {
+            let count: u64 = backlog.iter().map(|one| one.count).sum();
+            metrics::depth("scheduled", usize::try_from(count).unwrap_or(usize::MAX));
+            let oldest = backlog.iter().filter_map(|one| one.oldest).min();
+            let age = oldest.map_or(0, |oldest| shared.clock.now_ms() - oldest.time_ms());
+            metrics::oldest("scheduled", age);
+        }
+        Err(error) => tracing::debug!(%error, "the backlog could not be counted"),
+    }
+}

@@ -1,0 +1,679 @@
+//! One target's way out: a bounded queue, workers up to the target's concurrency, its circuit and rate limit.
+//!
+//! A lane never writes: what its workers find out goes to the committer. It never waits for another lane, so a target
+//! that is slow, hanging or dead delays nobody else. Work it has no room for, or may not send now, is not its business:
+//! [`Lane::admit`] says so and the committer makes it pending.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use belfry_model::TargetId;
+use belfry_model::delivery::Reason;
+use belfry_store::{Attempt, EventFacts, NewLogEntry};
+use belfry_targets::{Attempted, Job, Verdict};
+use futures_util::FutureExt as _;
+use tracing::Instrument as _;
+
+use crate::api::LaneStatus;
+use crate::circuit::{Bucket, Change, Circuit};
+use crate::outcome::{self, Facts, Next};
+use crate::shared::Shared;
+use crate::snapshot::TargetEntry;
+use crate::work::{Deferred, Done, Finished, Work};
+use crate::{metrics, report};
+
+/// Time beyond a target's own limit after which an attempt is given up by us; only a mistake in a target gets there.
+const GRACE_MS: u64 = 5_000;
+/// A claim lasts for the target's own limit and this.
+const LEASE_MARGIN_MS: i64 = 60_000;
+
+/// One target's way out.
+pub(crate) struct Lane {
+    pub(crate) target: TargetId,
+    entry: ArcSwap<TargetEntry>,
+    deleted: AtomicBool,
+    state: Mutex<State>,
+    shared: Arc<Shared>,
+}
+
+struct State {
+    queue: VecDeque<Arc<Work>>,
+    /// Admitted, but not yet pushed.
+    reserved: usize,
+    /// Of everything reserved, queued or being sent.
+    bytes: usize,
+    workers: usize,
+    in_flight: usize,
+    circuit: Circuit,
+    bucket: Option<Bucket>,
+    /// A receiver's Retry-After.
+    paused_until_ms: i64,
+}
+
+/// Whether a delivery can be kept in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// Room is reserved; [`Lane::push`] or [`Lane::release`] must follow.
+    Memory,
+    /// It has to wait in the store.
+    Later { due_at_ms: i64, reason: Reason },
+}
+
+impl Lane {
+    pub(crate) fn new(entry: Arc<TargetEntry>, shared: Arc<Shared>) -> Self {
+        let settings = &shared.settings;
+        let now_ms = shared.clock.now_ms();
+        let circuit = Circuit::new(
+            settings.circuit_failures,
+            settings.circuit_open,
+            settings.circuit_open_max,
+        );
+        Self {
+            target: entry.target.id,
+            state: Mutex::new(State {
+                queue: VecDeque::new(),
+                reserved: 0,
+                bytes: 0,
+                workers: 0,
+                in_flight: 0,
+                circuit,
+                bucket: entry
+                    .target
+                    .spec
+                    .rate_limit
+                    .map(|limit| Bucket::new(limit, now_ms)),
+                paused_until_ms: 0,
+            }),
+            entry: ArcSwap::new(entry),
+            deleted: AtomicBool::new(false),
+            shared,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code that can panic runs under the lock; a poisoned one still holds a usable state.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over a changed target.
+    pub(crate) fn update(&self, entry: Arc<TargetEntry>) {
+        let mut state = self.lock();
+        let limit = entry.target.spec.rate_limit;
+        if state.bucket.as_ref().map(Bucket::limit) != limit {
+            state.bucket = limit.map(|limit| Bucket::new(limit, self.shared.clock.now_ms()));
+        }
+        let before = self.entry.load();
+        if before.target.revision != entry.target.revision {
+            // A changed target gets a fresh chance at once.
+            let settings = &self.shared.settings;
+            state.circuit = Circuit::new(
+                settings.circuit_failures,
+                settings.circuit_open,
+                settings.circuit_open_max,
+            );
+            state.paused_until_ms = 0;
+        }
+        drop(state);
+        self.entry.store(entry);
+        self.shared
+            .hints
+            .wake(self.target, self.shared.clock.now_ms());
+    }
+
+    /// The target was deleted: what is queued ends as skipped.
+    pub(crate) fn delete(&self) {
+        self.deleted.store(true, Ordering::Release);
+    }
+
+    /// Asks for room for a delivery of `bytes`.
+    pub(crate) fn admit(&self, bytes: usize, now_ms: i64) -> Admission {
+        let mut state = self.lock();
+        let settings = &self.shared.settings;
+        if state.paused_until_ms > now_ms {
+            return Admission::Later {
+                due_at_ms: state.paused_until_ms,
+                reason: Reason::RateLimited,
+            };
+        }
+        let held = state.queue.len() + state.reserved;
+        let full = held >= settings.lane_deliveries_max
+            || (held > 0 && state.bytes + bytes > settings.lane_bytes_max)
+            || self.shared.lanes_bytes.load(Ordering::Relaxed) + bytes > settings.lanes_bytes_max;
+        if full {
+            return Admission::Later {
+                due_at_ms: now_ms,
+                reason: Reason::QueueFull,
+            };
+        }
+        if let Some(bucket) = &mut state.bucket
+            && bucket.tokens(now_ms) == 0
+        {
+            return Admission::Later {
+                due_at_ms: bucket.next_at_ms(),
+                reason: Reason::Throttled,
+            };
+        }
+        if let Err(due_at_ms) = state.circuit.ask(now_ms) {
+            return Admission::Later {
+                due_at_ms,
+                reason: Reason::CircuitOpen,
+            };
+        }
+        if let Some(bucket) = &mut state.bucket {
+            bucket.take(1);
+        }
+        state.reserved += 1;
+        state.bytes += bytes;
+        self.shared.lanes_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Admission::Memory
+    }
+
+    /// Gives reserved room back, because the commit failed.
+    pub(crate) fn release(&self, bytes: usize) {
+        let mut state = self.lock();
+        state.reserved = state.reserved.saturating_sub(1);
+        state.bytes = state.bytes.saturating_sub(bytes);
+        if let Some(bucket) = &mut state.bucket {
+            bucket.give_back(1);
+        }
+        let now_ms = self.shared.clock.now_ms();
+        state.circuit.inconclusive(now_ms);
+        drop(state);
+        self.shared.lanes_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Queues a delivery that room was reserved for.
+    pub(crate) fn push(self: &Arc<Self>, work: Arc<Work>) {
+        let mut state = self.lock();
+        state.reserved = state.reserved.saturating_sub(1);
+        state.queue.push_back(work);
+        let start = state.workers < self.entry.load().concurrency
+            && state.workers < state.queue.len() + state.in_flight;
+        if start {
+            state.workers += 1;
+        }
+        drop(state);
+        if start {
+            let lane = Arc::clone(self);
+            self.shared.tracker.spawn(async move { lane.work().await });
+        }
+    }
+
+    /// How much work the loader may claim: count and bytes, or when to ask again.
+    pub(crate) fn room(&self, now_ms: i64) -> Result<(usize, usize), i64> {
+        let mut state = self.lock();
+        let settings = &self.shared.settings;
+        if state.paused_until_ms > now_ms {
+            return Err(state.paused_until_ms);
+        }
+        let soon = now_ms + 50;
+        let circuit = state.circuit.room(now_ms);
+        if circuit == 0 {
+            return Err(state.circuit.is_open().unwrap_or(soon).max(soon));
+        }
+        let tokens = match &mut state.bucket {
+            Some(bucket) => match bucket.tokens(now_ms) {
+                0 => return Err(bucket.next_at_ms().max(soon)),
+                tokens => tokens,
+            },
+            None => usize::MAX,
+        };
+        // Claimed work fills half of the queue at most, so that first attempts do not wait behind late retries.
+        let half = settings.lane_deliveries_max.div_ceil(2);
+        let held = state.queue.len() + state.reserved;
+        let bytes = (settings.lane_bytes_max / 2).saturating_sub(state.bytes);
+        let all = settings
+            .lanes_bytes_max
+            .saturating_sub(self.shared.lanes_bytes.load(Ordering::Relaxed));
+        let count = half.saturating_sub(held).min(circuit).min(tokens);
+        if count == 0 || bytes == 0 || all == 0 {
+            Err(soon)
+        } else {
+            Ok((count, bytes.min(all)))
+        }
+    }
+
+    /// Queues claimed work. It has a pending row already, so it is always taken.
+    pub(crate) fn push_claimed(self: &Arc<Self>, work: Arc<Work>, now_ms: i64) {
+        let bytes = work.bytes();
+        let mut state = self.lock();
+        if let Some(bucket) = &mut state.bucket {
+            bucket.take(1);
+        }
+        // `room` has said that the circuit lets it pass; a circuit that opened since is noticed by the worker.
+        let _asked = state.circuit.ask(now_ms);
+        state.reserved += 1;
+        state.bytes += bytes;
+        drop(state);
+        self.shared.lanes_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.push(work);
+    }
+
+    /// How long a claim for this lane lasts.
+    pub(crate) fn lease_ms(&self) -> i64 {
+        self.timeout_ms() + LEASE_MARGIN_MS
+    }
+
+    fn timeout_ms(&self) -> i64 {
+        let limit = self
+            .entry
+            .load()
+            .handler
+            .as_ref()
+            .map_or(0, |handler| handler.timeout().as_millis());
+        i64::try_from(limit).unwrap_or(0) + i64::try_from(GRACE_MS).unwrap_or(0)
+    }
+
+    pub(crate) fn status(&self) -> LaneStatus {
+        let state = self.lock();
+        let paused = state
+            .circuit
+            .is_open()
+            .unwrap_or(0)
+            .max(state.paused_until_ms);
+        LaneStatus {
+            target: Some(self.target),
+            circuit: state.circuit.word(),
+            paused_until_ms: (paused > self.shared.clock.now_ms()).then_some(paused),
+            failures: state.circuit.failures(),
+            queued: state.queue.len(),
+            in_flight: state.in_flight,
+        }
+    }
+
+    /// A worker: takes work until there is none.
+    async fn work(self: Arc<Self>) {
+        while let Some(work) = self.next() {
+            let bytes = work.bytes();
+            if self.shared.closing.is_cancelled() {
+                // Left for the next start: the watermark or its pending row knows about it.
+                self.finish_one(bytes);
+                continue;
+            }
+            let Ok(permit) = self.shared.in_flight.acquire().await else {
+                self.finish_one(bytes);
+                continue;
+            };
+            self.handle(work).await;
+            drop(permit);
+            self.finish_one(bytes);
+        }
+    }
+
+    fn next(&self) -> Option<Arc<Work>> {
+        let mut state = self.lock();
+        let surplus = state.workers > self.entry.load().concurrency.max(1);
+        let work = if surplus {
+            None
+        } else {
+            state.queue.pop_front()
+        };
+        if work.is_some() {
+            state.in_flight += 1;
+        } else {
+            state.workers -= 1;
+        }
+        drop(state);
+        work
+    }
+
+    fn finish_one(&self, bytes: usize) {
+        let mut state = self.lock();
+        state.in_flight = state.in_flight.saturating_sub(1);
+        state.bytes = state.bytes.saturating_sub(bytes);
+        drop(state);
+        self.shared.lanes_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    async fn handle(&self, work: Arc<Work>) {
+        let now_ms = self.shared.clock.now_ms();
+        if work
+            .lease_until_ms()
+            .is_some_and(|until| until - now_ms < self.timeout_ms())
+        {
+            // It waited too long in the queue: somebody may claim it before we could finish. Its row brings it back.
+            self.lock().circuit.inconclusive(now_ms);
+            return;
+        }
+        let entry = self.entry.load_full();
+        if self.deleted.load(Ordering::Acquire) {
+            let next = skipped(Reason::TargetDeleted, "the target was deleted");
+            return self.finish(work, &entry, next, None, None, now_ms).await;
+        }
+        if let Some(why) = entry.disabled() {
+            return self
+                .finish(
+                    work,
+                    &entry,
+                    skipped(Reason::TargetDisabled, &why),
+                    None,
+                    None,
+                    now_ms,
+                )
+                .await;
+        }
+        if let Some(next) = outcome::too_old(
+            work.since_ms,
+            work.event.expires_at_ms(),
+            &entry.retry,
+            now_ms,
+        ) {
+            self.lock().circuit.inconclusive(now_ms);
+            return self.finish(work, &entry, next, None, None, now_ms).await;
+        }
+        let waits = {
+            let state = self.lock();
+            let paused = (state.paused_until_ms > now_ms)
+                .then_some((state.paused_until_ms, Reason::RateLimited));
+            state
+                .circuit
+                .is_open()
+                .map(|until| (until, Reason::CircuitOpen))
+                .or(paused)
+        };
+        if let Some((due_at_ms, reason)) = waits {
+            let deferred = Deferred {
+                work,
+                due_at_ms,
+                reason,
+                at_ms: now_ms,
+            };
+            return self
+                .shared
+                .hand_over(Done::Deferred(Box::new(deferred)))
+                .await;
+        }
+        let span = tracing::debug_span!("delivery", delivery.id = %work.delivery, attempt = work.attempts + 1);
+        self.attempt(work, &entry, now_ms).instrument(span).await;
+    }
+
+    async fn attempt(&self, work: Arc<Work>, entry: &TargetEntry, started_at_ms: i64) {
+        let begun = tokio::time::Instant::now();
+        let mut attempted = self.deliver(&work, entry).await;
+        if attempted.duration_ms == 0 {
+            attempted.duration_ms = u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX);
+        }
+        let now_ms = self.shared.clock.now_ms().max(started_at_ms);
+        self.learn(entry, &attempted, now_ms).await;
+        metrics::attempted(&entry.target.spec.kind, &attempted);
+        let number = work.attempts + 1;
+        let facts = Facts {
+            made: number - work.attempts_before.min(number - 1),
+            since_ms: work.since_ms,
+            expires_at_ms: work.event.expires_at_ms(),
+            retry: &entry.retry,
+            retry_on_4xx: entry.retry_on_4xx,
+            now_ms,
+            chance: rand::random::<f64>(),
+        };
+        let delivered = matches!(attempted.verdict, Verdict::Delivered);
+        let record = (!delivered || self.shared.settings.record_successes)
+            .then(|| record(&attempted))
+            .flatten();
+        let append = attempted.append.take();
+        let next = outcome::decide(facts, attempted.verdict);
+        let attempt = Some(Attempt {
+            delivery: work.delivery,
+            number,
+            trigger: work.trigger,
+            started_at_ms,
+            duration_ms: attempted.duration_ms,
+            status_code: attempted.status,
+            reason: reason_of(&next),
+            detail: detail_of(&next),
+            next_at_ms: match next {
+                Next::Retry { due_at_ms, .. } => Some(due_at_ms),
+                _ => None,
+            },
+            record,
+        });
+        let log_entry = append.map(|append| NewLogEntry {
+            log: append.log,
+            delivery: work.delivery,
+            event: facts_of(&work.event),
+            text: append.text,
+        });
+        self.finish(work, entry, next, attempt, log_entry, now_ms)
+            .await;
+    }
+
+    /// Transforms and delivers; whatever goes wrong becomes a verdict.
+    async fn deliver(&self, work: &Work, entry: &TargetEntry) -> Attempted {
+        let Some(handler) = &entry.handler else {
+            let problem = entry
+                .problem
+                .clone()
+                .unwrap_or_else(|| "the target's settings cannot be used".to_owned());
+            return failed(Verdict::Retry {
+                reason: Reason::InvalidTarget,
+                detail: problem,
+                retry_after_ms: None,
+            });
+        };
+        let delivery_text = work.delivery.to_string();
+        let uid = work.delivery.event.to_string();
+        let rendered = match &entry.transform {
+            None if entry.target.spec.transform.is_some() => {
+                let problem = entry.problem.clone().unwrap_or_default();
+                return failed(Verdict::Permanent {
+                    reason: Reason::TransformError,
+                    detail: problem,
+                });
+            }
+            None => None,
+            Some(transform) => {
+                let context = belfry_transform::Context {
+                    rule: &entry.rule,
+                    rule_arn: None,
+                    bus: entry.bus.as_str(),
+                    target: entry.target.name.as_str(),
+                    event_uid: &uid,
+                    delivery: &delivery_text,
+                    attempt: work.attempts + 1,
+                    accepted_at_ms: work.delivery.event.time_ms(),
+                    now_ms: self.shared.clock.now_ms(),
+                };
+                match transform.render(work.event.doc(), &context) {
+                    Ok(rendered) => Some(rendered),
+                    Err(error) if entry.send_original => {
+                        tracing::warn!(%error, "the transformation failed; the event is sent as it is");
+                        None
+                    }
+                    Err(error) => {
+                        return failed(Verdict::Permanent {
+                            reason: Reason::TransformError,
+                            detail: error.to_string(),
+                        });
+                    }
+                }
+            }
+        };
+        let job = Job {
+            delivery: work.delivery,
+            attempt: work.attempts + 1,
+            event: &work.event,
+            body: rendered.as_ref(),
+            bus: entry.bus.as_str(),
+            rule: &entry.rule,
+            target: entry.target.name.as_str(),
+            accepted_at_ms: work.delivery.event.time_ms(),
+            traceparent: work.trace_id.as_deref().map(traceparent),
+        };
+        let limit = handler.timeout() + std::time::Duration::from_millis(GRACE_MS);
+        match tokio::time::timeout(
+            limit,
+            AssertUnwindSafe(handler.deliver(&job)).catch_unwind(),
+        )
+        .await
+        {
+            Ok(Ok(attempted)) => attempted,
+            Ok(Err(_panic)) => {
+                tracing::error!(delivery.id = %work.delivery, "a target panicked");
+                failed(internal(
+                    "the target's code failed; this is a defect of Belfry",
+                ))
+            }
+            Err(_elapsed) => failed(internal(
+                "the target's code ran past its own time limit; this is a defect of Belfry",
+            )),
+        }
+    }
+
+    /// What an attempt says about the receiver: circuit, pause, disablement.
+    async fn learn(&self, entry: &TargetEntry, attempted: &Attempted, now_ms: i64) {
+        let change = {
+            let mut state = self.lock();
+            match &attempted.verdict {
+                Verdict::Delivered => state.circuit.succeeded(),
+                Verdict::Retry {
+                    reason,
+                    retry_after_ms,
+                    ..
+                } => {
+                    if let Some(pause) = retry_after_ms {
+                        let until = now_ms
+                            .saturating_add(i64::try_from((*pause).min(86_400_000)).unwrap_or(0));
+                        state.paused_until_ms = state.paused_until_ms.max(until);
+                    }
+                    match reason {
+                        // Says something about this event, or about us, not about the receiver.
+                        Reason::Http4xx | Reason::Internal => {
+                            state.circuit.inconclusive(now_ms);
+                            None
+                        }
+                        _ => state.circuit.failed(now_ms),
+                    }
+                }
+                _ => {
+                    state.circuit.inconclusive(now_ms);
+                    None
+                }
+            }
+        };
+        match change {
+            Some(Change::Opened { until_ms }) => {
+                tracing::warn!(target.id = %self.target, "circuit opened");
+                self.shared
+                    .own_event(report::circuit(entry, "opened", Some(until_ms), now_ms))
+                    .await;
+            }
+            Some(Change::Closed) => {
+                tracing::info!(target.id = %self.target, "circuit closed");
+                self.shared.hints.wake(self.target, now_ms);
+                self.shared
+                    .own_event(report::circuit(entry, "closed", None, now_ms))
+                    .await;
+            }
+            None => {}
+        }
+        if let Verdict::Gone { detail } = &attempted.verdict {
+            self.shared.disable(self.target, format!("gone: {detail}"));
+        }
+    }
+
+    async fn finish(
+        &self,
+        work: Arc<Work>,
+        entry: &TargetEntry,
+        next: Next,
+        attempt: Option<Attempt>,
+        log_entry: Option<NewLogEntry>,
+        at_ms: i64,
+    ) {
+        let given_up = matches!(next, Next::Dead { .. } | Next::Expired { .. });
+        let dead_letter = match (&entry.target.spec.dead_letter, given_up) {
+            (Some(dead), true) if work.event.kind() != report::DEAD_LETTER => {
+                report::dead_letter(entry, &work, &next, at_ms)
+                    .map(|event| (dead.bus.clone(), event))
+            }
+            _ => None,
+        };
+        let finished = Finished {
+            work,
+            next,
+            attempt,
+            log_entry,
+            dead_letter,
+            at_ms,
+        };
+        self.shared
+            .hand_over(Done::Finished(Box::new(finished)))
+            .await;
+    }
+}
+
+fn skipped(reason: Reason, detail: &str) -> Next {
+    Next::Skipped {
+        reason,
+        detail: detail.to_owned(),
+    }
+}
+
+fn internal(detail: &str) -> Verdict {
+    Verdict::Retry {
+        reason: Reason::Internal,
+        detail: detail.to_owned(),
+        retry_after_ms: None,
+    }
+}
+
+fn failed(verdict: Verdict) -> Attempted {
+    Attempted {
+        verdict,
+        status: None,
+        duration_ms: 0,
+        request: None,
+        response: None,
+        append: None,
+    }
+}
+
+/// Request and response as they are kept.
+fn record(attempted: &Attempted) -> Option<String> {
+    if attempted.request.is_none() && attempted.response.is_none() {
+        return None;
+    }
+    serde_json::to_string(
+        &serde_json::json!({ "request": attempted.request, "response": attempted.response }),
+    )
+    .ok()
+}
+
+pub(crate) fn reason_of(next: &Next) -> Option<Reason> {
+    match next {
+        Next::Delivered => None,
+        Next::Retry { reason, .. }
+        | Next::Dead { reason, .. }
+        | Next::Expired { reason, .. }
+        | Next::Skipped { reason, .. } => Some(*reason),
+    }
+}
+
+pub(crate) fn detail_of(next: &Next) -> Option<String> {
+    match next {
+        Next::Delivered => None,
+        Next::Retry { detail, .. }
+        | Next::Dead { detail, .. }
+        | Next::Expired { detail, .. }
+        | Next::Skipped { detail, .. } => Some(detail.clone()),
+    }
+}
+
+/// The members of an event that history can be filtered by.
+pub(crate) fn facts_of(event: &belfry_model::Event) -> EventFacts {
+    EventFacts {
+        id: event.id().to_owned(),
+        source: event.source().to_owned(),
+        kind: event.kind().to_owned(),
+        subject: event.subject().map(str::to_owned),
+    }
+}
+
+/// A W3C trace context for a new span of this trace.
+fn traceparent(trace_id: &str) -> String {
+    let span = rand::random::<u64>().max(1);
+    format!("00-{trace_id}-{span:016x}-01")
+}

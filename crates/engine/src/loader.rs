@@ -1,0 +1,156 @@
+//! Brings pending work back: claims what is due for lanes that have room.
+//!
+//! Hints say when to look; they come after the commits that made the work pending. A sweep looks every few seconds
+//! whatever the hints say, so a lost hint costs a little time and nothing else. A claim always starts at the earliest due
+//! row, so work that was committed late is not passed over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use belfry_model::TargetId;
+use belfry_model::delivery::Reason;
+use belfry_store::{Claim, Claimed};
+use tokio::time::Instant;
+
+use crate::outcome::Next;
+use crate::shared::Shared;
+use crate::work::{Done, Finished, Work};
+
+/// Claimed at once; bounds the transaction.
+const CLAIM_MAX: usize = 256;
+/// The loader looks at its hints no more often than this.
+const TICK: Duration = Duration::from_millis(20);
+/// Lease of work whose target is gone: it ends at once.
+const ORPHAN_LEASE_MS: i64 = 60_000;
+/// A target whose claim failed is asked again after this.
+const RETRY_MS: i64 = 1_000;
+
+/// Runs until the engine closes.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut sweep_at = Instant::now();
+    while !shared.closing.is_cancelled() {
+        if Instant::now() >= sweep_at {
+            sweep(&shared).await;
+            sweep_at = Instant::now() + shared.settings.sweep_every;
+        }
+        let now_ms = shared.clock.now_ms();
+        for target in shared.hints.take_due(now_ms) {
+            load(&shared, target).await;
+        }
+        let wait = shared
+            .hints
+            .next_ms()
+            .map_or(shared.settings.sweep_every, |due| {
+                Duration::from_millis(u64::try_from(due - shared.clock.now_ms()).unwrap_or(0))
+            })
+            .clamp(TICK, shared.settings.sweep_every);
+        tokio::select! {
+            () = shared.closing.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+            () = shared.hints.changed.notified() => tokio::time::sleep(TICK).await,
+        }
+    }
+}
+
+/// Asks the store what is due when, whatever the hints say.
+async fn sweep(shared: &Shared) {
+    let due = async {
+        let targets = shared.store.targets_with_pending().await?;
+        shared.store.next_due(&targets).await
+    };
+    match due.await {
+        Ok(due) => due
+            .into_iter()
+            .for_each(|(target, at)| shared.hints.wake(target, at)),
+        Err(error) => tracing::warn!(%error, "due work could not be looked up; trying again"),
+    }
+}
+
+/// Claims what one target's lane has room for.
+async fn load(shared: &Arc<Shared>, target: TargetId) {
+    let now_ms = shared.clock.now_ms();
+    let Some(lane) = shared.lane(target) else {
+        return end_orphans(shared, target, now_ms).await;
+    };
+    let (count, bytes) = match lane.room(now_ms) {
+        Ok(room) => room,
+        Err(again_ms) => return shared.hints.wake(target, again_ms),
+    };
+    let claim = Claim {
+        target,
+        now_ms,
+        lease_until_ms: now_ms + lane.lease_ms(),
+        owner: shared.with.node,
+        limit: u32::try_from(count.min(CLAIM_MAX)).unwrap_or(1),
+        bytes_max: bytes as u64,
+    };
+    let Some(claimed) = claim_due(shared, &claim).await else {
+        return;
+    };
+    let full = claimed.len() >= count.min(CLAIM_MAX);
+    for item in claimed {
+        lane.push_claimed(Arc::new(Work::claimed(item)), now_ms);
+    }
+    again(shared, target, full, now_ms).await;
+}
+
+/// Work of a target that was deleted ends as skipped.
+async fn end_orphans(shared: &Arc<Shared>, target: TargetId, now_ms: i64) {
+    let claim = Claim {
+        target,
+        now_ms: i64::MAX / 4,
+        lease_until_ms: now_ms + ORPHAN_LEASE_MS,
+        owner: shared.with.node,
+        limit: u32::try_from(CLAIM_MAX).unwrap_or(1),
+        bytes_max: u64::MAX / 4,
+    };
+    let Some(claimed) = claim_due(shared, &claim).await else {
+        return;
+    };
+    let full = claimed.len() >= CLAIM_MAX;
+    for item in claimed {
+        let finished = Finished {
+            work: Arc::new(Work::claimed(item)),
+            next: Next::Skipped {
+                reason: Reason::TargetDeleted,
+                detail: "the target was deleted".to_owned(),
+            },
+            attempt: None,
+            log_entry: None,
+            dead_letter: None,
+            at_ms: now_ms,
+        };
+        shared.hand_over(Done::Finished(Box::new(finished))).await;
+    }
+    if full {
+        shared.hints.wake(target, now_ms);
+    }
+}
+
+async fn claim_due(shared: &Shared, claim: &Claim) -> Option<Vec<Claimed>> {
+    match shared.store.claim_due(claim).await {
+        Ok(claimed) => Some(claimed),
+        Err(error) => {
+            tracing::warn!(%error, target.id = %claim.target, "due work could not be claimed; trying again");
+            shared
+                .hints
+                .wake(claim.target, shared.clock.now_ms() + RETRY_MS);
+            None
+        }
+    }
+}
+
+async fn again(shared: &Shared, target: TargetId, full: bool, now_ms: i64) {
+    if full {
+        return shared.hints.wake(target, now_ms);
+    }
+    match shared.store.next_due(&[target]).await {
+        Ok(due) => due
+            .into_iter()
+            .for_each(|(target, at)| shared.hints.wake(target, at)),
+        Err(error) => {
+            tracing::warn!(%error, "due work could not be looked up; trying again");
+            shared.hints.wake(target, now_ms + RETRY_MS);
+        }
+    }
+}

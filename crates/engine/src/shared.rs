@@ -1,0 +1,264 @@
+//! What every part of the engine holds on to.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use arc_swap::ArcSwap;
+use belfry_model::{Clock, TargetId};
+use belfry_store::Store;
+use tokio::sync::{Notify, Semaphore, broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{Collaborators, DeliveryNotice, EngineSettings, OwnEvent};
+use crate::lane::Lane;
+use crate::metrics::Metrics;
+use crate::snapshot::Snapshot;
+use crate::work::Done;
+
+/// What every part of the engine holds on to.
+pub(crate) struct Shared {
+    pub(crate) settings: EngineSettings,
+    pub(crate) with: Collaborators,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) snapshot: ArcSwap<Snapshot>,
+    lanes: RwLock<HashMap<TargetId, Arc<Lane>>>,
+    pub(crate) hints: Hints,
+    /// To the committer.
+    pub(crate) done: mpsc::Sender<Done>,
+    pub(crate) notices: broadcast::Sender<DeliveryNotice>,
+    pub(crate) in_flight: Semaphore,
+    /// Bytes of events in all lanes.
+    pub(crate) lanes_bytes: AtomicUsize,
+    /// Events and bytes waiting for their commit.
+    pub(crate) waiting_events: AtomicUsize,
+    pub(crate) waiting_bytes: AtomicUsize,
+    /// No more events are accepted and no more attempts begun.
+    pub(crate) closing: CancellationToken,
+    /// The committer and the housekeeping stop.
+    pub(crate) closed: CancellationToken,
+    pub(crate) tracker: TaskTracker,
+    pub(crate) disk: DiskGuard,
+    pub(crate) metrics: Metrics,
+    /// Targets to be disabled, with the reason; done by the keeper.
+    disables: Mutex<Vec<(TargetId, String)>>,
+    pub(crate) disable_wanted: Notify,
+    /// Requests with an `Idempotency-Key` that are under way.
+    pub(crate) idempotent: Mutex<HashSet<[u8; 32]>>,
+    /// Whether the last commit succeeded.
+    pub(crate) store_ok: AtomicBool,
+    /// Configurations are compiled one after the other.
+    pub(crate) reloading: tokio::sync::Mutex<()>,
+}
+
+/// Whether there is room on the disk.
+#[derive(Default)]
+pub(crate) struct DiskGuard(Mutex<Option<String>>);
+
+impl DiskGuard {
+    /// Why nothing may be accepted now.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn set(&self, problem: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+    }
+}
+
+/// When each target's pending work is due, as far as this process knows. Only hints: a lost one costs a sweep's time.
+#[derive(Default)]
+pub(crate) struct Hints {
+    due: Mutex<HashMap<TargetId, i64>>,
+    pub(crate) changed: Notify,
+}
+
+impl Hints {
+    /// Work of this target is due at `at_ms`. Called after the commit that made it pending, never before.
+    pub(crate) fn wake(&self, target: TargetId, at_ms: i64) {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = due.entry(target).or_insert(i64::MAX);
+        *entry = (*entry).min(at_ms);
+        drop(due);
+        self.changed.notify_one();
+    }
+
+    /// Takes the targets that have work due; their hints are gone until somebody wakes them again.
+    pub(crate) fn take_due(&self, now_ms: i64) -> Vec<TargetId> {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let ready: Vec<TargetId> = due
+            .iter()
+            .filter(|(_, at)| **at <= now_ms)
+            .map(|(target, _)| *target)
+            .collect();
+        for target in &ready {
+            due.remove(target);
+        }
+        ready
+    }
+
+    /// The earliest due time.
+    pub(crate) fn next_ms(&self) -> Option<i64> {
+        self.due
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .min()
+            .copied()
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(
+        with: Collaborators,
+        settings: EngineSettings,
+        done: mpsc::Sender<Done>,
+    ) -> Self {
+        let (notices, _) = broadcast::channel(1024);
+        Self {
+            store: Arc::clone(&with.store),
+            clock: Arc::clone(&with.clock),
+            in_flight: Semaphore::new(settings.in_flight_max.max(1)),
+            settings,
+            with,
+            snapshot: ArcSwap::default(),
+            lanes: RwLock::default(),
+            hints: Hints::default(),
+            done,
+            notices,
+            lanes_bytes: AtomicUsize::new(0),
+            waiting_events: AtomicUsize::new(0),
+            waiting_bytes: AtomicUsize::new(0),
+            closing: CancellationToken::new(),
+            closed: CancellationToken::new(),
+            tracker: TaskTracker::new(),
+            disk: DiskGuard::default(),
+            metrics: Metrics::new(),
+            disables: Mutex::default(),
+            disable_wanted: Notify::new(),
+            idempotent: Mutex::default(),
+            store_ok: AtomicBool::new(true),
+            reloading: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// The lane of a target.
+    pub(crate) fn lane(&self, target: TargetId) -> Option<Arc<Lane>> {
+        self.lanes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&target)
+            .cloned()
+    }
+
+    pub(crate) fn lanes(&self) -> Vec<Arc<Lane>> {
+        self.lanes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
+    }
+
+    /// Puts a new configuration into force: lanes first, so that whoever sees a target finds its lane.
+    pub(crate) fn put_in_force(self: &Arc<Self>, snapshot: Snapshot) {
+        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        for entry in snapshot.targets() {
+            if let Some(lane) = lanes.get(&entry.target.id) {
+                lane.update(Arc::clone(entry));
+            } else {
+                let lane = Arc::new(Lane::new(Arc::clone(entry), Arc::clone(self)));
+                lanes.insert(entry.target.id, lane);
+            }
+        }
+        lanes.retain(|target, lane| {
+            let kept = snapshot.target(*target).is_some();
+            if !kept {
+                lane.delete();
+                // What is pending for it is to end as skipped now, not at the next sweep.
+                self.hints.wake(*target, self.clock.now_ms());
+            }
+            kept
+        });
+        drop(lanes);
+        self.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// Gives a result to the committer. After the committer has ended (shutdown) the result is dropped: the watermark
+    /// or a pending row brings the delivery back at the next start.
+    pub(crate) async fn hand_over(&self, done: Done) {
+        if self.done.send(done).await.is_err() {
+            tracing::debug!(
+                "a result came after the end; its delivery is repeated at the next start"
+            );
+        }
+    }
+
+    /// Puts an event of Belfry's own onto its bus.
+    pub(crate) async fn own_event(&self, event: Option<OwnEvent>) {
+        if let Some(event) = event {
+            self.hand_over(Done::Own(Box::new(event))).await;
+        }
+    }
+
+    /// Asks for a target to be disabled.
+    pub(crate) fn disable(&self, target: TargetId, reason: String) {
+        self.disables
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((target, reason));
+        self.disable_wanted.notify_one();
+    }
+
+    pub(crate) fn take_disables(&self) -> Vec<(TargetId, String)> {
+        std::mem::take(&mut *self.disables.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reserves room for events that wait for their commit.
+    pub(crate) fn reserve(self: &Arc<Self>, events: usize, bytes: usize) -> Option<Waiting> {
+        let count = self.waiting_events.fetch_add(events, Ordering::AcqRel) + events;
+        let total = self.waiting_bytes.fetch_add(bytes, Ordering::AcqRel) + bytes;
+        let waiting = Waiting {
+            shared: Arc::clone(self),
+            events,
+            bytes,
+        };
+        // One request is always let through, however large: its size has its own limit.
+        let alone = count == events;
+        let fits =
+            count <= self.settings.waiting_events_max && total <= self.settings.waiting_bytes_max;
+        (alone || fits).then_some(waiting)
+    }
+}
+
+/// Room taken by events that wait for their commit; given back when dropped.
+pub(crate) struct Waiting {
+    shared: Arc<Shared>,
+    events: usize,
+    bytes: usize,
+}
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Waiting")
+            .field("events", &self.events)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.shared
+            .waiting_events
+            .fetch_sub(self.events, Ordering::AcqRel);
+        self.shared
+            .waiting_bytes
+            .fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,321 @@
+//! The configuration of one moment, compiled: buses with their rule sets, targets ready to deliver.
+//!
+//! A snapshot is never changed, only replaced whole, so that an event sees all of a change or nothing of it. What did
+//! not change between two snapshots is the same object in both: a target keeps its connections and tokens.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use belfry_model::config::{Bus, CONCURRENCY_DEFAULT, RetryPolicy, Rule, Target};
+use belfry_model::{BusId, BusName, Event, RuleId, TargetId};
+use belfry_pattern::{Pattern, RuleSet, Scratch};
+use belfry_store::Config;
+use belfry_transform::{OnError, Transform, TransformSpec};
+
+use crate::api::Collaborators;
+
+/// Buses, rules and targets of one moment.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// The configuration's version.
+    pub version: i64,
+    buses: HashMap<BusName, Arc<BusRules>>,
+    targets: HashMap<TargetId, Arc<TargetEntry>>,
+}
+
+/// A bus with its rules, compiled.
+#[derive(Debug)]
+pub struct BusRules {
+    /// The bus.
+    pub bus: Bus,
+    /// Its rules, disabled ones included, by name.
+    pub rules: Vec<Arc<RuleEntry>>,
+    /// The enabled ones; numbered by their place in `rules`.
+    set: RuleSet,
+}
+
+/// A rule with its pattern.
+#[derive(Debug)]
+pub struct RuleEntry {
+    /// The rule.
+    pub rule: Rule,
+    /// Its pattern; `None` when a stored pattern cannot be read any more (the rule then matches nothing, and the
+    /// reason is logged).
+    pub pattern: Option<Pattern>,
+    /// Its targets.
+    pub targets: Vec<TargetId>,
+}
+
+/// A target with all that a delivery needs.
+pub struct TargetEntry {
+    /// The target, secrets sealed.
+    pub target: Target,
+    /// Its bus's name.
+    pub bus: BusName,
+    /// Its rule's name.
+    pub rule: String,
+    /// When to try again.
+    pub retry: RetryPolicy,
+    /// Whether answers 4xx are tried again.
+    pub retry_on_4xx: bool,
+    /// Requests on the wire at once.
+    pub concurrency: usize,
+    /// Why it cannot be used.
+    pub problem: Option<String>,
+    pub(crate) transform: Option<Transform>,
+    pub(crate) send_original: bool,
+    pub(crate) handler: Option<Arc<dyn belfry_targets::Target>>,
+}
+
+impl std::fmt::Debug for TargetEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TargetEntry")
+            .field("id", &self.target.id)
+            .field("problem", &self.problem)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TargetEntry {
+    /// Why events for it are recorded as skipped, if they are.
+    pub fn disabled(&self) -> Option<String> {
+        if let Some(disabled) = &self.target.disabled {
+            return Some(disabled.reason.clone());
+        }
+        (!self.target.spec.enabled).then(|| "the target is disabled".to_owned())
+    }
+}
+
+impl Snapshot {
+    /// The bus of this name.
+    pub fn bus(&self, name: &BusName) -> Option<&Arc<BusRules>> {
+        self.buses.get(name)
+    }
+
+    /// All buses.
+    pub fn buses(&self) -> impl Iterator<Item = &Arc<BusRules>> {
+        self.buses.values()
+    }
+
+    /// The target of this id.
+    pub fn target(&self, id: TargetId) -> Option<&Arc<TargetEntry>> {
+        self.targets.get(&id)
+    }
+
+    /// All targets.
+    pub fn targets(&self) -> impl Iterator<Item = &Arc<TargetEntry>> {
+        self.targets.values()
+    }
+
+    /// Compiles a configuration, keeping from `before` what has not changed.
+    pub(crate) fn compile(config: Config, before: &Self, with: &Collaborators) -> Self {
+        let bus_names: HashMap<BusId, BusName> = config
+            .buses
+            .iter()
+            .map(|bus| (bus.id, bus.name.clone()))
+            .collect();
+        let rule_names: HashMap<RuleId, String> = config
+            .rules
+            .iter()
+            .map(|rule| (rule.id, rule.name.to_string()))
+            .collect();
+        let mut targets = HashMap::with_capacity(config.targets.len());
+        let mut targets_by_rule: HashMap<RuleId, Vec<TargetId>> = HashMap::new();
+        for target in config.targets {
+            let (Some(bus), Some(rule)) =
+                (bus_names.get(&target.bus), rule_names.get(&target.rule))
+            else {
+                continue;
+            };
+            targets_by_rule
+                .entry(target.rule)
+                .or_default()
+                .push(target.id);
+            let kept = before
+                .targets
+                .get(&target.id)
+                .filter(|entry| entry.target == target)
+                .cloned();
+            let entry =
+                kept.unwrap_or_else(|| Arc::new(connect(target, bus.clone(), rule.clone(), with)));
+            targets.insert(entry.target.id, entry);
+        }
+        let mut rules_by_bus: HashMap<BusId, Vec<Rule>> = HashMap::new();
+        for rule in config.rules {
+            rules_by_bus.entry(rule.bus).or_default().push(rule);
+        }
+        let mut buses = HashMap::with_capacity(config.buses.len());
+        for bus in config.buses {
+            let rules = rules_by_bus.remove(&bus.id).unwrap_or_default();
+            let old = before.buses.get(&bus.name);
+            let entry = compile_bus(bus, rules, &mut targets_by_rule, old);
+            buses.insert(entry.bus.name.clone(), entry);
+        }
+        Self {
+            version: config.version,
+            buses,
+            targets,
+        }
+    }
+}
+
+fn compile_bus(
+    bus: Bus,
+    mut rules: Vec<Rule>,
+    targets_by_rule: &mut HashMap<RuleId, Vec<TargetId>>,
+    old: Option<&Arc<BusRules>>,
+) -> Arc<BusRules> {
+    rules.sort_by(|a, b| a.name.cmp(&b.name));
+    let old_rules: HashMap<RuleId, &Arc<RuleEntry>> = old
+        .map(|old| {
+            old.rules
+                .iter()
+                .map(|entry| (entry.rule.id, entry))
+                .collect()
+        })
+        .unwrap_or_default();
+    let entries: Vec<Arc<RuleEntry>> = rules
+        .into_iter()
+        .map(|rule| {
+            let targets = targets_by_rule.remove(&rule.id).unwrap_or_default();
+            match old_rules.get(&rule.id) {
+                Some(kept) if kept.rule == rule && kept.targets == targets => Arc::clone(kept),
+                Some(kept) if kept.rule.spec.pattern == rule.spec.pattern => Arc::new(RuleEntry {
+                    pattern: kept.pattern.clone(),
+                    rule,
+                    targets,
+                }),
+                _ => Arc::new(compile_rule(rule, targets)),
+            }
+        })
+        .collect();
+    if let Some(old) = old {
+        let same = old.bus == bus
+            && old.rules.len() == entries.len()
+            && old
+                .rules
+                .iter()
+                .zip(&entries)
+                .all(|(a, b)| Arc::ptr_eq(a, b));
+        if same {
+            return Arc::clone(old);
+        }
+    }
+    let mut builder = RuleSet::builder();
+    for (number, entry) in entries.iter().enumerate() {
+        if let (true, Some(pattern), Ok(number)) = (
+            entry.rule.spec.enabled,
+            &entry.pattern,
+            u32::try_from(number),
+        ) {
+            builder.add(number, pattern);
+        }
+    }
+    Arc::new(BusRules {
+        bus,
+        rules: entries,
+        set: builder.build(),
+    })
+}
+
+fn compile_rule(rule: Rule, targets: Vec<TargetId>) -> RuleEntry {
+    let pattern = match Pattern::parse(rule.spec.pattern.as_str().as_bytes()) {
+        Ok(pattern) => Some(pattern),
+        Err(error) => {
+            tracing::error!(rule.name = %rule.name, %error, "a stored pattern cannot be read; its rule matches nothing");
+            None
+        }
+    };
+    RuleEntry {
+        rule,
+        pattern,
+        targets,
+    }
+}
+
+fn connect(target: Target, bus: BusName, rule: String, with: &Collaborators) -> TargetEntry {
+    let place = format!("{bus}/{rule}/{}", target.name);
+    let kind = belfry_targets::find_kind(&target.spec.kind);
+    let default_schedule = kind
+        .as_ref()
+        .map(|kind| kind.default_schedule())
+        .unwrap_or_default();
+    let default_4xx = kind.as_ref().is_ok_and(|kind| kind.default_retry_on_4xx());
+    let retry = target
+        .spec
+        .retry
+        .clone()
+        .unwrap_or_else(|| RetryPolicy::of(default_schedule));
+    let mut problem = None;
+    let handler = kind
+        .map_err(|error| error.to_string())
+        .and_then(|kind| {
+            let settings = with.unseal.unseal(&place, &target)?;
+            kind.connect(settings, &with.connect).map_err(|errors| {
+                errors
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join("; ")
+            })
+        })
+        .map_err(|error| problem = Some(error))
+        .ok();
+    let mut send_original = false;
+    let transform = target.spec.transform.as_ref().and_then(|text| {
+        let spec: Result<TransformSpec, _> = serde_json::from_str(text.as_str());
+        let compiled = spec.map_err(|error| error.to_string()).and_then(|spec| {
+            send_original = spec.on_error() == Some(OnError::SendOriginal);
+            Transform::compile(&spec).map_err(|errors| {
+                errors
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join("; ")
+            })
+        });
+        compiled
+            .map_err(|error| problem = Some(format!("transform: {error}")))
+            .ok()
+    });
+    if let Some(problem) = &problem {
+        tracing::error!(target.place = %place, %problem, "a stored target cannot be used; its deliveries fail");
+    }
+    TargetEntry {
+        retry_on_4xx: retry.retry_on_4xx.unwrap_or(default_4xx),
+        retry,
+        concurrency: usize::from(target.spec.concurrency.unwrap_or(CONCURRENCY_DEFAULT)),
+        problem,
+        transform,
+        send_original,
+        handler,
+        bus,
+        rule,
+        target,
+    }
+}
+
+impl BusRules {
+    /// The targets that an event goes to: those of every enabled rule that matches, each once, in order of their ids.
+    pub(crate) fn fan_out(&self, event: &Event, scratch: &mut Scratch) -> Vec<TargetId> {
+        let matched = match self.set.matches(event.doc(), scratch) {
+            Ok(matched) => matched,
+            Err(error) => {
+                // Ingest has read the document before: only a limit of the matcher's own can get here.
+                tracing::warn!(bus.name = %self.bus.name, %error, "an event could not be matched; it goes to no target");
+                return Vec::new();
+            }
+        };
+        let mut fan: Vec<TargetId> = Vec::new();
+        for number in matched {
+            if let Some(entry) = usize::try_from(*number)
+                .ok()
+                .and_then(|number| self.rules.get(number))
+            {
+                fan.extend_from_slice(&entry.targets);
+            }
+        }
+        fan.sort_unstable();
+        fan
+    }
+}

@@ -1,0 +1,106 @@
+//! A delivery in memory, and what comes back from working on it.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use belfry_model::delivery::Trigger;
+use belfry_model::{BusName, DeliveryId, Event};
+use belfry_store::{Attempt, Claimed, NewLogEntry};
+use tokio::sync::oneshot;
+
+use crate::api::OwnEvent;
+use crate::outcome::Next;
+
+/// A delivery in memory. It holds the event's document, so it is dropped as soon as its attempt has ended.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) delivery: DeliveryId,
+    pub(crate) event: Event,
+    pub(crate) trace_id: Option<String>,
+    /// Attempts made so far, and how many of them before the last redrive.
+    pub(crate) attempts: u32,
+    pub(crate) attempts_before: u32,
+    pub(crate) since_ms: i64,
+    pub(crate) trigger: Trigger,
+    /// End of the lease of its pending row; 0 when it has none.
+    lease_until_ms: AtomicI64,
+}
+
+impl Work {
+    /// A delivery that has just been accepted.
+    pub(crate) fn new(delivery: DeliveryId, event: Event, trace_id: Option<String>) -> Self {
+        Self {
+            delivery,
+            since_ms: delivery.event.time_ms(),
+            event,
+            trace_id,
+            attempts: 0,
+            attempts_before: 0,
+            trigger: Trigger::Initial,
+            lease_until_ms: AtomicI64::new(0),
+        }
+    }
+
+    /// A delivery claimed from the store.
+    pub(crate) fn claimed(claimed: Claimed) -> Self {
+        let pending = claimed.pending;
+        Self {
+            delivery: pending.delivery,
+            event: claimed.event,
+            trace_id: claimed.trace_id,
+            attempts: pending.attempts,
+            attempts_before: pending.attempts_before,
+            since_ms: pending.since_ms,
+            trigger: pending.trigger,
+            lease_until_ms: AtomicI64::new(pending.due_at_ms),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.event.doc().len()
+    }
+
+    /// The end of its lease, if it has a pending row.
+    pub(crate) fn lease_until_ms(&self) -> Option<i64> {
+        Some(self.lease_until_ms.load(Ordering::Acquire)).filter(|&until| until != 0)
+    }
+
+    /// Its pending row has been committed.
+    pub(crate) fn parked(&self, lease_until_ms: i64) {
+        self.lease_until_ms.store(lease_until_ms, Ordering::Release);
+    }
+}
+
+/// What a lane or another task has for the committer.
+#[derive(Debug)]
+pub(crate) enum Done {
+    /// A delivery was worked on; boxed, for it is by far the largest.
+    Finished(Box<Finished>),
+    /// A delivery has to wait in the store; no attempt was made.
+    Deferred(Box<Deferred>),
+    /// An event of Belfry's own.
+    Own(Box<OwnEvent>),
+    /// Answers when everything handed over before is committed.
+    Flush(oneshot::Sender<()>),
+}
+
+/// A delivery that was worked on.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) work: std::sync::Arc<Work>,
+    pub(crate) next: Next,
+    /// The request that was made; none when it ended before one.
+    pub(crate) attempt: Option<Attempt>,
+    pub(crate) log_entry: Option<NewLogEntry>,
+    /// Where a dead letter goes.
+    pub(crate) dead_letter: Option<(BusName, Event)>,
+    pub(crate) at_ms: i64,
+}
+
+/// A delivery that has to wait in the store.
+#[derive(Debug)]
+pub(crate) struct Deferred {
+    pub(crate) work: std::sync::Arc<Work>,
+    pub(crate) due_at_ms: i64,
+    pub(crate) reason: belfry_model::delivery::Reason,
+    pub(crate) at_ms: i64,
+}
