@@ -47,7 +47,10 @@ pub struct Dedup {
 
 impl Default for Dedup {
     fn default() -> Self {
-        Self { mode: DedupMode::Memory, window_seconds: 600 }
+        Self {
+            mode: DedupMode::Memory,
+            window_seconds: 600,
+        }
     }
 }
 
@@ -256,7 +259,10 @@ const MAX_AGE_SECONDS_DEFAULT: u32 = 86_400;
 impl RetryPolicy {
     /// A policy of one of the named schedules.
     pub fn of(schedule: Schedule) -> Self {
-        Self { schedule, ..Self::default() }
+        Self {
+            schedule,
+            ..Self::default()
+        }
     }
 
     /// The wait before the next attempt after `made` attempts, in milliseconds and before jitter; `None` when the
@@ -282,7 +288,11 @@ impl RetryPolicy {
     /// The most that may be added to a wait, in milliseconds: waits are never shortened, so that a receiver gets
     /// the pause it was promised. A tenth of the wait, at least half a second.
     pub fn jitter_ms(&self, wait_ms: u64) -> u64 {
-        if self.schedule == Schedule::BackoffRetry { 10_000 } else { (wait_ms / 10).max(500) }
+        if self.schedule == Schedule::BackoffRetry {
+            10_000
+        } else {
+            (wait_ms / 10).max(500)
+        }
     }
 
     /// How long a delivery may be tried, in milliseconds.
@@ -304,7 +314,13 @@ impl RetryPolicy {
                     ));
                 }
                 for (i, wait) in waits.iter().enumerate() {
-                    range(&format!("{at}/waitsSeconds/{i}"), u64::from(*wait), 1, u64::from(WAIT_SECONDS_MAX), errors);
+                    range(
+                        &format!("{at}/waitsSeconds/{i}"),
+                        u64::from(*wait),
+                        1,
+                        u64::from(WAIT_SECONDS_MAX),
+                        errors,
+                    );
                 }
             }
             (Some(_), _) => errors.push(FieldError::new(
@@ -314,17 +330,32 @@ impl RetryPolicy {
             (None, _) => {}
         }
         if let Some(max) = self.max_attempts {
-            range(&format!("{at}/maxAttempts"), u64::from(max), 1, 1000, errors);
+            range(
+                &format!("{at}/maxAttempts"),
+                u64::from(max),
+                1,
+                1000,
+                errors,
+            );
         }
         if let Some(max) = self.max_age_seconds {
-            range(&format!("{at}/maxAgeSeconds"), u64::from(max), 1, u64::from(MAX_AGE_SECONDS_MAX), errors);
+            range(
+                &format!("{at}/maxAgeSeconds"),
+                u64::from(max),
+                1,
+                u64::from(MAX_AGE_SECONDS_MAX),
+                errors,
+            );
         }
     }
 }
 
 fn range(pointer: &str, value: u64, low: u64, high: u64, errors: &mut Vec<FieldError>) {
     if value < low || value > high {
-        errors.push(FieldError::new(pointer, format!("expected {low} to {high}, got {value}")));
+        errors.push(FieldError::new(
+            pointer,
+            format!("expected {low} to {high}, got {value}"),
+        ));
     }
 }
 
@@ -342,7 +373,13 @@ impl BusSpec {
     pub fn check(&self) -> Vec<FieldError> {
         let mut errors = Vec::new();
         check_description(&self.description, &mut errors);
-        range("/dedup/windowSeconds", u64::from(self.dedup.window_seconds), 1, 86_400, &mut errors);
+        range(
+            "/dedup/windowSeconds",
+            u64::from(self.dedup.window_seconds),
+            1,
+            86_400,
+            &mut errors,
+        );
         errors
     }
 }
@@ -362,20 +399,48 @@ impl TargetSpec {
         let mut errors = Vec::new();
         check_description(&self.description, &mut errors);
         if !self.settings.is_object() {
-            errors.push(FieldError::new("/settings", "expected an object with the settings of this kind of target"));
+            errors.push(FieldError::new(
+                "/settings",
+                "expected an object with the settings of this kind of target",
+            ));
         }
         if let Some(retry) = &self.retry {
             retry.check("/retry", &mut errors);
         }
         if let Some(concurrency) = self.concurrency {
-            range("/concurrency", u64::from(concurrency), 1, u64::from(CONCURRENCY_MAX), &mut errors);
+            range(
+                "/concurrency",
+                u64::from(concurrency),
+                1,
+                u64::from(CONCURRENCY_MAX),
+                &mut errors,
+            );
         }
         if let Some(limit) = self.rate_limit {
-            range("/rateLimit/count", u64::from(limit.count), 1, 1_000_000, &mut errors);
-            range("/rateLimit/perSeconds", u64::from(limit.per_seconds), 1, 86_400, &mut errors);
+            range(
+                "/rateLimit/count",
+                u64::from(limit.count),
+                1,
+                1_000_000,
+                &mut errors,
+            );
+            range(
+                "/rateLimit/perSeconds",
+                u64::from(limit.per_seconds),
+                1,
+                86_400,
+                &mut errors,
+            );
         }
-        if self.dead_letter.as_ref().is_some_and(|dead| dead.bus.is_system()) {
-            errors.push(FieldError::new("/deadLetter/bus", "bus system is for Belfry's own reports; name another bus"));
+        if self
+            .dead_letter
+            .as_ref()
+            .is_some_and(|dead| dead.bus.is_system())
+        {
+            errors.push(FieldError::new(
+                "/deadLetter/bus",
+                "bus system is for Belfry's own reports; name another bus",
+            ));
         }
         errors
     }
@@ -407,7 +472,10 @@ mod tests {
 
     #[test]
     fn max_attempts_counts_the_first_attempt() {
-        let policy = RetryPolicy { max_attempts: Some(2), ..RetryPolicy::default() };
+        let policy = RetryPolicy {
+            max_attempts: Some(2),
+            ..RetryPolicy::default()
+        };
         assert_eq!(policy.wait_ms(1), Some(5000));
         assert_eq!(policy.wait_ms(2), None);
     }
@@ -420,10 +488,22 @@ mod tests {
             "rateLimit": {"count": 0}, "deadLetter": {"bus": "system"},
         }))
         .unwrap();
-        let pointers: Vec<_> = spec.check().into_iter().map(|error| error.pointer).collect();
+        let pointers: Vec<_> = spec
+            .check()
+            .into_iter()
+            .map(|error| error.pointer)
+            .collect();
         assert_eq!(
             pointers,
-            ["/settings", "/retry/waitsSeconds/0", "/retry/maxAttempts", "/retry/maxAgeSeconds", "/concurrency", "/rateLimit/count", "/deadLetter/bus"]
+            [
+                "/settings",
+                "/retry/waitsSeconds/0",
+                "/retry/maxAttempts",
+                "/retry/maxAgeSeconds",
+                "/concurrency",
+                "/rateLimit/count",
+                "/deadLetter/bus"
+            ]
         );
     }
 }

@@ -195,6 +195,9 @@ mod tests {
         for status in DeliveryStatus::ALL {
             assert_eq!(DeliveryStatus::from_number(status.number()), Some(*status));
         }
-        assert_eq!("lost".parse::<DeliveryStatus>().unwrap_err().to_string(), "expected one of queued delivered retrying dead expired skipped, got \"lost\"");
+        assert_eq!(
+            "lost".parse::<DeliveryStatus>().unwrap_err().to_string(),
+            "expected one of queued delivered retrying dead expired skipped, got \"lost\""
+        );
     }
 }

@@ -15,7 +15,9 @@ pub struct Name(Arc<str>);
 
 /// A text is no name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected 1 to {NAME_CHARS_MAX} characters of a-z A-Z 0-9 - _ . that start with a letter or digit, got {0:?}")]
+#[error(
+    "expected 1 to {NAME_CHARS_MAX} characters of a-z A-Z 0-9 - _ . that start with a letter or digit, got {0:?}"
+)]
 pub struct InvalidName(String);
 
 impl Name {
@@ -30,7 +32,9 @@ impl FromStr for Name {
     fn from_str(text: &str) -> Result<Self, InvalidName> {
         let good = text.len() <= NAME_CHARS_MAX
             && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
         if good {
             Ok(Self(Arc::from(text)))
         } else {

@@ -47,6 +47,8 @@ pub(super) enum Problem {
     Expected(&'static str),
     /// A required attribute is absent or null; with an example.
     Missing(&'static str),
+    /// The same in the lenient form, which needs less than people think.
+    MissingLenient(&'static str),
     /// The value has more bytes than this.
     TooLong(usize),
     /// The name cannot be an attribute's.
@@ -63,6 +65,9 @@ impl Problem {
         match self {
             Self::Expected(what) => format!("expected {what}, got {}", shorten(got)),
             Self::Missing(example) => format!("this attribute is required, e.g. {example}"),
+            Self::MissingLenient(example) => format!(
+                "this attribute is required, e.g. {example} (the lenient form needs source and type; data is optional)"
+            ),
             Self::TooLong(most) => {
                 format!("expected at most {most} bytes; put long text into data")
             }
@@ -139,7 +144,11 @@ pub(super) fn review(
     for (name, example) in REQUIRED {
         let filled = level == Level::Lenient && matches!(name, "specversion" | "id");
         if !filled && !present(name) {
-            report(name, Problem::Missing(example), "");
+            let problem = match level {
+                Level::Strict => Problem::Missing(example),
+                Level::Lenient => Problem::MissingLenient(example),
+            };
+            report(name, problem, "");
         }
     }
     let content_type = find("datacontenttype").map(Value::of);
