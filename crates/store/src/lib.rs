@@ -5,7 +5,8 @@
 //! settings and records are values it keeps.
 
 pub mod api;
+mod error;
 pub mod sqlite;
 
 pub use api::*;
-pub use sqlite::SqliteStore;
+pub use sqlite::{SqliteOptions, SqliteStore, Synchronous};

@@ -1,0 +1,275 @@
+//! Changes of the configuration. Each states what it expects; a statement that then finds no row is a conflict.
+
+use belfry_model::config::{Disabled, TargetSpec};
+use belfry_model::{BusName, RuleName, TargetId};
+use sqlx::Row as _;
+
+use super::Conn;
+use super::rows::json_text;
+use crate::{Change, Expect, Result, StoreError};
+
+/// Applies one change. The caller's transaction makes it all or nothing.
+pub(super) async fn apply(conn: &mut Conn, change: &Change, now_ms: i64) -> Result<()> {
+    match change {
+        Change::PutBus { name, spec, expect } => {
+            let spec = json_text(spec)?;
+            match expect {
+                Expect::Absent => insert_bus(conn, name.as_str(), &spec, now_ms).await,
+                Expect::Revision(revision) => {
+                    let id = current(conn, BUS, 0, name.as_str(), *revision).await?;
+                    update(conn, UPDATE_BUS, id, &spec, now_ms).await
+                }
+            }
+        }
+        Change::DeleteBus { name, revision } => {
+            let id = current(conn, BUS, 0, name.as_str(), *revision).await?;
+            delete(conn, &DELETE_BUS, id, now_ms).await
+        }
+        Change::PutRule {
+            bus,
+            name,
+            spec,
+            expect,
+        } => {
+            let bus = bus_id(conn, bus).await?;
+            let spec = json_text(spec)?;
+            match expect {
+                Expect::Absent => insert_rule(conn, bus, name.as_str(), &spec, now_ms).await,
+                Expect::Revision(revision) => {
+                    let id = current(conn, RULE, bus, name.as_str(), *revision).await?;
+                    update(conn, UPDATE_RULE, id, &spec, now_ms).await
+                }
+            }
+        }
+        Change::DeleteRule {
+            bus,
+            name,
+            revision,
+        } => {
+            let bus = bus_id(conn, bus).await?;
+            let id = current(conn, RULE, bus, name.as_str(), *revision).await?;
+            delete(conn, &DELETE_RULE, id, now_ms).await
+        }
+        Change::PutTarget {
+            bus,
+            rule,
+            name,
+            spec,
+            expect,
+        } => {
+            let rule = rule_id(conn, bus, rule).await?;
+            match expect {
+                Expect::Absent => insert_target(conn, rule, name.as_str(), spec, now_ms).await,
+                Expect::Revision(revision) => {
+                    let id = current(conn, TARGET, rule, name.as_str(), *revision).await?;
+                    update_target(conn, id, spec, now_ms).await
+                }
+            }
+        }
+        Change::DeleteTarget {
+            bus,
+            rule,
+            name,
+            revision,
+        } => {
+            let rule = rule_id(conn, bus, rule).await?;
+            let id = current(conn, TARGET, rule, name.as_str(), *revision).await?;
+            delete(conn, &DELETE_TARGET, id, now_ms).await
+        }
+        Change::DisableTarget { target, disabled } => {
+            disable(conn, *target, disabled.as_ref(), now_ms).await
+        }
+    }
+}
+
+/// Counts the change. Returns the new version.
+pub(super) async fn raise_version(conn: &mut Conn) -> Result<i64> {
+    let row = sqlx::query("UPDATE config_version SET version = version + 1 RETURNING version")
+        .fetch_one(conn)
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
+// Each takes parent and name, in this order. A bus has no parent.
+const BUS: &str =
+    "SELECT id, revision FROM bus WHERE $1 = 0 AND name = $2 AND deleted_at_ms IS NULL";
+const RULE: &str =
+    "SELECT id, revision FROM rule WHERE bus_id = $1 AND name = $2 AND deleted_at_ms IS NULL";
+const TARGET: &str =
+    "SELECT id, revision FROM target WHERE rule_id = $1 AND name = $2 AND deleted_at_ms IS NULL";
+
+const UPDATE_BUS: &str =
+    "UPDATE bus SET spec = $1, revision = revision + 1, updated_at_ms = $2 WHERE id = $3";
+const UPDATE_RULE: &str =
+    "UPDATE rule SET spec = $1, revision = revision + 1, updated_at_ms = $2 WHERE id = $3";
+
+// Children first: afterwards they could not be told from those deleted earlier.
+const DELETE_BUS: [&str; 3] = [
+    "UPDATE target SET deleted_at_ms = $1 WHERE deleted_at_ms IS NULL AND rule_id IN \
+     (SELECT id FROM rule WHERE bus_id = $2 AND deleted_at_ms IS NULL)",
+    "UPDATE rule SET deleted_at_ms = $1 WHERE deleted_at_ms IS NULL AND bus_id = $2",
+    "UPDATE bus SET deleted_at_ms = $1 WHERE id = $2",
+];
+const DELETE_RULE: [&str; 2] = [
+    "UPDATE target SET deleted_at_ms = $1 WHERE deleted_at_ms IS NULL AND rule_id = $2",
+    "UPDATE rule SET deleted_at_ms = $1 WHERE id = $2",
+];
+const DELETE_TARGET: [&str; 1] = ["UPDATE target SET deleted_at_ms = $1 WHERE id = $2"];
+
+async fn find(
+    conn: &mut Conn,
+    sql: &'static str,
+    parent: i64,
+    name: &str,
+) -> Result<Option<(i64, i64)>> {
+    let row = sqlx::query(sql)
+        .bind(parent)
+        .bind(name)
+        .fetch_optional(conn)
+        .await?;
+    row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .transpose()
+}
+
+/// The id of the thing with this name, if it has the revision expected.
+async fn current(
+    conn: &mut Conn,
+    sql: &'static str,
+    parent: i64,
+    name: &str,
+    revision: i64,
+) -> Result<i64> {
+    match find(conn, sql, parent, name).await? {
+        Some((id, found)) if found == revision => Ok(id),
+        _ => Err(StoreError::Conflict),
+    }
+}
+
+async fn expect_absent(conn: &mut Conn, sql: &'static str, parent: i64, name: &str) -> Result<()> {
+    match find(conn, sql, parent, name).await? {
+        Some(_) => Err(StoreError::Conflict),
+        None => Ok(()),
+    }
+}
+
+async fn bus_id(conn: &mut Conn, name: &BusName) -> Result<i64> {
+    let found = find(conn, BUS, 0, name.as_str()).await?;
+    found.map(|(id, _)| id).ok_or(StoreError::NotFound("bus"))
+}
+
+async fn rule_id(conn: &mut Conn, bus: &BusName, name: &RuleName) -> Result<i64> {
+    let bus = bus_id(conn, bus).await?;
+    let found = find(conn, RULE, bus, name.as_str()).await?;
+    found.map(|(id, _)| id).ok_or(StoreError::NotFound("rule"))
+}
+
+async fn insert_bus(conn: &mut Conn, name: &str, spec: &str, now_ms: i64) -> Result<()> {
+    expect_absent(conn, BUS, 0, name).await?;
+    sqlx::query("INSERT INTO bus (name, spec, revision, created_at_ms, updated_at_ms) VALUES ($1, $2, 1, $3, $3)")
+        .bind(name)
+        .bind(spec)
+        .bind(now_ms)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+async fn insert_rule(conn: &mut Conn, bus: i64, name: &str, spec: &str, now_ms: i64) -> Result<()> {
+    expect_absent(conn, RULE, bus, name).await?;
+    sqlx::query(
+        "INSERT INTO rule (bus_id, name, spec, revision, created_at_ms, updated_at_ms) VALUES ($1, $2, $3, 1, $4, $4)",
+    )
+    .bind(bus)
+    .bind(name)
+    .bind(spec)
+    .bind(now_ms)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn insert_target(
+    conn: &mut Conn,
+    rule: i64,
+    name: &str,
+    spec: &TargetSpec,
+    now_ms: i64,
+) -> Result<()> {
+    expect_absent(conn, TARGET, rule, name).await?;
+    sqlx::query(
+        "INSERT INTO target (rule_id, name, kind, spec, revision, created_at_ms, updated_at_ms) \
+         VALUES ($1, $2, $3, $4, 1, $5, $5)",
+    )
+    .bind(rule)
+    .bind(name)
+    .bind(&spec.kind)
+    .bind(json_text(spec)?)
+    .bind(now_ms)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn update(
+    conn: &mut Conn,
+    sql: &'static str,
+    id: i64,
+    spec: &str,
+    now_ms: i64,
+) -> Result<()> {
+    sqlx::query(sql)
+        .bind(spec)
+        .bind(now_ms)
+        .bind(id)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+async fn update_target(conn: &mut Conn, id: i64, spec: &TargetSpec, now_ms: i64) -> Result<()> {
+    sqlx::query(
+        "UPDATE target SET kind = $1, spec = $2, disabled_reason = NULL, disabled_at_ms = NULL, \
+         revision = revision + 1, updated_at_ms = $3 WHERE id = $4",
+    )
+    .bind(&spec.kind)
+    .bind(json_text(spec)?)
+    .bind(now_ms)
+    .bind(id)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn disable(
+    conn: &mut Conn,
+    target: TargetId,
+    disabled: Option<&Disabled>,
+    now_ms: i64,
+) -> Result<()> {
+    let done = sqlx::query(
+        "UPDATE target SET disabled_reason = $1, disabled_at_ms = $2, revision = revision + 1, updated_at_ms = $3 \
+         WHERE id = $4 AND deleted_at_ms IS NULL",
+    )
+    .bind(disabled.map(|disabled| disabled.reason.as_str()))
+    .bind(disabled.map(|disabled| disabled.at_ms))
+    .bind(now_ms)
+    .bind(target.0)
+    .execute(conn)
+    .await?;
+    if done.rows_affected() == 0 {
+        Err(StoreError::NotFound("target"))
+    } else {
+        Ok(())
+    }
+}
+
+async fn delete(conn: &mut Conn, statements: &[&'static str], id: i64, now_ms: i64) -> Result<()> {
+    for sql in statements {
+        sqlx::query(*sql)
+            .bind(now_ms)
+            .bind(id)
+            .execute(&mut *conn)
+            .await?;
+    }
+    Ok(())
+}

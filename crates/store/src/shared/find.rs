@@ -1,0 +1,128 @@
+//! Single events and deliveries, by key.
+
+use belfry_model::delivery::DeliveryStatus;
+use belfry_model::{DeliveryId, EventId};
+use bytes::Bytes;
+use sqlx::QueryBuilder;
+
+use super::dialect::THEN_JOIN;
+use super::list::{DELIVERY_COLUMNS, DELIVERY_JOINS, delivery_record};
+use super::rows::Columns;
+use super::{Conn, Db};
+use crate::{Attempt, DeliveryRecord, EventRecord, Outcome, Result};
+
+pub(super) const FIND_EVENT: &str = "SELECT seq, bus_id, ce_id, source, type, subject, fan, trace_id, doc FROM event WHERE seq = $1";
+pub(super) const LIST_ATTEMPTS: &str = "SELECT seq, target_id, number, set_off_by, started_at_ms, duration_ms, status_code, reason, \
+     detail, next_at_ms, record FROM attempt WHERE seq = $1 AND target_id = $2 ORDER BY number";
+/// A delivery without a recorded state: what its event and perhaps its pending work tell.
+pub(super) const FIND_QUEUED: &str = "SELECT e.fan, p.attempts, p.due_at_ms, e.bus_id, e.ce_id, e.source, e.type, e.subject, e.trace_id \
+     FROM event e LEFT JOIN pending p ON p.seq = e.seq AND p.target_id = $2 WHERE e.seq = $1";
+
+pub(super) async fn find_event(conn: &mut Conn, id: EventId) -> Result<Option<EventRecord>> {
+    let Some(row) = sqlx::query(FIND_EVENT)
+        .bind(id.get())
+        .fetch_optional(conn)
+        .await?
+    else {
+        return Ok(None);
+    };
+    let mut columns = Columns::of(&row);
+    let mut record = EventRecord {
+        id: columns.event_id()?,
+        bus: columns.bus_id()?,
+        facts: columns.facts()?,
+        fan: columns.fan()?,
+        trace_id: columns.optional_text()?,
+        doc: Bytes::from(columns.bytes()?),
+        bytes: 0,
+    };
+    record.bytes = u64::try_from(record.doc.len()).unwrap_or(u64::MAX);
+    Ok(Some(record))
+}
+
+/// Selects the deliveries of one event, or one of them.
+pub(super) fn of_event(id: EventId, target: Option<i32>) -> QueryBuilder<Db> {
+    let mut sql = QueryBuilder::new(DELIVERY_COLUMNS);
+    sql.push(THEN_JOIN)
+        .push(DELIVERY_JOINS)
+        .push("d.seq = ")
+        .push_bind(id.get());
+    if let Some(target) = target {
+        sql.push(" AND d.target_id = ").push_bind(target);
+    }
+    sql.push(" ORDER BY d.target_id");
+    sql
+}
+
+pub(super) async fn list_event_deliveries(
+    conn: &mut Conn,
+    id: EventId,
+) -> Result<Vec<DeliveryRecord>> {
+    let rows = of_event(id, None).build().fetch_all(conn).await?;
+    rows.iter().map(delivery_record).collect()
+}
+
+pub(super) async fn find_delivery(
+    conn: &mut Conn,
+    id: DeliveryId,
+) -> Result<Option<DeliveryRecord>> {
+    let found = of_event(id.event, Some(id.target.0))
+        .build()
+        .fetch_optional(&mut *conn)
+        .await?;
+    if let Some(row) = found {
+        return delivery_record(&row).map(Some);
+    }
+    let row = sqlx::query(FIND_QUEUED)
+        .bind(id.event.get())
+        .bind(id.target.0)
+        .fetch_optional(conn)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let mut columns = Columns::of(&row);
+    if !columns.fan()?.contains(&id.target) {
+        return Ok(None);
+    }
+    let attempts = columns.optional_small("number of attempts")?.unwrap_or(0);
+    Ok(Some(DeliveryRecord {
+        outcome: Outcome {
+            delivery: id,
+            status: DeliveryStatus::Queued,
+            attempts,
+            status_code: None,
+            duration_ms: 0,
+            at_ms: id.event.time_ms(),
+            reason: None,
+            detail: None,
+        },
+        due_at_ms: columns.take()?,
+        bus: columns.bus_id()?,
+        event: columns.facts()?,
+        trace_id: columns.optional_text()?,
+    }))
+}
+
+pub(super) async fn list_attempts(conn: &mut Conn, id: DeliveryId) -> Result<Vec<Attempt>> {
+    let rows = sqlx::query(LIST_ATTEMPTS)
+        .bind(id.event.get())
+        .bind(id.target.0)
+        .fetch_all(conn)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let mut columns = Columns::of(row);
+            Ok(Attempt {
+                delivery: columns.delivery_id()?,
+                number: columns.small("attempt number")?,
+                trigger: columns.trigger()?,
+                started_at_ms: columns.integer()?,
+                duration_ms: columns.small("duration")?,
+                status_code: columns.optional_small("status code")?,
+                reason: columns.reason()?,
+                detail: columns.optional_text()?,
+                next_at_ms: columns.take()?,
+                record: columns.optional_text()?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,214 @@
+//! A [`Batch`] as statements. Made before the writer is taken, so that its time goes to the database alone.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use belfry_model::{DeliveryId, LogName};
+use sqlx::sqlite::SqliteArguments;
+
+use super::bulk::{Bulk, Row, Statement};
+use super::rows::fan_text;
+use crate::{Batch, IdempotencyRecord, LOG_RETENTION_DAYS_DEFAULT, Pending, Result, StoreError};
+
+static EVENT: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO event (seq, bus_id, ce_id, source, type, subject, trace_id, fan, doc) SELECT *",
+        9,
+        "",
+    )
+});
+
+/// The first event with a key keeps it: a later one is a repeat that slipped through, and must not stop the batch.
+static STRICT_KEY: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO strict_key (bus_id, key, seq) SELECT *",
+        3,
+        "ON CONFLICT DO NOTHING",
+    )
+});
+
+static OUTCOME: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO delivery (seq, target_id, status, attempts, status_code, duration_ms, at_ms, reason, detail) SELECT *",
+        9,
+        "ON CONFLICT (seq, target_id) DO UPDATE SET status = excluded.status, attempts = excluded.attempts, \
+         status_code = excluded.status_code, duration_ms = excluded.duration_ms, at_ms = excluded.at_ms, \
+         reason = excluded.reason, detail = excluded.detail",
+    )
+});
+
+/// An attempt can come twice when its lease ran out while it was under way; the later report stays.
+static ATTEMPT: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT OR REPLACE INTO attempt (seq, target_id, number, set_off_by, started_at_ms, duration_ms, status_code, \
+         reason, detail, next_at_ms, record) SELECT *",
+        11,
+        "",
+    )
+});
+
+/// `REPLACE`: a delivery has one row, whatever time it was due before.
+static PENDING: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT OR REPLACE INTO pending (target_id, due_at_ms, seq, attempts, attempts_before, since_ms, set_off_by, owner) \
+         SELECT *",
+        8,
+        "",
+    )
+});
+
+/// A sub-select over the list: a bare `IN (VALUES ...)` makes SQLite read the whole table.
+static DONE: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "DELETE FROM pending WHERE (seq, target_id) IN (SELECT column1, column2",
+        2,
+        ")",
+    )
+});
+
+static LOG: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO log (name, retention_days) SELECT *",
+        2,
+        "ON CONFLICT DO NOTHING",
+    )
+});
+
+static LOG_ENTRY: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO log_entry (log_id, seq, target_id, ce_id, source, type, subject, text) \
+         SELECT (SELECT id FROM log WHERE name = column1), column2, column3, column4, column5, column6, column7, column8",
+        8,
+        "ON CONFLICT DO NOTHING",
+    )
+});
+
+static IDEMPOTENCY: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO idempotency (scope, fingerprint, at_ms, answer) SELECT *",
+        4,
+        "",
+    )
+});
+
+const WATERMARK: &str = "INSERT INTO node (node_id, watermark) VALUES (?, ?) \
+     ON CONFLICT (node_id) DO UPDATE SET watermark = excluded.watermark WHERE excluded.watermark > node.watermark";
+
+/// The statements that write a batch, in an order in which each finds what it needs.
+pub(super) fn statements(batch: &Batch) -> Result<Vec<Statement>> {
+    let mut out = Vec::with_capacity(12);
+    EVENT.add(&batch.events, &mut out, |new, row| {
+        row.put(new.id.get())?
+            .put(new.bus.0)?
+            .put(new.event.id())?
+            .put(new.event.source())?;
+        row.put(new.event.kind())?
+            .put(new.event.subject())?
+            .put(new.trace_id.as_deref())?;
+        row.put(fan_text(&new.fan))?
+            .put(new.event.doc().as_ref())
+            .map(drop)
+    })?;
+    let strict: Vec<_> = batch
+        .events
+        .iter()
+        .filter_map(|new| new.strict_key.map(|key| (new.bus, key, new.id)))
+        .collect();
+    STRICT_KEY.add(&strict, &mut out, |(bus, key, id), row| {
+        row.put(bus.0)?.put(key.as_slice())?.put(id.get()).map(drop)
+    })?;
+    OUTCOME.add(&batch.outcomes, &mut out, |outcome, row| {
+        delivery(row, outcome.delivery)?
+            .put(outcome.status.number())?
+            .put(i64::from(outcome.attempts))?;
+        row.put(outcome.status_code.map(i64::from))?
+            .put(i64::from(outcome.duration_ms))?
+            .put(outcome.at_ms)?;
+        row.put(outcome.reason.map(belfry_model::delivery::Reason::number))?;
+        row.put(outcome.detail.as_deref()).map(drop)
+    })?;
+    ATTEMPT.add(&batch.attempts, &mut out, |attempt, row| {
+        delivery(row, attempt.delivery)?
+            .put(i64::from(attempt.number))?
+            .put(attempt.trigger.number())?;
+        row.put(attempt.started_at_ms)?
+            .put(i64::from(attempt.duration_ms))?;
+        row.put(attempt.status_code.map(i64::from))?;
+        row.put(attempt.reason.map(belfry_model::delivery::Reason::number))?;
+        row.put(attempt.detail.as_deref())?
+            .put(attempt.next_at_ms)?
+            .put(attempt.record.as_deref())
+            .map(drop)
+    })?;
+    DONE.add(&batch.done, &mut out, |id, row| {
+        delivery(row, *id).map(drop)
+    })?;
+    add_pending(&batch.pending, &mut out)?;
+    add_log_entries(batch, &mut out)?;
+    add_idempotency(&batch.idempotency, &mut out)?;
+    if let Some((node, watermark)) = batch.watermark {
+        let mut args = SqliteArguments::default();
+        Row::of(&mut args)
+            .put(i64::from(node.0))?
+            .put(watermark.get())?;
+        out.push(Statement::new(WATERMARK, args));
+    }
+    Ok(out)
+}
+
+fn delivery<'r, 'a>(row: &'r mut Row<'a>, id: DeliveryId) -> Result<&'r mut Row<'a>> {
+    row.put(id.event.get())?.put(id.target.0)
+}
+
+/// Adds pending work; it replaces what was pending for the same delivery.
+pub(super) fn add_pending(pending: &[Pending], out: &mut Vec<Statement>) -> Result<()> {
+    PENDING.add(pending, out, |work, row| {
+        row.put(work.delivery.target.0)?
+            .put(work.due_at_ms)?
+            .put(work.delivery.event.get())?;
+        row.put(i64::from(work.attempts))?
+            .put(i64::from(work.attempts_before))?
+            .put(work.since_ms)?;
+        row.put(work.trigger.number())?
+            .put(work.owner.map(|node| i64::from(node.0)))
+            .map(drop)
+    })
+}
+
+fn add_log_entries(batch: &Batch, out: &mut Vec<Statement>) -> Result<()> {
+    let logs: Vec<&LogName> = batch
+        .log_entries
+        .iter()
+        .map(|entry| &entry.log)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    LOG.add(&logs, out, |name, row| {
+        row.put(name.as_str())?
+            .put(i64::from(LOG_RETENTION_DAYS_DEFAULT))
+            .map(drop)
+    })?;
+    LOG_ENTRY.add(&batch.log_entries, out, |entry, row| {
+        delivery(row.put(entry.log.as_str())?, entry.delivery)?;
+        row.put(entry.event.id.as_str())?
+            .put(entry.event.source.as_str())?
+            .put(entry.event.kind.as_str())?;
+        row.put(entry.event.subject.as_deref())?
+            .put(entry.text.as_str())
+            .map(drop)
+    })
+}
+
+fn add_idempotency(records: &[IdempotencyRecord], out: &mut Vec<Statement>) -> Result<()> {
+    let first = out.len();
+    IDEMPOTENCY.add(records, out, |record, row| {
+        row.put(record.scope.as_slice())?
+            .put(record.fingerprint.as_slice())?
+            .put(record.at_ms)?;
+        row.put(record.answer.as_slice()).map(drop)
+    })?;
+    for statement in out.iter_mut().skip(first) {
+        statement.on_duplicate = || Some(StoreError::IdempotencyConflict);
+    }
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! The append-only log: commit, recovery, look-ups by key.
+
+use async_trait::async_trait;
+use belfry_model::{BusId, EventId, NodeId};
+use sqlx::Row as _;
+
+use super::rows::{Columns, DbRow};
+use super::{Conn, SqliteStore, batch, bulk};
+use crate::{
+    Batch, EventKey, EventKeyRow, EventLog, IdempotencyRecord, Purged, Recovered, Result, Usage,
+};
+
+/// Every fan-out entry of the node's events above the watermark that has neither ended nor pending work. The attempts
+/// of one that failed before are kept.
+pub(super) const UNFINISHED: &str = "INSERT INTO pending (target_id, due_at_ms, seq, attempts, attempts_before, since_ms, set_off_by, owner) \
+     SELECT fan.value, $1, e.seq, coalesce(d.attempts, 0), 0, e.seq >> 22, CASE WHEN d.attempts > 0 THEN 1 ELSE 0 END, NULL \
+     FROM event e CROSS JOIN json_each(e.fan) fan \
+     LEFT JOIN delivery d ON d.seq = e.seq AND d.target_id = fan.value \
+     WHERE e.seq > $2 AND (e.seq >> 14) & 255 = $3 AND (d.status IS NULL OR d.status IN (0, 2)) \
+     AND NOT EXISTS (SELECT 1 FROM pending p WHERE p.seq = e.seq AND p.target_id = fan.value)";
+const GIVE_BACK: &str = "UPDATE pending SET due_at_ms = $1, owner = NULL WHERE owner = $2";
+pub(super) const NEWEST: &str = "SELECT max(seq) FROM event";
+const SET_WATERMARK: &str = "INSERT INTO node (node_id, watermark) VALUES ($1, $2) \
+     ON CONFLICT (node_id) DO UPDATE SET watermark = excluded.watermark";
+pub(super) const KEYS_AFTER: &str =
+    "SELECT seq, bus_id, source, ce_id FROM event WHERE seq > $1 ORDER BY seq LIMIT $2";
+pub(super) const FIND_STRICT: &str = "SELECT seq FROM strict_key WHERE bus_id = $1 AND key = $2";
+pub(super) const FIND_IDEMPOTENCY: &str =
+    "SELECT scope, fingerprint, at_ms, answer FROM idempotency WHERE scope = $1";
+
+async fn recover(conn: &mut Conn, node: NodeId, now_ms: i64) -> Result<Recovered> {
+    let number = i64::from(node.0);
+    let reclaimed = sqlx::query(GIVE_BACK)
+        .bind(now_ms)
+        .bind(number)
+        .execute(&mut *conn)
+        .await?
+        .rows_affected();
+    let newest: Option<i64> = sqlx::query(NEWEST)
+        .fetch_one(&mut *conn)
+        .await?
+        .try_get(0)?;
+    let watermark: Option<i64> = sqlx::query("SELECT watermark FROM node WHERE node_id = $1")
+        .bind(number)
+        .fetch_optional(&mut *conn)
+        .await?
+        .map(|row| row.try_get(0))
+        .transpose()?;
+    let above = watermark.unwrap_or(-1);
+    let unfinished = sqlx::query(UNFINISHED)
+        .bind(now_ms)
+        .bind(above)
+        .bind(number)
+        .execute(&mut *conn)
+        .await?
+        .rows_affected();
+    if let Some(newest) = newest
+        && newest > above
+    {
+        sqlx::query(SET_WATERMARK)
+            .bind(number)
+            .bind(newest)
+            .execute(conn)
+            .await?;
+    }
+    Ok(Recovered {
+        newest: newest.map(EventId::from_stored),
+        unfinished,
+        reclaimed,
+    })
+}
+
+fn key_row(row: &DbRow) -> Result<EventKeyRow> {
+    let mut columns = Columns::of(row);
+    Ok(EventKeyRow {
+        id: columns.event_id()?,
+        bus: columns.bus_id()?,
+        source: columns.text()?,
+        ce_id: columns.text()?,
+    })
+}
+
+#[async_trait]
+impl EventLog for SqliteStore {
+    async fn commit(&self, batch: &Batch) -> Result<()> {
+        let statements = batch::statements(batch)?;
+        if statements.is_empty() {
+            return Ok(());
+        }
+        self.write(|conn| Box::pin(bulk::run(conn, statements)))
+            .await
+    }
+
+    async fn recover(&self, node: NodeId, now_ms: i64) -> Result<Recovered> {
+        self.write(move |conn| Box::pin(recover(conn, node, now_ms)))
+            .await
+    }
+
+    async fn event_keys_after(&self, after: EventId, limit: u32) -> Result<Vec<EventKeyRow>> {
+        let mut reader = self.reader().await?;
+        let rows = sqlx::query(KEYS_AFTER)
+            .bind(after.get())
+            .bind(i64::from(limit))
+            .fetch_all(reader.conn()?)
+            .await?;
+        rows.iter().map(key_row).collect()
+    }
+
+    async fn find_strict(&self, keys: &[(BusId, EventKey)]) -> Result<Vec<Option<EventId>>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut reader = self.reader().await?;
+        let conn = reader.conn()?;
+        let mut found = Vec::with_capacity(keys.len());
+        for (bus, key) in keys {
+            let row = sqlx::query(FIND_STRICT)
+                .bind(bus.0)
+                .bind(key.as_slice())
+                .fetch_optional(&mut *conn)
+                .await?;
+            found.push(
+                row.map(|row| row.try_get(0).map(EventId::from_stored))
+                    .transpose()?,
+            );
+        }
+        Ok(found)
+    }
+
+    async fn find_idempotency(&self, scope: &[u8; 32]) -> Result<Option<IdempotencyRecord>> {
+        let mut reader = self.reader().await?;
+        let row = sqlx::query(FIND_IDEMPOTENCY)
+            .bind(scope.as_slice())
+            .fetch_optional(reader.conn()?)
+            .await?;
+        row.map(|row| Columns::of(&row).idempotency()).transpose()
+    }
+
+    async fn purge_events(&self, before: EventId, events_max: u32) -> Result<Purged> {
+        self.purge_chunk(before, events_max).await
+    }
+
+    async fn purge_logs(
+        &self,
+        now_ms: i64,
+        idempotency_before_ms: i64,
+        rows_max: u32,
+    ) -> Result<u64> {
+        self.purge_log_chunk(now_ms, idempotency_before_ms, rows_max)
+            .await
+    }
+
+    async fn usage(&self) -> Result<Usage> {
+        self.measure().await
+    }
+}

@@ -1,0 +1,48 @@
+//! Reading what happened: the shared lists, on a reading connection.
+
+use async_trait::async_trait;
+use belfry_model::{DeliveryId, EventId, LogName};
+
+use super::{SqliteStore, find, list};
+use crate::{
+    Attempt, DeliveryQuery, DeliveryRecord, EventQuery, EventRecord, History, LogEntry, LogQuery,
+    Page, Result,
+};
+
+#[async_trait]
+impl History for SqliteStore {
+    async fn list_events(&self, query: &EventQuery) -> Result<Page<EventRecord, EventId>> {
+        list::list_events(self.reader().await?.conn()?, query).await
+    }
+
+    async fn find_event(&self, id: EventId) -> Result<Option<EventRecord>> {
+        find::find_event(self.reader().await?.conn()?, id).await
+    }
+
+    async fn list_event_deliveries(&self, id: EventId) -> Result<Vec<DeliveryRecord>> {
+        find::list_event_deliveries(self.reader().await?.conn()?, id).await
+    }
+
+    async fn list_deliveries(
+        &self,
+        query: &DeliveryQuery,
+    ) -> Result<Page<DeliveryRecord, DeliveryId>> {
+        list::list_deliveries(self.reader().await?.conn()?, query).await
+    }
+
+    async fn find_delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>> {
+        find::find_delivery(self.reader().await?.conn()?, id).await
+    }
+
+    async fn list_attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>> {
+        find::list_attempts(self.reader().await?.conn()?, id).await
+    }
+
+    async fn list_log_entries(
+        &self,
+        log: &LogName,
+        query: &LogQuery,
+    ) -> Result<Option<Page<LogEntry, DeliveryId>>> {
+        list::list_log_entries(self.reader().await?.conn()?, log, query).await
+    }
+}

@@ -1,0 +1,160 @@
+//! Work on the file as a whole: sizes, backup, closing.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use async_trait::async_trait;
+use belfry_model::EventId;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
+
+use super::check::log_bytes;
+use super::open::{backup_options, sync_directory};
+use super::{Conn, SqliteStore};
+use crate::{Maintenance, Result, StoreError, Usage};
+
+/// Two look-ups at the ends of the key; `min` and `max` in one would read every row.
+pub(super) const ENDS: &str = "SELECT (SELECT min(seq) FROM event), (SELECT max(seq) FROM event)";
+
+const TABLES: [&str; 12] = [
+    "event",
+    "delivery",
+    "attempt",
+    "pending",
+    "strict_key",
+    "log_entry",
+    "idempotency",
+    "bus",
+    "rule",
+    "target",
+    "api_key",
+    "audit",
+];
+
+impl SqliteStore {
+    pub(super) async fn measure(&self) -> Result<Usage> {
+        let mut reader = self.reader().await?;
+        let conn = reader.conn()?;
+        let page_bytes = pragma(conn, "PRAGMA page_size").await?;
+        let pages = pragma(conn, "PRAGMA page_count").await?;
+        let free = pragma(conn, "PRAGMA freelist_count").await?;
+        let ends = sqlx::query(ENDS).fetch_one(conn).await?;
+        let (oldest, newest): (Option<i64>, Option<i64>) = (ends.try_get(0)?, ends.try_get(1)?);
+        let used_bytes = pages.saturating_sub(free) * page_bytes;
+        let (file_bytes, disk_free_bytes) = match &self.path {
+            Some(path) => {
+                let file = path.metadata().map_or(0, |metadata| metadata.len());
+                (file + log_bytes(path), disk_free(path))
+            }
+            None => (pages * page_bytes, None),
+        };
+        Ok(Usage {
+            used_bytes,
+            file_bytes,
+            disk_free_bytes,
+            oldest_event: oldest.map(EventId::from_stored),
+            newest_event: newest.map(EventId::from_stored),
+        })
+    }
+
+    async fn copy_to(&self, to: &Path) -> Result<()> {
+        let text = to
+            .to_str()
+            .ok_or_else(|| cannot(to, &"its name is not UTF-8"))?;
+        if let Some(path) = &self.path {
+            let mut conn = backup_options(path, &self.options).connect().await?;
+            let copied = sqlx::query("VACUUM INTO $1")
+                .bind(text)
+                .execute(&mut conn)
+                .await;
+            conn.close().await?;
+            copied?;
+        } else {
+            let mut reader = self.reader().await?;
+            sqlx::query("VACUUM INTO $1")
+                .bind(text)
+                .execute(reader.conn()?)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+async fn pragma(conn: &mut Conn, text: &'static str) -> Result<u64> {
+    let number: i64 = sqlx::query(text).fetch_one(conn).await?.try_get(0)?;
+    Ok(u64::try_from(number).unwrap_or(0))
+}
+
+fn disk_free(path: &Path) -> Option<u64> {
+    let told = rustix::fs::statvfs(path.parent()?).ok()?;
+    Some(told.f_bavail.saturating_mul(told.f_frsize))
+}
+
+fn cannot(to: &Path, why: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Unusable(format!("cannot write the backup {}: {why}", to.display()))
+}
+
+#[async_trait]
+impl Maintenance for SqliteStore {
+    async fn ping(&self) -> Result<()> {
+        let mut reader = self.reader().await?;
+        sqlx::query("SELECT 1").execute(reader.conn()?).await?;
+        Ok(())
+    }
+
+    async fn backup(&self, to: &Path) -> Result<()> {
+        // Made here, so that an existing file is never overwritten and only the owner can read the copy.
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(to)
+            .map_err(|error| cannot(to, &error))?;
+        let copied = self.copy_to(to).await.and_then(|()| {
+            // SQLite does not wait for the disk here.
+            finish(&file, to).map_err(|error| cannot(to, &error))
+        });
+        if copied.is_err()
+            && let Err(error) = std::fs::remove_file(to)
+        {
+            tracing::warn!(%error, "an unfinished backup could not be removed");
+        }
+        copied
+    }
+
+    async fn stats(&self) -> Result<Vec<(String, u64)>> {
+        let mut stats = Vec::with_capacity(TABLES.len() + 4);
+        {
+            let mut reader = self.reader().await?;
+            let conn = reader.conn()?;
+            for table in TABLES {
+                let sql = AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
+                let count: i64 = sqlx::query(sql)
+                    .persistent(false)
+                    .fetch_one(&mut *conn)
+                    .await?
+                    .try_get(0)?;
+                stats.push((table.to_owned(), u64::try_from(count).unwrap_or(0)));
+            }
+        }
+        let usage = self.measure().await?;
+        stats.push(("used_bytes".to_owned(), usage.used_bytes));
+        stats.push(("file_bytes".to_owned(), usage.file_bytes));
+        if let Some(path) = &self.path {
+            stats.push(("wal_bytes".to_owned(), log_bytes(path)));
+        }
+        if let Some(free) = usage.disk_free_bytes {
+            stats.push(("disk_free_bytes".to_owned(), free));
+        }
+        Ok(stats)
+    }
+
+    async fn close(&self) {
+        self.shut().await;
+    }
+}
+
+fn finish(file: &File, to: &Path) -> std::io::Result<()> {
+    file.sync_all()?;
+    sync_directory(&std::path::absolute(to)?)
+}

@@ -1,0 +1,55 @@
+//! Schema versions.
+//!
+//! The version is the file's `user_version`: it stands in the header, so that a newer file is recognised before SQLite
+//! opens it. A migration and its version are one transaction; a crash in between repeats the migration.
+
+use sqlx::{AssertSqlSafe, Row as _};
+
+use super::Conn;
+use crate::{Result, StoreError};
+
+/// Name and text, in order; the version is the place in the list, from 1. A released one never changes.
+const MIGRATIONS: &[(&str, &str)] = &[(
+    "0001_start",
+    include_str!("../../../../migrations/sqlite/0001_start.sql"),
+)];
+
+/// The newest schema version this program knows.
+#[expect(
+    clippy::cast_possible_wrap,
+    reason = "a handful; `try_from` is not const"
+)]
+pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;
+
+/// The schema version of an open database.
+pub(super) async fn version(conn: &mut Conn) -> sqlx::Result<i64> {
+    sqlx::query("PRAGMA user_version")
+        .fetch_one(conn)
+        .await?
+        .try_get(0)
+}
+
+/// Brings the schema up to date. Returns how many migrations ran.
+pub(super) async fn run(conn: &mut Conn) -> Result<usize> {
+    let found = version(conn).await?;
+    if found > KNOWN {
+        return Err(StoreError::Newer {
+            found,
+            known: KNOWN,
+        });
+    }
+    let done = usize::try_from(found).unwrap_or(0);
+    for (index, (name, text)) in MIGRATIONS.iter().enumerate().skip(done) {
+        tracing::info!(migration = name, "changing the database schema");
+        let sql = format!(
+            "BEGIN IMMEDIATE;\n{text}\nPRAGMA user_version = {};\nCOMMIT;",
+            index + 1
+        );
+        if let Err(error) = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *conn).await {
+            // SQLite may have rolled back by itself; then this fails, and that is fine.
+            drop(sqlx::query("ROLLBACK").execute(&mut *conn).await);
+            return Err(error.into());
+        }
+    }
+    Ok(MIGRATIONS.len().saturating_sub(done))
+}

@@ -1,0 +1,228 @@
+//! Work that waits for its time. A claim is one short writing transaction, so it can never race with a commit that
+//! finishes the same delivery.
+
+use std::collections::HashSet;
+
+use async_trait::async_trait;
+use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
+use belfry_model::{DeliveryId, TargetId};
+use futures_util::TryStreamExt as _;
+
+use super::rows::{Columns, fan_text, json_text, numbers_text};
+use super::{Conn, SqliteStore, batch, bulk};
+use crate::{Backlog, Claim, Claimed, DeliveryQueue, Pending, Result};
+
+/// An event that is gone leaves its work without a document (`LEFT JOIN`): such rows are removed, or the target would
+/// have work due for ever that nobody can do.
+pub(super) const DUE: &str = "SELECT p.seq, p.target_id, p.due_at_ms, p.attempts, p.attempts_before, p.since_ms, p.set_off_by, p.owner, \
+     e.bus_id, e.trace_id, e.doc \
+     FROM pending p LEFT JOIN event e ON e.seq = p.seq \
+     WHERE p.target_id = $1 AND p.due_at_ms <= $2 ORDER BY p.due_at_ms, p.seq LIMIT $3";
+pub(super) const LEASE: &str = "UPDATE pending SET due_at_ms = $1, owner = $2 \
+     WHERE target_id = $3 AND seq IN (SELECT value FROM json_each($4))";
+const FORGET: &str =
+    "DELETE FROM pending WHERE target_id = $1 AND seq IN (SELECT value FROM json_each($2))";
+pub(super) const NEXT_DUE: &str = "SELECT t.value, (SELECT min(p.due_at_ms) FROM pending p WHERE p.target_id = t.value) \
+     FROM json_each($1) t";
+/// Jumps from target to target in the key, instead of reading every row.
+pub(super) const TARGETS: &str = "WITH RECURSIVE waiting (id) AS (SELECT min(target_id) FROM pending UNION ALL \
+     SELECT (SELECT min(target_id) FROM pending WHERE target_id > waiting.id) FROM waiting WHERE waiting.id IS NOT NULL) \
+     SELECT id FROM waiting WHERE id IS NOT NULL";
+pub(super) const BACKLOG: &str = "SELECT count(*), min(seq) FROM (SELECT seq FROM pending WHERE target_id = $1 \
+     ORDER BY due_at_ms, seq LIMIT $2)";
+/// Pairs `[[event, target], ...]` of deliveries that have ended and whose event is still stored.
+pub(super) const QUEUE_AGAIN: &str = "UPDATE delivery SET status = $1, reason = $2, detail = NULL, at_ms = $3 \
+     WHERE (seq, target_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each($4)) \
+     AND status IN (SELECT value FROM json_each($5)) \
+     AND EXISTS (SELECT 1 FROM event e WHERE e.seq = delivery.seq) \
+     RETURNING seq, target_id, attempts";
+/// Deliveries queued again by one statement.
+const REDRIVE_CHUNK: usize = 1000;
+
+async fn claim(conn: &mut Conn, claim: Claim) -> Result<Vec<Claimed>> {
+    let mut taken: Vec<Claimed> = Vec::new();
+    let mut orphans = Vec::new();
+    let mut bytes: u64 = 0;
+    {
+        let mut rows = sqlx::query(DUE)
+            .bind(claim.target.0)
+            .bind(claim.now_ms)
+            .bind(i64::from(claim.limit))
+            .fetch(&mut *conn);
+        while let Some(row) = rows.try_next().await? {
+            let mut columns = Columns::of(&row);
+            let pending = columns.pending()?;
+            let Some(bus) = columns.optional_small("bus id")? else {
+                orphans.push(pending.delivery.event.get());
+                continue;
+            };
+            let trace_id = columns.optional_text()?;
+            let event = columns.event()?;
+            bytes = bytes.saturating_add(u64::try_from(event.doc().len()).unwrap_or(u64::MAX));
+            if bytes > claim.bytes_max && !taken.is_empty() {
+                break;
+            }
+            let pending = Pending {
+                due_at_ms: claim.lease_until_ms,
+                owner: Some(claim.owner),
+                ..pending
+            };
+            taken.push(Claimed {
+                pending,
+                bus: belfry_model::BusId(bus),
+                event,
+                trace_id,
+            });
+        }
+    }
+    if !taken.is_empty() {
+        sqlx::query(LEASE)
+            .bind(claim.lease_until_ms)
+            .bind(i64::from(claim.owner.0))
+            .bind(claim.target.0)
+            .bind(numbers_text(
+                taken.iter().map(|item| item.pending.delivery.event.get()),
+            ))
+            .execute(&mut *conn)
+            .await?;
+    }
+    if !orphans.is_empty() {
+        sqlx::query(FORGET)
+            .bind(claim.target.0)
+            .bind(numbers_text(orphans))
+            .execute(conn)
+            .await?;
+    }
+    Ok(taken)
+}
+
+async fn redrive(
+    conn: &mut Conn,
+    deliveries: Vec<DeliveryId>,
+    statuses: String,
+    now_ms: i64,
+) -> Result<Vec<DeliveryId>> {
+    let mut taken = HashSet::new();
+    for chunk in deliveries.chunks(REDRIVE_CHUNK) {
+        let pairs: Vec<_> = chunk
+            .iter()
+            .map(|id| (id.event.get(), id.target.0))
+            .collect();
+        let rows = sqlx::query(QUEUE_AGAIN)
+            .bind(DeliveryStatus::Queued.number())
+            .bind(Reason::Redriven.number())
+            .bind(now_ms)
+            .bind(json_text(&pairs)?)
+            .bind(&statuses)
+            .fetch_all(&mut *conn)
+            .await?;
+        let mut work = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let mut columns = Columns::of(row);
+            let delivery = columns.delivery_id()?;
+            let attempts = columns.small("number of attempts")?;
+            taken.insert(delivery);
+            work.push(Pending {
+                delivery,
+                due_at_ms: now_ms,
+                attempts,
+                attempts_before: attempts,
+                since_ms: now_ms,
+                trigger: Trigger::Redrive,
+                owner: None,
+            });
+        }
+        let mut statements = Vec::new();
+        batch::add_pending(&work, &mut statements)?;
+        bulk::run(conn, statements).await?;
+    }
+    // In the order asked for, each once.
+    Ok(deliveries
+        .into_iter()
+        .filter(|id| taken.remove(id))
+        .collect())
+}
+
+impl SqliteStore {
+    async fn waiting_targets(&self) -> Result<Vec<TargetId>> {
+        let mut reader = self.reader().await?;
+        let rows = sqlx::query(TARGETS).fetch_all(reader.conn()?).await?;
+        rows.iter()
+            .map(|row| Columns::of(row).target_id())
+            .collect()
+    }
+}
+
+#[async_trait]
+impl DeliveryQueue for SqliteStore {
+    async fn claim_due(&self, wanted: &Claim) -> Result<Vec<Claimed>> {
+        let wanted = *wanted;
+        self.write(move |conn| Box::pin(claim(conn, wanted))).await
+    }
+
+    async fn next_due(&self, targets: &[TargetId]) -> Result<Vec<(TargetId, i64)>> {
+        let mut reader = self.reader().await?;
+        let rows = sqlx::query(NEXT_DUE)
+            .bind(fan_text(targets))
+            .fetch_all(reader.conn()?)
+            .await?;
+        let mut due = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let mut columns = Columns::of(row);
+            let target = columns.target_id()?;
+            if let Some(at_ms) = columns.take::<Option<i64>>()? {
+                due.push((target, at_ms));
+            }
+        }
+        Ok(due)
+    }
+
+    async fn targets_with_pending(&self) -> Result<Vec<TargetId>> {
+        self.waiting_targets().await
+    }
+
+    async fn backlog(&self, count_max: u32) -> Result<Vec<Backlog>> {
+        let targets = self.waiting_targets().await?;
+        let mut reader = self.reader().await?;
+        let conn = reader.conn()?;
+        let mut backlog = Vec::with_capacity(targets.len());
+        for target in targets {
+            let row = sqlx::query(BACKLOG)
+                .bind(target.0)
+                .bind(i64::from(count_max))
+                .fetch_one(&mut *conn)
+                .await?;
+            let mut columns = Columns::of(&row);
+            let count = columns.small("count")?;
+            let oldest = columns.optional_event_id()?;
+            backlog.push(Backlog {
+                target,
+                count,
+                oldest,
+            });
+        }
+        Ok(backlog)
+    }
+
+    async fn redrive(
+        &self,
+        deliveries: &[DeliveryId],
+        only: &[DeliveryStatus],
+        now_ms: i64,
+    ) -> Result<Vec<DeliveryId>> {
+        let wanted = if only.is_empty() {
+            DeliveryStatus::ALL
+        } else {
+            only
+        };
+        let statuses = numbers_text(
+            wanted
+                .iter()
+                .filter(|status| status.is_final())
+                .map(|status| status.number()),
+        );
+        let deliveries = deliveries.to_vec();
+        self.write(move |conn| Box::pin(redrive(conn, deliveries, statuses, now_ms)))
+            .await
+    }
+}
