@@ -1,1 +1,28 @@
-//! Fakes and fixtures for tests: clock, webhook sink, server process.
+//! What tests need to look at Belfry from outside.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`sink`] | a receiver of webhooks that records, verifies and misbehaves on demand |
+//! | [`server`] | the built `belfry` binary as a process: start, kill, restart, stop |
+//! | [`client`] | a small HTTP client for one credential |
+//! | [`raw`] | bytes on a socket, for what no proper client sends |
+//! | [`events`] | the events that tests post |
+//! | [`wait`] | waiting for a fact, never for a time |
+//!
+//! Everything here works over sockets, files and processes. It must never reach into the product: a test that needs
+//! to is a test of that crate.
+//!
+//! Nothing waits for a fixed time, no port is fixed, and everything that is started ends with its value: tests run
+//! beside each other, in one process or in many.
+
+pub mod client;
+pub mod events;
+pub mod raw;
+pub mod server;
+pub mod sink;
+pub mod wait;
+
+pub use client::{Answer, Client};
+pub use server::{Cli, Finished, Server};
+pub use sink::{Received, Reply, Sink};
+pub use wait::wait_until;

@@ -1,0 +1,304 @@
+//! A receiver of webhooks that records every request and misbehaves on demand.
+//!
+//! It speaks HTTP/1.1 over plain sockets itself: a server library would not let a test reset a connection, drip an
+//! answer byte by byte or forget to answer.
+
+mod http1;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use crate::wait_until;
+
+/// What a path answers.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// A proper answer.
+    Answer {
+        /// The status code.
+        status: u16,
+        /// Further headers.
+        headers: Vec<(String, String)>,
+        /// The body.
+        body: String,
+    },
+    /// A proper answer, after a while.
+    Late {
+        /// How long it takes.
+        after: Duration,
+        /// The status code.
+        status: u16,
+    },
+    /// The request is read and never answered.
+    Hang,
+    /// Proper headers, then the body byte by byte, without end.
+    Drip {
+        /// The time between two bytes.
+        every: Duration,
+    },
+    /// The connection is reset.
+    Reset,
+}
+
+impl Reply {
+    /// An answer with this status.
+    pub fn status(status: u16) -> Self {
+        Self::Answer {
+            status,
+            headers: Vec::new(),
+            body: String::new(),
+        }
+    }
+
+    /// An answer with this status that asks for a pause.
+    pub fn retry_after(status: u16, seconds: u32) -> Self {
+        let headers = vec![("retry-after".to_owned(), seconds.to_string())];
+        Self::Answer {
+            status,
+            headers,
+            body: String::new(),
+        }
+    }
+}
+
+/// A request that was received completely.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// When its last byte was there.
+    pub at: Instant,
+    /// Its method.
+    pub method: Method,
+    /// Its path and query, as sent.
+    pub path: String,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, byte for byte.
+    pub body: Bytes,
+}
+
+impl Received {
+    /// A header's value as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Result<Value> {
+        serde_json::from_slice(&self.body).context("the body of a webhook")
+    }
+
+    /// Checks the signature with the reference library of Standard Webhooks.
+    pub fn verify(&self, secret: &str) -> Result<()> {
+        let verifier = standardwebhooks::Webhook::new(secret).context("the secret")?;
+        verifier
+            .verify(&self.body, &self.headers)
+            .context("the signature")
+    }
+}
+
+/// The receiver. Ends when it is dropped.
+#[derive(Debug)]
+pub struct Sink {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    received: Mutex<Vec<Received>>,
+    replies: Mutex<HashMap<String, VecDeque<Reply>>>,
+}
+
+impl Sink {
+    /// Starts a receiver that answers 204 to everything.
+    pub async fn start() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .context("the sink's port")?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared::default());
+        let task = tokio::spawn(accept(listener, Arc::clone(&shared)));
+        Ok(Self {
+            address,
+            shared,
+            task,
+        })
+    }
+
+    /// The URL of a path of this receiver.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Says what a path answers from now on: one after the other, the last one for ever.
+    pub fn script(&self, path: &str, replies: impl IntoIterator<Item = Reply>) {
+        lock(&self.shared.replies).insert(path.to_owned(), replies.into_iter().collect());
+    }
+
+    /// All requests so far, in the order in which they were complete.
+    pub fn received(&self) -> Vec<Received> {
+        lock(&self.shared.received).clone()
+    }
+
+    /// The requests to one path so far.
+    pub fn received_at(&self, path: &str) -> Vec<Received> {
+        lock(&self.shared.received)
+            .iter()
+            .filter(|one| one.path == path)
+            .cloned()
+            .collect()
+    }
+
+    /// Waits until a path has got at least so many requests, and gives all of them.
+    pub async fn wait_for(
+        &self,
+        path: &str,
+        count: usize,
+        limit: Duration,
+    ) -> Result<Vec<Received>> {
+        let what = format!("{count} requests to {path}");
+        wait_until(&what, limit, async || {
+            let found = self.received_at(path);
+            Ok((found.len() >= count).then_some(found))
+        })
+        .await
+        .with_context(|| format!("the sink got {}", self.received_at(path).len()))
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    fn reply(&self, path: &str) -> Reply {
+        let mut replies = lock(&self.replies);
+        let Some(script) = replies.get_mut(path) else {
+            return Reply::status(204);
+        };
+        let next = if script.len() > 1 {
+            script.pop_front()
+        } else {
+            script.front().cloned()
+        };
+        next.unwrap_or_else(|| Reply::status(204))
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    // Connections end with the sink: dropping the set ends its tasks.
+    let mut connections = tokio::task::JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        connections.spawn(serve(stream, Arc::clone(&shared)));
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// Serves one connection until it ends; what goes wrong on it is the other side's business.
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    let mut connection = http1::Connection::new(stream);
+    while let Ok(Some(request)) = connection.read().await {
+        let reply = shared.reply(&request.path);
+        lock(&shared.received).push(request);
+        if !matches!(connection.reply(reply).await, Ok(true)) {
+            return;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Client;
+
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    #[tokio::test]
+    async fn requests_are_recorded_and_scripts_are_followed() {
+        let sink = Sink::start().await.unwrap();
+        sink.script(
+            "/a",
+            [
+                Reply::status(500),
+                Reply::retry_after(429, 7),
+                Reply::status(200),
+            ],
+        );
+        let client = Client::new(&sink.url(""), None).unwrap();
+        let mut answers = Vec::new();
+        for _ in 0..4 {
+            let answer = client
+                .send(Method::POST, "/a", &[("x-a", "b")], "body")
+                .await
+                .unwrap();
+            answers.push((
+                answer.status.as_u16(),
+                answer.header("retry-after").map(str::to_owned),
+            ));
+        }
+        assert_eq!(
+            answers,
+            [
+                (500, None),
+                (429, Some("7".to_owned())),
+                (200, None),
+                (200, None)
+            ]
+        );
+        assert_eq!(client.get("/other").await.unwrap().status.as_u16(), 204);
+        let received = sink.wait_for("/a", 4, LIMIT).await.unwrap();
+        assert_eq!(
+            (received[3].header("x-a"), &received[3].body[..]),
+            (Some("b"), &b"body"[..])
+        );
+        assert_eq!(sink.received().len(), 5);
+    }
+
+    #[tokio::test]
+    async fn it_misbehaves_on_demand() {
+        let sink = Sink::start().await.unwrap();
+        sink.script("/reset", [Reply::Reset]);
+        sink.script("/hang", [Reply::Hang]);
+        sink.script(
+            "/drip",
+            [Reply::Drip {
+                every: Duration::from_millis(1),
+            }],
+        );
+        let client = Client::new(&sink.url(""), None).unwrap();
+        assert!(client.get("/reset").await.is_err());
+        for path in ["/hang", "/drip"] {
+            let answer = tokio::time::timeout(Duration::from_millis(100), client.get(path)).await;
+            assert!(answer.is_err(), "{path} was answered");
+            sink.wait_for(path, 1, LIMIT).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_in_chunks_is_put_together() {
+        let sink = Sink::start().await.unwrap();
+        let address = sink.address.to_string();
+        let request = b"POST /c HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n\
+            3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n";
+        let mut connection = crate::raw::Raw::connect(&address).await.unwrap();
+        connection.send(request).await.unwrap();
+        let received = sink.wait_for("/c", 1, LIMIT).await.unwrap();
+        assert_eq!(&received[0].body[..], b"abcde");
+    }
+}
