@@ -256,9 +256,9 @@ fn compile_regex(text: &str) -> Result<Regex, String> {
     }
     // The engine is linear in text × program; these bounds keep the program small.
     let config = Regex::config()
-        .nfa_size_limit(Some(256 * 1024))
+        .nfa_size_limit(Some(2 * 1024 * 1024))
         .onepass_size_limit(Some(256 * 1024))
-        .hybrid_cache_capacity(512 * 1024);
+        .hybrid_cache_capacity(4 * 1024 * 1024);
     Regex::builder()
         .configure(config)
         .build(text)

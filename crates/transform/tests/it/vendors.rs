@@ -390,6 +390,10 @@ fn tencent_specs_are_checked_at_save() {
 
 #[test]
 fn ordinary_regexes_fit() {
+    let many = r"^(\w+) (\w+)@(\w+)\.(\w+): (\w+)=(\w+), (\w+)=(\w+) (\w+)$";
+    let spec =
+        json!({"kind": "tencent", "extraction": {"Format": "TEXT", "TextParams": {"Regex": many}}});
+    assert!(crate::support::compile(spec).is_ok());
     for regex in [
         r"^(?<ts>\d{4}-\d{2}-\d{2}) (?<level>\w+) (?<msg>.*)$",
         r"(\S+)\s+(\S+)\s+(\S+)\s+(\S+)",
