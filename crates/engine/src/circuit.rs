@@ -131,74 +131,58 @@ impl Circuit {
 #[derive(Debug)]
 pub(crate) struct Bucket {
     limit: RateLimit,
-    /// Tokens in millionths, so that slow rates lose nothing to rounding.
-    micro_tokens: u64,
+    /// In parts of a token such that a millisecond adds `count` parts exactly: nothing is lost to rounding.
+    level: u64,
     filled_at_ms: i64,
 }
 
-const TOKEN: u64 = 1_000_000;
-
 impl Bucket {
     pub(crate) fn new(limit: RateLimit, now_ms: i64) -> Self {
-        Self {
+        let mut bucket = Self {
             limit,
-            micro_tokens: u64::from(limit.count) * TOKEN,
+            level: 0,
             filled_at_ms: now_ms,
-        }
+        };
+        bucket.level = bucket.full();
+        bucket
     }
 
     pub(crate) fn limit(&self) -> RateLimit {
         self.limit
     }
 
-    fn fill(&mut self, now_ms: i64) {
-        let elapsed = u64::try_from(now_ms.saturating_sub(self.filled_at_ms)).unwrap_or(0);
-        if elapsed == 0 {
-            return;
-        }
-        // count tokens per (per_seconds * 1000) ms, in millionths: elapsed * count * 1000 / per_seconds
-        let per = u64::from(self.limit.per_seconds.max(1));
-        let add = elapsed
-            .saturating_mul(u64::from(self.limit.count))
-            .saturating_mul(1000)
-            / per;
-        if add > 0 {
-            self.micro_tokens = self
-                .micro_tokens
-                .saturating_add(add)
-                .min(u64::from(self.limit.count) * TOKEN);
-            self.filled_at_ms = now_ms;
-        }
+    /// Parts that make one token.
+    fn token(&self) -> u64 {
+        u64::from(self.limit.per_seconds.max(1)) * 1000
+    }
+
+    fn full(&self) -> u64 {
+        u64::from(self.limit.count) * self.token()
     }
 
     /// Whole tokens at hand.
     pub(crate) fn tokens(&mut self, now_ms: i64) -> usize {
-        self.fill(now_ms);
-        usize::try_from(self.micro_tokens / TOKEN).unwrap_or(usize::MAX)
+        let elapsed = u64::try_from(now_ms.saturating_sub(self.filled_at_ms)).unwrap_or(0);
+        let added = elapsed.saturating_mul(u64::from(self.limit.count));
+        self.level = self.level.saturating_add(added).min(self.full());
+        self.filled_at_ms = self.filled_at_ms.max(now_ms);
+        usize::try_from(self.level / self.token()).unwrap_or(usize::MAX)
     }
 
-    /// Takes `count` tokens that [`Self::tokens`] has shown.
-    pub(crate) fn take(&mut self, count: usize) {
-        let count = u64::try_from(count)
-            .unwrap_or(u64::MAX)
-            .saturating_mul(TOKEN);
-        self.micro_tokens = self.micro_tokens.saturating_sub(count);
+    /// Takes a token that [`Self::tokens`] has shown.
+    pub(crate) fn take(&mut self) {
+        self.level = self.level.saturating_sub(self.token());
     }
 
-    /// Gives tokens back that were not used.
-    pub(crate) fn give_back(&mut self, count: usize) {
-        let count = u64::try_from(count).unwrap_or(0).saturating_mul(TOKEN);
-        self.micro_tokens = self
-            .micro_tokens
-            .saturating_add(count)
-            .min(u64::from(self.limit.count) * TOKEN);
+    /// Gives a token back that was not used.
+    pub(crate) fn give_back(&mut self) {
+        self.level = self.level.saturating_add(self.token()).min(self.full());
     }
 
     /// When the next whole token is there, ms since 1970.
     pub(crate) fn next_at_ms(&self) -> i64 {
-        let missing = TOKEN.saturating_sub(self.micro_tokens);
-        let rate = u64::from(self.limit.count.max(1)) * 1000;
-        let wait = (missing * u64::from(self.limit.per_seconds.max(1))).div_ceil(rate);
+        let missing = self.token().saturating_sub(self.level);
+        let wait = missing.div_ceil(u64::from(self.limit.count.max(1)));
         self.filled_at_ms
             .saturating_add(i64::try_from(wait).unwrap_or(i64::MAX / 4))
     }
@@ -264,7 +248,7 @@ mod tests {
         let mut sent = 0;
         for now in (0..=60_000).step_by(10) {
             if bucket.tokens(now) > 0 {
-                bucket.take(1);
+                bucket.take();
                 sent += 1;
             }
         }
@@ -281,9 +265,10 @@ mod tests {
             },
             0,
         );
-        bucket.take(2);
+        bucket.take();
+        bucket.take();
         assert_eq!(bucket.tokens(0), 0);
-        bucket.give_back(1);
+        bucket.give_back();
         assert_eq!(bucket.tokens(0), 1);
         assert_eq!(bucket.tokens(100_000), 2, "never more than the count");
     }

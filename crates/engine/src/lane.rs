@@ -163,7 +163,7 @@ impl Lane {
             };
         }
         if let Some(bucket) = &mut state.bucket {
-            bucket.take(1);
+            bucket.take();
         }
         state.reserved += 1;
         state.bytes += bytes;
@@ -177,7 +177,7 @@ impl Lane {
         state.reserved = state.reserved.saturating_sub(1);
         state.bytes = state.bytes.saturating_sub(bytes);
         if let Some(bucket) = &mut state.bucket {
-            bucket.give_back(1);
+            bucket.give_back();
         }
         let now_ms = self.shared.clock.now_ms();
         state.circuit.inconclusive(now_ms);
@@ -241,7 +241,7 @@ impl Lane {
         let bytes = work.bytes();
         let mut state = self.lock();
         if let Some(bucket) = &mut state.bucket {
-            bucket.take(1);
+            bucket.take();
         }
         // `room` has said that the circuit lets it pass; a circuit that opened since is noticed by the worker.
         let _asked = state.circuit.ask(now_ms);
@@ -478,6 +478,12 @@ impl Lane {
                 };
                 match transform.render(work.event.doc(), &context) {
                     Ok(rendered) => Some(rendered),
+                    Err(error) if error.is_filtered() => {
+                        return failed(Verdict::Skipped {
+                            reason: Reason::NothingToSend,
+                            detail: error.to_string(),
+                        });
+                    }
                     Err(error) if entry.send_original => {
                         tracing::warn!(%error, "the transformation failed; the event is sent as it is");
                         None

@@ -33,4 +33,4 @@ pub use api::{
     EngineStatus, IdempotencyKey, LaneStatus, StartError, Unseal,
 };
 pub use engine::Engine;
-pub use snapshot::{BusRules, RuleEntry, Snapshot, TargetEntry};
+pub use snapshot::{BusRules, RuleEntry, Snapshot, TargetEntry, compile_transform};

@@ -10,7 +10,7 @@ use belfry_model::config::{Bus, CONCURRENCY_DEFAULT, RetryPolicy, Rule, Target};
 use belfry_model::{BusId, BusName, Event, RuleId, TargetId};
 use belfry_pattern::{Pattern, RuleSet, Scratch};
 use belfry_store::Config;
-use belfry_transform::{OnError, Transform, TransformSpec};
+use belfry_transform::{OnError, Transform, TransformError, TransformSpec};
 
 use crate::api::Collaborators;
 
@@ -266,7 +266,7 @@ fn connect(target: Target, bus: BusName, rule: String, with: &Collaborators) -> 
         let spec: Result<TransformSpec, _> = serde_json::from_str(text.as_str());
         let compiled = spec.map_err(|error| error.to_string()).and_then(|spec| {
             send_original = spec.on_error() == Some(OnError::SendOriginal);
-            Transform::compile(&spec).map_err(|errors| {
+            compile_transform(&spec).map_err(|errors| {
                 errors
                     .iter()
                     .map(ToString::to_string)
@@ -318,4 +318,14 @@ impl BusRules {
         fan.sort_unstable();
         fan
     }
+}
+
+/// Compiles a transformation. A filter step inside of it (Tencent's ETL) is an event pattern like a rule's.
+pub fn compile_transform(spec: &TransformSpec) -> Result<Transform, Vec<TransformError>> {
+    Transform::compile_with(spec, &|filter| {
+        let pattern = Pattern::parse(filter.as_bytes()).map_err(|errors| errors.to_string())?;
+        Ok(Arc::new(move |document: &[u8]| {
+            pattern.matches(document).unwrap_or(false)
+        }))
+    })
 }
