@@ -1,0 +1,131 @@
+//! What a kind of target is, and the list of them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use belfry_egress::EgressClient;
+use belfry_model::config::Schedule;
+use belfry_model::json::nearest;
+use belfry_model::{Clock, FieldError};
+use serde_json::Value;
+
+use crate::log::LogKind;
+use crate::target::Target;
+use crate::webhook::WebhookKind;
+
+/// A text in English and in Chinese.
+pub type LabelPair = (&'static str, &'static str);
+
+/// Every kind there is, in the order in which they are shown.
+pub static REGISTRY: &[&dyn TargetKind] = &[&WebhookKind, &LogKind];
+
+/// A kind of target: one static entry of [`REGISTRY`].
+///
+/// Settings pass through it in this order: `unmask`, [`prepare`](Self::prepare), [`validate`](Self::validate) when
+/// they are saved; [`connect`](Self::connect) when they are put to use. Pointers in errors are relative to the
+/// settings.
+pub trait TargetKind: Send + Sync {
+    /// The word in `"type"`.
+    fn name(&self) -> &'static str;
+    /// A short title, in English and in Chinese.
+    fn title(&self) -> LabelPair;
+    /// One or two sentences, in English and in Chinese.
+    fn about(&self) -> LabelPair;
+    /// The JSON Schema of the settings.
+    fn schema(&self) -> Value;
+    /// Settings that are valid.
+    fn example(&self) -> Value;
+    /// JSON pointers of the strings in these settings that are secret. Reads settings of any shape.
+    fn secret_pointers(&self, settings: &Value) -> Vec<String>;
+    /// The retry schedule of a target that names none.
+    fn default_schedule(&self) -> Schedule;
+    /// Whether answers 400 to 499 are tried again unless the target says otherwise.
+    fn default_retry_on_4xx(&self) -> bool;
+    /// Fills in what the server makes. `existing` are the settings that are replaced, secrets in clear; what the
+    /// server made for them is kept. What is new is returned, to be shown once.
+    fn prepare(&self, settings: &mut Value, existing: Option<&Value>) -> Vec<GeneratedSecret>;
+    /// Everything wrong with the settings; empty when they can be saved.
+    fn validate(&self, settings: &Value, egress: &EgressClient) -> Vec<FieldError>;
+    /// A target of these settings, secrets in clear. Opens no connection.
+    fn connect(
+        &self,
+        settings: Value,
+        context: &ConnectContext,
+    ) -> Result<Arc<dyn Target>, Vec<FieldError>>;
+    /// Whether a target of these settings may be used only after [`Target::handshake`] succeeded.
+    fn needs_handshake(&self, settings: &Value) -> bool {
+        let _ = settings;
+        false
+    }
+}
+
+/// What targets share.
+#[derive(Clone)]
+pub struct ConnectContext {
+    /// The only way out.
+    pub egress: Arc<EgressClient>,
+    /// The time that goes into signatures.
+    pub clock: Arc<dyn Clock>,
+    /// The `user-agent` of requests.
+    pub user_agent: String,
+}
+
+impl fmt::Debug for ConnectContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectContext")
+            .field("user_agent", &self.user_agent)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A secret that the server made, shown once to whoever created the target.
+#[derive(Clone, PartialEq, Eq)]
+pub struct GeneratedSecret {
+    /// Where it stands in the settings.
+    pub pointer: String,
+    /// The secret in clear.
+    pub value: String,
+}
+
+impl fmt::Debug for GeneratedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GeneratedSecret")
+            .field("pointer", &self.pointer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The kind of that name; else an error at `/type` that lists the known ones.
+pub fn find_kind(name: &str) -> Result<&'static dyn TargetKind, FieldError> {
+    if let Some(kind) = REGISTRY.iter().find(|kind| kind.name() == name) {
+        return Ok(*kind);
+    }
+    let names: Vec<_> = REGISTRY.iter().map(|kind| kind.name()).collect();
+    let shown: String = name.chars().take(64).collect();
+    let mut detail = format!("expected one of {}, got {shown:?}", names.join(", "));
+    if let Some(near) = nearest(name, names) {
+        detail.push_str("; did you mean ");
+        detail.push_str(near);
+        detail.push('?');
+    }
+    Err(FieldError::new("/type", detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_kind_is_answered_with_the_nearest_known_one() {
+        let Err(error) = find_kind("webhok") else {
+            panic!("found")
+        };
+        assert_eq!(error.pointer, "/type");
+        assert_eq!(
+            error.detail,
+            "expected one of webhook, log, got \"webhok\"; did you mean webhook?"
+        );
+        assert!(find_kind("Webhook").is_err());
+        assert_eq!(find_kind("log").map(TargetKind::name).ok(), Some("log"));
+    }
+}

@@ -1,0 +1,166 @@
+//! One attempt of one delivery: what goes in, what comes out.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use belfry_model::delivery::Reason;
+use belfry_model::{DeliveryId, Event, LogName};
+use belfry_transform::Rendered;
+use serde::{Deserialize, Serialize};
+
+/// Something that events are delivered to.
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// Makes one attempt: at most one request to the receiver.
+    async fn deliver(&self, job: &Job<'_>) -> Attempted;
+
+    /// The longest that one [`deliver`](Self::deliver) can take.
+    fn timeout(&self) -> Duration;
+
+    /// Asks the receiver whether it wants events; the error says why not, for a person.
+    async fn handshake(&self) -> Result<Handshake, String> {
+        Ok(Handshake::default())
+    }
+}
+
+/// What to deliver.
+#[derive(Debug, Clone)]
+pub struct Job<'a> {
+    /// The same for every attempt; receivers tell repeats by it.
+    pub delivery: DeliveryId,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// The event.
+    pub event: &'a Event,
+    /// What the transformation made of it; absent: the kind's own form.
+    pub body: Option<&'a Rendered>,
+    /// The bus it was posted to.
+    pub bus: &'a str,
+    /// The rule that matched.
+    pub rule: &'a str,
+    /// The target's name.
+    pub target: &'a str,
+    /// When the event was accepted, ms since 1970.
+    pub accepted_at_ms: i64,
+    /// The trace context of this attempt, for the HTTP header.
+    pub traceparent: Option<String>,
+}
+
+/// How an attempt went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempted {
+    /// What it means.
+    pub verdict: Verdict,
+    /// The HTTP status, if an answer began.
+    pub status: Option<u16>,
+    /// How long it took.
+    pub duration_ms: u32,
+    /// What was sent.
+    pub request: Option<RequestRecord>,
+    /// What was answered.
+    pub response: Option<ResponseRecord>,
+    /// A line for a log, to be written together with the outcome.
+    pub append: Option<LogAppend>,
+}
+
+impl Attempted {
+    /// An attempt that ended before anything was sent.
+    pub fn unsent(verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            status: None,
+            duration_ms: 0,
+            request: None,
+            response: None,
+            append: None,
+        }
+    }
+}
+
+/// What an attempt means for its delivery. Details are for people and hold no secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Done.
+    Delivered,
+    /// May succeed later.
+    Retry {
+        /// For programs. `http_4xx` leaves it to the retry policy whether it is worth it.
+        reason: Reason,
+        /// For people.
+        detail: String,
+        /// How long the receiver asks to be left alone, at most a day.
+        retry_after_ms: Option<u64>,
+    },
+    /// Will not succeed, however often it is tried.
+    Permanent {
+        /// For programs.
+        reason: Reason,
+        /// For people.
+        detail: String,
+    },
+    /// The receiver wants nothing any more: the target is to be disabled.
+    Gone {
+        /// For people.
+        detail: String,
+    },
+    /// There was nothing to do.
+    Skipped {
+        /// For programs.
+        reason: Reason,
+        /// For people.
+        detail: String,
+    },
+}
+
+/// What was sent, secrets masked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestRecord {
+    /// The method.
+    pub method: String,
+    /// Where to; secret parts masked.
+    pub url: String,
+    /// The headers, secret values masked.
+    pub headers: Vec<(String, String)>,
+    /// How long the body was.
+    pub body_bytes: usize,
+    /// The beginning of the body, unless it is the event itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// Whether the body was the event as accepted, which is kept anyway.
+    pub body_is_event: bool,
+}
+
+/// What was answered, secrets masked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResponseRecord {
+    /// The status.
+    pub status: u16,
+    /// The first headers.
+    pub headers: Vec<(String, String)>,
+    /// The beginning of the body; what is not UTF-8 is replaced.
+    pub body: String,
+    /// Whether the body went on.
+    pub truncated: bool,
+    /// How many bytes of the body were read.
+    pub bytes: usize,
+}
+
+/// A line for a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogAppend {
+    /// Which log.
+    pub log: LogName,
+    /// The line.
+    pub text: String,
+}
+
+/// What a receiver agreed to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Handshake {
+    /// The most requests a minute it accepts; absent: it did not say, or any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_per_minute: Option<u32>,
+}

@@ -1,0 +1,16 @@
+//! Targets against receivers that run in the test itself.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::let_underscore_must_use,
+    clippy::format_push_string,
+    reason = "a test may fail any way it likes"
+)]
+
+mod auth;
+mod contract;
+#[path = "../../../egress/tests/sink/mod.rs"]
+mod sink;
+mod support;
+mod webhook;
