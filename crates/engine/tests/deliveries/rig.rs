@@ -76,3 +76,155 @@ impl Rig {
         Self::on(SqliteStore::open(SqliteOptions::memory()).await?, settings).await
     }
 
+    pub(crate) async fn on_file(path: &Path, settings: EngineSettings) -> Result<Self> {
+        Self::on(
+            SqliteStore::open(SqliteOptions::file(path)).await?,
+            settings,
+        )
+        .await
+    }
+
+    async fn on(store: SqliteStore, settings: EngineSettings) -> Result<Self> {
+        let store = Arc::new(store);
+        let sink = Sink::start().await?;
+        if store.load_config().await?.buses.is_empty() {
+            let bus = |name: &str| -> Result<Change> {
+                Ok(Change::PutBus {
+                    name: name.parse()?,
+                    spec: BusSpec::default(),
+                    expect: Expect::Absent,
+                })
+            };
+            let rule = Change::PutRule {
+                bus: "default".parse()?,
+                name: "all".parse()?,
+                spec: RuleSpec {
+                    description: String::new(),
+                    enabled: true,
+                    pattern: JsonText::parse(r#"{"source":["tests"]}"#)?,
+                },
+                expect: Expect::Absent,
+            };
+            store
+                .apply(
+                    &[bus("default")?, bus("system")?, bus("dead")?, rule],
+                    &[],
+                    None,
+                    1,
+                )
+                .await?;
+        }
+        let engine = Engine::start(with(store.clone())?, settings).await?;
+        Ok(Self {
+            store,
+            engine,
+            sink,
+        })
+    }
+
+    /// Makes a webhook target for a path of the sink; members of `more` are put into the target's document.
+    pub(crate) async fn target(&self, name: &str, path: &str, more: Value) -> Result<TargetId> {
+        let mut spec = json!({
+            "type": "webhook",
+            "settings": {"url": self.sink.url(path), "signing": {"enabled": false}, "timeoutSeconds": 2},
+        });
+        if let (Some(members), Value::Object(more)) = (spec.as_object_mut(), more) {
+            members.extend(more);
+        }
+        let spec: TargetSpec = serde_json::from_value(spec)?;
+        let change = Change::PutTarget {
+            bus: "default".parse()?,
+            rule: "all".parse()?,
+            name: name.parse()?,
+            spec: Box::new(spec),
+            expect: Expect::Absent,
+        };
+        self.store.apply(&[change], &[], None, 1).await?;
+        self.engine.reload().await?;
+        let config = self.store.load_config().await?;
+        let found = config
+            .targets
+            .iter()
+            .find(|target| target.name.as_str() == name);
+        found
+            .map(|target| target.id)
+            .context("the target that was just made")
+    }
+
+    pub(crate) async fn post(&self, id: &str, kind: &str) -> Result<Accepted, AcceptError> {
+        self.post_event(json!({"id": id, "source": "tests", "type": kind, "data": {}}))
+            .await
+    }
+
+    pub(crate) async fn post_event(&self, event: Value) -> Result<Accepted, AcceptError> {
+        let text = serde_json::to_vec(&event).unwrap();
+        let event = Event::lenient(text.into(), &mut Filler(0), &EventLimits::default()).unwrap();
+        let bus = "default".parse().unwrap();
+        self.engine
+            .accept(&bus, vec![event], AcceptContext::default())
+            .await
+            .map(|mut accepted| accepted.remove(0))
+    }
+
+    pub(crate) async fn delivery(
+        &self,
+        event: EventId,
+        target: TargetId,
+    ) -> Result<DeliveryRecord> {
+        self.store
+            .find_delivery(DeliveryId { event, target })
+            .await?
+            .context("a delivery")
+    }
+
+    /// Waits until a delivery has this state.
+    pub(crate) async fn wait_for(
+        &self,
+        event: EventId,
+        target: TargetId,
+        status: DeliveryStatus,
+    ) -> Result<DeliveryRecord> {
+        wait_until(status.as_str(), SOON, async || {
+            let record = self.delivery(event, target).await?;
+            Ok((record.outcome.status == status).then_some(record))
+        })
+        .await
+    }
+
+    /// All deliveries that have a state recorded.
+    pub(crate) async fn deliveries(&self, target: TargetId) -> Result<Vec<DeliveryRecord>> {
+        let mut all = Vec::new();
+        let mut query = DeliveryQuery {
+            targets: Some(vec![target]),
+            limit: 200,
+            scan_max: 100_000,
+            ..DeliveryQuery::default()
+        };
+        loop {
+            let page = self.store.list_deliveries(&query).await?;
+            all.extend(page.items);
+            let Some(next) = page.next else {
+                return Ok(all);
+            };
+            query.before = Some(next);
+        }
+    }
+
+    /// Waits until so many deliveries of a target are delivered.
+    pub(crate) async fn wait_delivered(
+        &self,
+        target: TargetId,
+        count: usize,
+    ) -> Result<Vec<DeliveryRecord>> {
+        wait_until("all to be delivered", SOON * 3, async || {
+            self.engine.flush().await;
+            let all = self.deliveries(target).await?;
+            let delivered = all
+                .iter()
+                .filter(|one| one.outcome.status == DeliveryStatus::Delivered)
+                .count();
+            Ok((delivered == count).then_some(all))
+        })
+        .await
+    }
+}
