@@ -1,0 +1,173 @@
+//! Buses, rules and targets: read, made, replaced, patched, deleted.
+//!
+//! Every change is: read the configuration, work out what it would be, check all of it, and only then apply it in one
+//! transaction together with its audit entries. A change that changes nothing writes nothing. When somebody else was
+//! faster, the whole is done again on what they left, so that preconditions are always judged on the truth.
+
+mod bus;
+mod check;
+mod index;
+mod rule;
+mod target;
+mod view;
+
+use std::future::Future;
+
+use belfry_store::{AuditEntry, Change};
+
+use crate::App;
+use crate::error::{Code, Error, Fault, Result};
+
+pub(crate) use bus::ensure_buses;
+pub(crate) use check::pattern_faults;
+pub(crate) use index::{Index, RuleConfig};
+pub use target::TargetStatus;
+pub use view::{BusView, DisabledView, GeneratedSecretView, RuleView, TargetKindView, TargetView};
+
+/// How often a change is worked out again when somebody else was faster.
+const TRIES: usize = 4;
+
+/// What a change expects to find, from `If-Match`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IfMatch {
+    /// Anything, as long as it is there (`*`).
+    Any,
+    /// One of these revisions.
+    Revisions(Vec<i64>),
+}
+
+/// Under which conditions, and whether for real.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChangeOptions {
+    /// What must be there.
+    pub if_match: Option<IfMatch>,
+    /// Whether nothing may be there (`If-None-Match: *`).
+    pub if_absent: bool,
+    /// Everything but the write.
+    pub dry_run: bool,
+    /// Whether a bus may be deleted with its rules.
+    pub cascade: bool,
+}
+
+impl ChangeOptions {
+    /// Refuses unless what is there is what the caller expects.
+    pub(crate) fn check(&self, revision: Option<i64>) -> Result<()> {
+        let refused = |detail: String| Err(Error::new(Code::PreconditionFailed, detail));
+        match (&self.if_match, revision) {
+            (Some(_), None) => return refused("If-Match: there is nothing here".to_owned()),
+            (Some(IfMatch::Revisions(expected)), Some(found)) if !expected.contains(&found) => {
+                return refused(format!(
+                    "If-Match: this was changed in the meantime and is now \"r{found}\"; read it again"
+                ));
+            }
+            _ => {}
+        }
+        if let (true, Some(found)) = (self.if_absent, revision) {
+            return refused(format!("If-None-Match: there is already one, \"r{found}\""));
+        }
+        Ok(())
+    }
+}
+
+/// What a change did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// It was not there before.
+    Created,
+    /// It was there and is different now.
+    Updated,
+    /// It was there and is the same.
+    Unchanged,
+}
+
+/// The thing after a change (or, on a dry run, as it would be).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Changed<T> {
+    /// The thing.
+    pub value: T,
+    /// What was done.
+    pub done: Done,
+}
+
+impl App {
+    /// Applies changes with their audit entries and waits until the engine works by them.
+    pub(crate) async fn apply(&self, changes: &[Change], audit: &[AuditEntry]) -> Result<()> {
+        self.store
+            .apply(changes, audit, None, self.now_ms())
+            .await?;
+        if let Err(error) = self.engine.reload().await {
+            // It is durable; the engine looks for changes by itself every second.
+            tracing::warn!(%error, "a change is stored but not yet in force");
+        }
+        Ok(())
+    }
+}
+
+/// Does it again when somebody else changed something at the same time.
+pub(crate) async fn settle<T, F: Future<Output = Result<T>>>(
+    mut attempt: impl FnMut() -> F,
+) -> Result<T> {
+    let mut tries = 1;
+    loop {
+        match attempt().await {
+            Err(error) if error.code() == Code::Conflict && tries < TRIES => tries += 1,
+            other => return other,
+        }
+    }
+}
+
+/// Why a change was not worked out: the request is wrong, or something failed.
+pub(crate) enum Refusal {
+    Faults(Vec<Fault>),
+    Failed(Error),
+}
+
+impl From<Vec<Fault>> for Refusal {
+    fn from(faults: Vec<Fault>) -> Self {
+        Self::Faults(faults)
+    }
+}
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Failed(error) => error,
+            Refusal::Faults(faults) => {
+                let patterns_only = faults.iter().all(|fault| fault.code.is_some());
+                let code = if patterns_only {
+                    Code::InvalidPattern
+                } else {
+                    Code::InvalidRequest
+                };
+                Self::invalid(code, faults)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn preconditions_are_judged_on_what_is_there() {
+        let with = |if_match, if_absent| ChangeOptions {
+            if_match,
+            if_absent,
+            ..ChangeOptions::default()
+        };
+        let revisions = |list: &[i64]| Some(IfMatch::Revisions(list.to_vec()));
+        assert!(with(None, false).check(None).is_ok());
+        assert!(with(Some(IfMatch::Any), false).check(Some(3)).is_ok());
+        assert!(with(Some(IfMatch::Any), false).check(None).is_err());
+        assert!(with(revisions(&[2, 3]), false).check(Some(3)).is_ok());
+        assert!(with(revisions(&[2]), false).check(Some(3)).is_err());
+        assert!(with(revisions(&[2]), false).check(None).is_err());
+        assert!(with(None, true).check(None).is_ok());
+        assert!(with(None, true).check(Some(1)).is_err());
+    }
+}

@@ -1,0 +1,310 @@
+//! Buses.
+
+use belfry_model::access::Scope;
+use belfry_model::config::{Bus, BusSpec};
+use belfry_model::json::merge_patch;
+use belfry_model::{BusId, BusName};
+use belfry_store::{Change, Expect, Store};
+use serde_json::Value;
+
+use super::index::BusConfig;
+use super::{BusView, ChangeOptions, Changed, Done, Index, settle};
+use crate::App;
+use crate::actor::Actor;
+use crate::cursor::{self, Listing, PageRequest};
+use crate::error::{Code, Error, Result, faults_under};
+use crate::input::{self, Members};
+
+/// Members that only the server writes.
+const READ_ONLY: [&str; 5] = ["rules", "revision", "createdAt", "updatedAt", "dryRun"];
+/// Tells a first start from one after somebody deleted bus `default`.
+const FIRST_START_META: &str = "first-start.done";
+
+impl App {
+    /// Buses by name.
+    pub async fn list_buses(&self, actor: &Actor, page: &PageRequest) -> Result<Listing<BusView>> {
+        actor.require(&Scope::ConfigRead)?;
+        let index = self.index().await?;
+        let (limit, after) = (page.limit()?, page.after::<BusName>('b')?);
+        let rest = index
+            .buses
+            .iter()
+            .filter(|(name, _)| after.as_ref().is_none_or(|after| *name > after));
+        Ok(by_name(rest, limit, 'b', |_, bus| view(bus)))
+    }
+
+    /// One bus.
+    pub async fn get_bus(&self, actor: &Actor, name: &BusName) -> Result<BusView> {
+        actor.require(&Scope::ConfigRead)?;
+        Ok(view(self.index().await?.bus(name)?))
+    }
+
+    /// Makes or replaces a bus.
+    pub async fn put_bus(
+        &self,
+        actor: &Actor,
+        name: &BusName,
+        body: &[u8],
+        options: &ChangeOptions,
+    ) -> Result<Changed<BusView>> {
+        actor.require(&Scope::ConfigWrite)?;
+        not_system(name)?;
+        let mut members = Members::cut(body, &[])
+            .map_err(|faults| Error::invalid(Code::InvalidRequest, faults))?;
+        let faults = members.drop_read_only(&READ_ONLY, &[("name", name.as_str())]);
+        if !faults.is_empty() {
+            return Err(Error::invalid(Code::InvalidRequest, faults));
+        }
+        let spec: BusSpec = input::read(members.text(&[]).as_bytes())?;
+        settle(|| async {
+            let index = self.index().await?;
+            self.change_bus(actor, &index, name, spec.clone(), options)
+                .await
+        })
+        .await
+    }
+
+    /// Changes some members of a bus (JSON merge patch).
+    pub async fn patch_bus(
+        &self,
+        actor: &Actor,
+        name: &BusName,
+        patch: &[u8],
+        options: &ChangeOptions,
+    ) -> Result<Changed<BusView>> {
+        actor.require(&Scope::ConfigWrite)?;
+        not_system(name)?;
+        let members = Members::cut(patch, &[])
+            .map_err(|faults| Error::invalid(Code::InvalidRequest, faults))?;
+        let patch: Value = input::read(members.text(&[]).as_bytes())?;
+        settle(|| async {
+            let index = self.index().await?;
+            let old = serde_json::to_value(&index.bus(name)?.bus.spec).map_err(Error::internal)?;
+            let spec: BusSpec =
+                input::read(merge_patch(old, patch.clone()).to_string().as_bytes())?;
+            self.change_bus(actor, &index, name, spec, options).await
+        })
+        .await
+    }
+
+    async fn change_bus(
+        &self,
+        actor: &Actor,
+        index: &Index,
+        name: &BusName,
+        spec: BusSpec,
+        options: &ChangeOptions,
+    ) -> Result<Changed<BusView>> {
+        let errors = spec.check();
+        if !errors.is_empty() {
+            return Err(Error::invalid(
+                Code::InvalidRequest,
+                faults_under("", errors),
+            ));
+        }
+        let old = index.buses.get(name);
+        options.check(old.map(|old| old.bus.revision))?;
+        if let Some(same) = old.filter(|old| old.bus.spec == spec) {
+            let value = BusView {
+                dry_run: options.dry_run,
+                ..view(same)
+            };
+            return Ok(Changed {
+                value,
+                done: Done::Unchanged,
+            });
+        }
+        if old.is_none() && index.buses.len() >= self.settings.buses_max {
+            let detail = format!(
+                "there are {} buses, as many as this server allows",
+                index.buses.len()
+            );
+            return Err(Error::new(Code::LimitReached, detail));
+        }
+        let now = self.now_ms();
+        let new = Bus {
+            id: old.map_or(BusId(0), |old| old.bus.id),
+            name: name.clone(),
+            spec: spec.clone(),
+            revision: old.map_or(1, |old| old.bus.revision + 1),
+            created_at_ms: old.map_or(now, |old| old.bus.created_at_ms),
+            updated_at_ms: now,
+        };
+        let mut value = BusView::new(&new, old.map_or(0, |old| old.rules.len()));
+        let before = old.map(view);
+        let audit = self.audit(
+            actor,
+            "bus.put",
+            &format!("buses/{name}"),
+            before.as_ref(),
+            Some(&value),
+        )?;
+        value.dry_run = options.dry_run;
+        if !options.dry_run {
+            let expect = old.map_or(Expect::Absent, |old| Expect::Revision(old.bus.revision));
+            self.apply(
+                &[Change::PutBus {
+                    name: name.clone(),
+                    spec,
+                    expect,
+                }],
+                &[audit],
+            )
+            .await?;
+        }
+        Ok(Changed {
+            value,
+            done: if old.is_none() {
+                Done::Created
+            } else {
+                Done::Updated
+            },
+        })
+    }
+
+    /// Deletes a bus. One with rules only if `cascade` is asked for; `default` only without rules.
+    pub async fn delete_bus(
+        &self,
+        actor: &Actor,
+        name: &BusName,
+        options: &ChangeOptions,
+    ) -> Result<BusView> {
+        actor.require(&Scope::ConfigWrite)?;
+        not_system(name)?;
+        settle(|| async {
+            let index = self.index().await?;
+            let old = index.bus(name)?;
+            options.check(Some(old.bus.revision))?;
+            refuse_if_needed(&index, old, options.cascade)?;
+            let mut value = view(old);
+            let audit = self.audit(
+                actor,
+                "bus.delete",
+                &format!("buses/{name}"),
+                Some(&value),
+                None,
+            )?;
+            value.dry_run = options.dry_run;
+            if !options.dry_run {
+                let change = Change::DeleteBus {
+                    name: name.clone(),
+                    revision: old.bus.revision,
+                };
+                self.apply(&[change], &[audit]).await?;
+            }
+            Ok(value)
+        })
+        .await
+    }
+}
+
+fn refuse_if_needed(index: &Index, old: &BusConfig, cascade: bool) -> Result<()> {
+    let (name, count) = (&old.bus.name, old.rules.len());
+    if count > 0 && name.as_str() == BusName::DEFAULT {
+        let detail = format!("bus {name} has {count} rules; it can be deleted only without any");
+        return Err(Error::new(Code::BusNotEmpty, detail));
+    }
+    if count > 0 && !cascade {
+        let detail =
+            format!("bus {name} has {count} rules; delete them first, or ask for cascade=true");
+        return Err(Error::new(Code::BusNotEmpty, detail));
+    }
+    let others = index.buses.values().filter(|bus| bus.bus.name != *name);
+    let user = others
+        .flat_map(|bus| bus.rules.values().map(move |rule| (bus, rule)))
+        .find(|(_, rule)| {
+            rule.targets.values().any(|target| {
+                target
+                    .spec
+                    .dead_letter
+                    .as_ref()
+                    .is_some_and(|dead| dead.bus == *name)
+            })
+        });
+    match user {
+        None => Ok(()),
+        Some((bus, rule)) => Err(Error::new(
+            Code::BusInUse,
+            format!(
+                "rule {} on bus {} sends its dead letters to bus {name}; change that first",
+                rule.rule.name, bus.bus.name
+            ),
+        )),
+    }
+}
+
+fn not_system(name: &BusName) -> Result<()> {
+    if name.is_system() {
+        return Err(Error::new(
+            Code::ReservedBus,
+            "bus system is Belfry's own: it cannot be changed or deleted, only its rules can",
+        ));
+    }
+    Ok(())
+}
+
+fn view(bus: &BusConfig) -> BusView {
+    BusView::new(&bus.bus, bus.rules.len())
+}
+
+/// One page of things in the order of their names.
+pub(super) fn by_name<'a, K: std::fmt::Display + 'a, V: 'a, T>(
+    mut rest: impl Iterator<Item = (&'a K, &'a V)>,
+    limit: u32,
+    tag: char,
+    view: impl Fn(&'a K, &'a V) -> T,
+) -> Listing<T> {
+    let mut last = None;
+    let mut items = Vec::new();
+    for (name, thing) in rest.by_ref().take(limit as usize) {
+        items.push(view(name, thing));
+        last = Some(name);
+    }
+    let more = rest.next().is_some();
+    let next = last.filter(|_| more).map(|last| cursor::write(tag, last));
+    Listing {
+        items,
+        next,
+        partial: false,
+    }
+}
+
+/// Makes bus `system` if it is not there, and on the first start bus `default`.
+pub(crate) async fn ensure_buses(store: &dyn Store, now_ms: i64) -> Result<()> {
+    let config = store.load_config().await?;
+    let first = store.get_meta(FIRST_START_META).await?.is_none();
+    let specs = [
+        (
+            BusName::SYSTEM,
+            "What Belfry itself reports: targets disabled, circuits opened, deliveries given up.",
+            true,
+        ),
+        (
+            BusName::DEFAULT,
+            "Where events go unless you make another bus.",
+            first,
+        ),
+    ];
+    let mut changes = Vec::new();
+    for (name, description, wanted) in specs {
+        let name: BusName = name.parse().map_err(Error::internal)?;
+        if wanted && !config.buses.iter().any(|bus| bus.name == name) {
+            let spec = BusSpec {
+                description: description.to_owned(),
+                ..BusSpec::default()
+            };
+            changes.push(Change::PutBus {
+                name,
+                spec,
+                expect: Expect::Absent,
+            });
+        }
+    }
+    if !changes.is_empty() {
+        store.apply(&changes, &[], None, now_ms).await?;
+    }
+    if first {
+        store.set_meta(FIRST_START_META, "yes").await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! What makes a rule or a target one that can be stored: everything is checked, everything wrong is told at once.
+
+use belfry_engine::compile_transform;
+use belfry_model::config::{RuleSpec, TargetSpec};
+use belfry_model::json::{self, JsonText};
+use belfry_pattern::{Pattern, PatternErrors};
+use belfry_targets::{TargetKind, find_kind};
+use belfry_transform::TransformSpec;
+use serde_json::Value;
+
+use super::Index;
+use crate::App;
+use crate::error::{Fault, faults_under};
+
+/// Everything wrong with a rule.
+pub(super) fn rule_faults(spec: &RuleSpec) -> Vec<Fault> {
+    let mut faults = faults_under("", spec.check());
+    if let Err(errors) = Pattern::parse(spec.pattern.as_str().as_bytes()) {
+        faults.extend(pattern_faults("/pattern", errors));
+    }
+    faults
+}
+
+/// A pattern's errors, seen from where it stands.
+pub(crate) fn pattern_faults(prefix: &str, errors: PatternErrors) -> Vec<Fault> {
+    let fault = |error: belfry_pattern::PatternError| Fault {
+        code: Some(error.code.as_str()),
+        line: Some(error.line),
+        column: Some(error.column),
+        hint: error.hint,
+        ..Fault::new(format!("{prefix}{}", error.pointer), error.message)
+    };
+    errors.into_vec().into_iter().map(fault).collect()
+}
+
+/// Everything wrong with a transform.
+fn transform_faults(text: &JsonText) -> Vec<Fault> {
+    let spec: TransformSpec = match json::from_slice(text.as_str().as_bytes()) {
+        Ok(spec) => spec,
+        Err(errors) => return faults_under("/transform", errors),
+    };
+    let errors = compile_transform(&spec).err().unwrap_or_default();
+    errors
+        .into_iter()
+        .map(|error| Fault {
+            line: error.line,
+            column: error.column,
+            hint: error.hint,
+            ..Fault::new(format!("/transform{}", error.pointer), error.message)
+        })
+        .collect()
+}
+
+impl App {
+    /// Everything wrong with a target whose settings are in clear, and its kind if there is one.
+    pub(super) fn target_faults(
+        &self,
+        index: &Index,
+        spec: &TargetSpec,
+    ) -> (Vec<Fault>, Option<&'static dyn TargetKind>) {
+        let mut faults = faults_under("", spec.check());
+        let kind = match find_kind(&spec.kind) {
+            Ok(kind) => Some(kind),
+            Err(error) => {
+                faults.push(error.into());
+                None
+            }
+        };
+        if let (Some(kind), Value::Object(_)) = (kind, &spec.settings) {
+            faults.extend(faults_under(
+                "/settings",
+                kind.validate(&spec.settings, &self.connect.egress),
+            ));
+        }
+        if let Some(text) = &spec.transform {
+            faults.extend(transform_faults(text));
+        }
+        if let Some(dead) = &spec.dead_letter
+            && !dead.bus.is_system()
+            && !index.buses.contains_key(&dead.bus)
+        {
+            faults.push(Fault::new(
+                "/deadLetter/bus",
+                format!("there is no bus {}; make it first", dead.bus),
+            ));
+        }
+        (faults, kind)
+    }
+}

@@ -1,0 +1,303 @@
+//! Buses, rules and targets as clients read them: secrets masked.
+
+use std::collections::BTreeMap;
+
+use belfry_model::config::{Bus, DeadLetter, Dedup, RateLimit, RetryPolicy, Rule, Target};
+use belfry_model::json::JsonText;
+use belfry_model::{BusName, RuleName, TargetName};
+use belfry_targets::{GeneratedSecret, Handshake, TargetKind, find_kind, mask};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::RuleConfig;
+use crate::schema;
+use crate::time::Stamp;
+
+/// A bus.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Bus)]
+pub struct BusView {
+    /// Its name.
+    #[schema(value_type = String, examples("default"))]
+    pub name: BusName,
+    /// For people.
+    pub description: String,
+    /// How repeats of an event are recognised.
+    #[schema(value_type = schema::Dedup)]
+    pub dedup: Dedup,
+    /// How many rules it has.
+    pub rules: usize,
+    /// Counts changes; the `ETag` is `"r<revision>"`.
+    pub revision: i64,
+    /// When it was made.
+    pub created_at: Stamp,
+    /// When it was last changed.
+    pub updated_at: Stamp,
+    /// Present and true when nothing was written because `dryRun` was asked for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub dry_run: bool,
+}
+
+impl BusView {
+    pub(crate) fn new(bus: &Bus, rules: usize) -> Self {
+        Self {
+            name: bus.name.clone(),
+            description: bus.spec.description.clone(),
+            dedup: bus.spec.dedup.clone(),
+            rules,
+            revision: bus.revision,
+            created_at: Stamp(bus.created_at_ms),
+            updated_at: Stamp(bus.updated_at_ms),
+            dry_run: false,
+        }
+    }
+}
+
+/// A rule with its targets.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Rule)]
+pub struct RuleView {
+    /// Its bus.
+    #[schema(value_type = String, examples("default"))]
+    pub bus: BusName,
+    /// Its name.
+    #[schema(value_type = String, examples("disk-full"))]
+    pub name: RuleName,
+    /// For people.
+    pub description: String,
+    /// A disabled rule matches nothing.
+    pub enabled: bool,
+    /// The event pattern, exactly as it was written.
+    #[schema(value_type = Object)]
+    pub pattern: JsonText,
+    /// Its targets by name.
+    #[schema(value_type = BTreeMap<String, TargetView>)]
+    pub targets: BTreeMap<TargetName, TargetView>,
+    /// Counts changes of the rule; the `ETag` is `"r<revision>"`. A change of one target alone counts there.
+    pub revision: i64,
+    /// When it was made.
+    pub created_at: Stamp,
+    /// When it was last changed.
+    pub updated_at: Stamp,
+    /// Present and true when nothing was written because `dryRun` was asked for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub dry_run: bool,
+}
+
+impl RuleView {
+    pub(crate) fn new(
+        bus: &BusName,
+        rule: &Rule,
+        targets: BTreeMap<TargetName, TargetView>,
+    ) -> Self {
+        Self {
+            bus: bus.clone(),
+            name: rule.name.clone(),
+            description: rule.spec.description.clone(),
+            enabled: rule.spec.enabled,
+            pattern: rule.spec.pattern.clone(),
+            targets,
+            revision: rule.revision,
+            created_at: Stamp(rule.created_at_ms),
+            updated_at: Stamp(rule.updated_at_ms),
+            dry_run: false,
+        }
+    }
+
+    pub(crate) fn stored(bus: &BusName, stored: &RuleConfig) -> Self {
+        let targets = stored
+            .targets
+            .iter()
+            .map(|(name, target)| {
+                (
+                    name.clone(),
+                    TargetView::new(bus, &stored.rule.name, target),
+                )
+            })
+            .collect();
+        Self::new(bus, &stored.rule, targets)
+    }
+}
+
+/// A target.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Target)]
+pub struct TargetView {
+    /// Its bus.
+    #[schema(value_type = String, examples("default"))]
+    pub bus: BusName,
+    /// Its rule.
+    #[schema(value_type = String, examples("disk-full"))]
+    pub rule: RuleName,
+    /// Its name.
+    #[schema(value_type = String, examples("on-call"))]
+    pub name: TargetName,
+    /// For people.
+    pub description: String,
+    /// Events for a disabled target are recorded as skipped.
+    pub enabled: bool,
+    /// The kind of target.
+    #[serde(rename = "type")]
+    #[schema(examples("webhook"))]
+    pub kind: String,
+    /// The kind's settings; secrets show as `********`, which sent back keeps them.
+    #[schema(value_type = Object)]
+    pub settings: Value,
+    /// When to try again and when to give up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::RetryPolicy>, required = false)]
+    pub retry: Option<RetryPolicy>,
+    /// What else happens when a delivery is given up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::DeadLetter>, required = false)]
+    pub dead_letter: Option<DeadLetter>,
+    /// Requests on the wire at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub concurrency: Option<u16>,
+    /// Most deliveries in a time span.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::RateLimit>, required = false)]
+    pub rate_limit: Option<RateLimit>,
+    /// Turns the event into what is sent; exactly as it was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, required = false)]
+    pub transform: Option<JsonText>,
+    /// Set when Belfry itself disabled the target; changing the target takes it back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub disabled: Option<DisabledView>,
+    /// Counts changes; the `ETag` is `"r<revision>"`.
+    pub revision: i64,
+    /// When it was made.
+    pub created_at: Stamp,
+    /// When it was last changed.
+    pub updated_at: Stamp,
+    /// Secrets that the server made just now. Shown only in this answer.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub generated_secrets: Vec<GeneratedSecretView>,
+    /// What the receiver agreed to just now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Handshake>, required = false)]
+    pub handshake: Option<Handshake>,
+    /// Present and true when nothing was written because `dryRun` was asked for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub dry_run: bool,
+}
+
+impl TargetView {
+    pub(crate) fn new(bus: &BusName, rule: &RuleName, target: &Target) -> Self {
+        let mut settings = target.spec.settings.clone();
+        match find_kind(&target.spec.kind) {
+            Ok(kind) => mask(kind, &mut settings),
+            // Without its kind nobody can tell what of it is secret.
+            Err(_) => settings = Value::Object(serde_json::Map::new()),
+        }
+        Self {
+            bus: bus.clone(),
+            rule: rule.clone(),
+            name: target.name.clone(),
+            description: target.spec.description.clone(),
+            enabled: target.spec.enabled,
+            kind: target.spec.kind.clone(),
+            settings,
+            retry: target.spec.retry.clone(),
+            dead_letter: target.spec.dead_letter.clone(),
+            concurrency: target.spec.concurrency,
+            rate_limit: target.spec.rate_limit,
+            transform: target.spec.transform.clone(),
+            disabled: target.disabled.as_ref().map(|disabled| DisabledView {
+                reason: disabled.reason.clone(),
+                at: Stamp(disabled.at_ms),
+            }),
+            revision: target.revision,
+            created_at: Stamp(target.created_at_ms),
+            updated_at: Stamp(target.updated_at_ms),
+            generated_secrets: Vec::new(),
+            handshake: None,
+            dry_run: false,
+        }
+    }
+}
+
+/// Why and when Belfry itself disabled a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Disabled)]
+pub struct DisabledView {
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at: Stamp,
+}
+
+/// A secret that the server made, shown once.
+#[derive(Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = GeneratedSecret)]
+pub struct GeneratedSecretView {
+    /// Where it stands in the target.
+    #[schema(examples("/settings/secrets/0"))]
+    pub pointer: String,
+    /// The secret.
+    pub value: String,
+}
+
+impl From<GeneratedSecret> for GeneratedSecretView {
+    fn from(secret: GeneratedSecret) -> Self {
+        Self {
+            pointer: format!("/settings{}", secret.pointer),
+            value: secret.value,
+        }
+    }
+}
+
+impl std::fmt::Debug for GeneratedSecretView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GeneratedSecretView")
+            .field("pointer", &self.pointer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A kind of target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = TargetKind)]
+pub struct TargetKindView {
+    /// The word in `type`.
+    pub name: String,
+    /// A title, by language (`en`, `zh`).
+    pub title: BTreeMap<&'static str, &'static str>,
+    /// What it does, by language (`en`, `zh`).
+    pub about: BTreeMap<&'static str, &'static str>,
+    /// The JSON Schema of its settings.
+    #[schema(value_type = Object)]
+    pub schema: Value,
+    /// Settings that are valid.
+    #[schema(value_type = Object)]
+    pub example: Value,
+    /// The retry schedule of a target that names none.
+    #[schema(value_type = String)]
+    pub default_schedule: belfry_model::config::Schedule,
+}
+
+impl TargetKindView {
+    pub(crate) fn new(kind: &dyn TargetKind) -> Self {
+        let labels = |(en, zh)| BTreeMap::from([("en", en), ("zh", zh)]);
+        Self {
+            name: kind.name().to_owned(),
+            title: labels(kind.title()),
+            about: labels(kind.about()),
+            schema: kind.schema(),
+            example: kind.example(),
+            default_schedule: kind.default_schedule(),
+        }
+    }
+}

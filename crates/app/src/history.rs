@@ -1,0 +1,16 @@
+//! What happened: events, deliveries, attempts, logs; and redrive, which makes it happen again.
+
+mod deliveries;
+mod events;
+mod filter;
+mod logs;
+mod names;
+mod redrive;
+mod view;
+
+pub use filter::{DeliveryFilter, EventFilter, LogFilter};
+pub use logs::{LogEntryView, LogSpec, LogView};
+pub use redrive::{RETRY_MAX, RetriedView, RetryMany};
+pub use view::{
+    AttemptView, DeliveryDetail, DeliveryView, EventDetail, EventSummary, EventView, MatchView,
+};

@@ -1,0 +1,163 @@
+//! Shapes of what clients write, for the API document. The types that read it are in `belfry-model` and
+//! `belfry-targets`, which know nothing of API documents; a test compares both.
+#![expect(dead_code, reason = "only their shape is used")]
+
+use std::collections::BTreeMap;
+
+use utoipa::ToSchema;
+
+/// A bus as it is written.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct BusSpec {
+    /// For people; at most 4,096 bytes.
+    #[schema(required = false)]
+    description: String,
+    #[schema(required = false)]
+    dedup: Dedup,
+}
+
+/// How repeats of an event (same source and id) are recognised.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct Dedup {
+    /// `memory` remembers hashes in memory, rebuilt at start; `strict` keeps a table, exact for as long as events are
+    /// stored; `off` makes every post a new event.
+    #[schema(required = false, default = "memory")]
+    mode: DedupMode,
+    /// How long an event is remembered, in seconds.
+    #[schema(required = false, minimum = 1, maximum = 86400, default = 600)]
+    window_seconds: u32,
+}
+
+/// Where the memory of earlier events is kept.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub enum DedupMode {
+    /// Hashes in memory.
+    Memory,
+    /// A table of the database.
+    Strict,
+    /// None.
+    Off,
+}
+
+/// A rule as it is written.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct RuleSpec {
+    /// For people; at most 4,096 bytes.
+    #[schema(required = false)]
+    description: String,
+    /// A disabled rule matches nothing.
+    #[schema(required = false, default = true)]
+    enabled: bool,
+    /// The event pattern; kept exactly as it is written.
+    #[schema(value_type = Object, examples(json!({"source": ["cvm"], "data": {"value": [{"numeric": [">", 90]}]}})))]
+    pattern: String,
+    /// The whole set of targets, by name. Present: replaces the targets there are, all or nothing. Absent: leaves
+    /// them as they are.
+    #[schema(required = false)]
+    targets: BTreeMap<String, TargetSpec>,
+}
+
+/// A target as it is written.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct TargetSpec {
+    /// For people; at most 4,096 bytes.
+    #[schema(required = false)]
+    description: String,
+    /// Events for a disabled target are recorded as skipped.
+    #[schema(required = false, default = true)]
+    enabled: bool,
+    /// The kind of target; `GET /v1/target-kinds` lists them with the schemas of their settings.
+    #[schema(rename = "type", examples("webhook"))]
+    kind: String,
+    /// The kind's settings. `********` in the place of a secret keeps the stored one.
+    #[schema(value_type = Object, examples(json!({"url": "https://example.com/hooks/events"})))]
+    settings: String,
+    #[schema(required = false)]
+    retry: RetryPolicy,
+    #[schema(required = false)]
+    dead_letter: DeadLetter,
+    /// Requests on the wire at once; absent: 32.
+    #[schema(required = false, minimum = 1, maximum = 1000)]
+    concurrency: u16,
+    #[schema(required = false)]
+    rate_limit: RateLimit,
+    /// Turns the event into what is sent; kept exactly as it is written. Absent: the kind's own form of the event.
+    #[schema(value_type = Object, required = false)]
+    transform: String,
+}
+
+/// When to try again and when to give up.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct RetryPolicy {
+    #[schema(required = false, default = "standard")]
+    schedule: Schedule,
+    /// The waits of schedule `custom`, in seconds; 1 to 200 of them.
+    #[schema(required = false, examples(json!([5, 60, 600])))]
+    waits_seconds: Vec<u32>,
+    /// Attempts in all, the first included; absent: as many as the schedule has.
+    #[schema(required = false, minimum = 1, maximum = 1000)]
+    max_attempts: u32,
+    /// Age at which a delivery is given up; absent: 24 hours.
+    #[schema(required = false, minimum = 1, maximum = 1_209_600)]
+    max_age_seconds: u32,
+    /// Whether answers 400 to 499 other than 408, 425 and 429 are tried again; absent: as the kind does.
+    #[schema(required = false, rename = "retryOn4xx")]
+    retry_on_4xx: bool,
+}
+
+/// The waits between attempts, by name.
+#[derive(ToSchema)]
+pub enum Schedule {
+    /// Ten retries in just under 24 hours.
+    #[schema(rename = "standard")]
+    Standard,
+    /// Ten retries in about an hour.
+    #[schema(rename = "alarm")]
+    Alarm,
+    /// One attempt.
+    #[schema(rename = "none")]
+    None,
+    /// The waits of `waitsSeconds`.
+    #[schema(rename = "custom")]
+    Custom,
+    /// Three retries, 10 to 20 s apart.
+    #[schema(rename = "BACKOFF_RETRY")]
+    BackoffRetry,
+    /// 176 retries, doubling up to 512 s.
+    #[schema(rename = "EXPONENTIAL_DECAY_RETRY")]
+    ExponentialDecayRetry,
+}
+
+/// What happens besides the record when a delivery is given up.
+#[derive(ToSchema)]
+pub struct DeadLetter {
+    /// An event with the original and the failure goes onto this bus.
+    bus: String,
+}
+
+/// Most deliveries in a time span; more wait.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct RateLimit {
+    /// How many; also the largest burst.
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    count: u32,
+    /// In how many seconds.
+    #[schema(required = false, minimum = 1, maximum = 86400, default = 1)]
+    per_seconds: u32,
+}
+
+/// What a receiver agreed to.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct Handshake {
+    /// The most requests a minute it accepts; absent: it did not say, or any number.
+    #[schema(required = false)]
+    allowed_per_minute: u32,
+}
