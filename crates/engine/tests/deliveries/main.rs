@@ -1,5 +1,11 @@
 //! What becomes of accepted events, seen from outside of the engine: at the receiver and in the history.
 
+#![expect(
+    clippy::clone_on_ref_ptr,
+    clippy::unwrap_used,
+    reason = "tests: an unmet expectation ends the test"
+)]
+
 mod rig;
 
 use std::collections::HashMap;
