@@ -74,7 +74,7 @@ impl Default for EngineSettings {
             circuit_open: Duration::from_secs(1),
             circuit_open_max: Duration::from_mins(1),
             disable_after: Duration::from_hours(5 * 24),
-            dedup_entries_max: 1_000_000,
+            dedup_entries_max: 800_000,
             sweep_every: Duration::from_secs(5),
             config_poll: Duration::from_secs(1),
             retention_age: Duration::from_hours(30 * 24),

@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::api::{AcceptError, Accepted, DeliveryNotice, IdempotencyKey};
-use crate::dedup::{Recent, event_key};
+use crate::dedup::{Key, Recent, event_key};
 use crate::idempotency::InProgress;
 use crate::lane::{Admission, Lane, detail_of, reason_of};
 use crate::metrics;
@@ -39,8 +39,6 @@ const TICK: Duration = Duration::from_secs(1);
 /// Waits between rounds while the store fails.
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
-/// How far back the memory of repeats reaches at most, ms.
-pub(crate) const DEDUP_WINDOW_MS_MAX: i64 = 86_400_000;
 
 /// Events from one request.
 #[derive(Debug)]
@@ -234,7 +232,7 @@ impl Committer {
                     self.watermark = watermark;
                 }
                 self.after(round, accepts, done);
-                let window_start = now_ms - DEDUP_WINDOW_MS_MAX;
+                let window_start = snapshot.dedup_since_ms(now_ms);
                 self.recent
                     .forget(window_start, self.shared.settings.dedup_entries_max);
                 true
@@ -358,10 +356,7 @@ impl Committer {
     }
 
     /// For strict buses: what the database knows already.
-    async fn find_strict(
-        &self,
-        accepts: &[AcceptOp],
-    ) -> Result<HashMap<(belfry_model::BusId, EventKey), EventId>, StoreError> {
+    async fn find_strict(&self, accepts: &[AcceptOp]) -> Result<HashMap<Key, EventId>, StoreError> {
         let keys: Vec<_> = accepts
             .iter()
             .filter(|op| op.bus.bus.spec.dedup.mode == DedupMode::Strict)
@@ -381,7 +376,7 @@ impl Committer {
         Ok(keys
             .into_iter()
             .zip(found)
-            .filter_map(|(key, id)| id.map(|id| (key, id)))
+            .filter_map(|((bus, key), id)| id.map(|id| (Key::of(bus, &key), id)))
             .collect())
     }
 
@@ -390,16 +385,14 @@ impl Committer {
         round: &mut Round,
         snapshot: &Snapshot,
         op: &AcceptOp,
-        strict: &HashMap<(belfry_model::BusId, EventKey), EventId>,
+        strict: &HashMap<Key, EventId>,
         now_ms: i64,
     ) {
         let dedup = &op.bus.bus.spec.dedup;
         let mut answers = Vec::with_capacity(op.events.len());
         for item in &op.events {
-            let key = (
-                op.bus.bus.id,
-                event_key(item.event.source(), item.event.id()),
-            );
+            let event_key = event_key(item.event.source(), item.event.id());
+            let key = Key::of(op.bus.bus.id, &event_key);
             let known = match dedup.mode {
                 DedupMode::Off => None,
                 DedupMode::Memory => self
@@ -424,7 +417,7 @@ impl Committer {
             if dedup.mode != DedupMode::Off {
                 self.recent.insert(key, id);
             }
-            let strict_key = (dedup.mode == DedupMode::Strict).then_some(key.1);
+            let strict_key = (dedup.mode == DedupMode::Strict).then_some(event_key);
             self.add_event(
                 round,
                 snapshot,

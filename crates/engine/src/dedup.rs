@@ -27,31 +27,48 @@ pub(crate) fn event_key(source: &str, id: &str) -> EventKey {
     key
 }
 
-/// The keys are hashes already: their first bytes serve as the map's hash.
+/// The keys are hashes already: a part of them serves as the map's hash.
 #[derive(Default)]
-struct TakeFirst(u64);
-impl Hasher for TakeFirst {
+struct AsItIs(u64);
+impl Hasher for AsItIs {
     fn finish(&self) -> u64 {
         self.0
     }
     fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0_u8; 8];
-            word.iter_mut()
-                .zip(chunk)
-                .for_each(|(to, from)| *to = *from);
-            self.0 = self.0.rotate_left(5) ^ u64::from_le_bytes(word);
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
         }
     }
-    fn write_usize(&mut self, _length: usize) {}
+    fn write_u64(&mut self, word: u64) {
+        self.0 = word;
+    }
 }
 
-type Key = (BusId, EventKey);
+/// An event's key with its bus folded in: two words, for a million of them stand in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Key([u64; 2]);
+
+impl std::hash::Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0[0]);
+    }
+}
+
+impl Key {
+    pub(crate) fn of(bus: BusId, key: &EventKey) -> Self {
+        let whole = u128::from_le_bytes(*key);
+        #[expect(clippy::cast_possible_truncation, reason = "the two halves of it")]
+        let [low, high] = [whole as u64, (whole >> 64) as u64];
+        // An odd factor: different buses never give the same word.
+        let bus = u64::from(bus.0.unsigned_abs()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Self([low, high ^ bus])
+    }
+}
 
 /// Remembers events until they are too old or too many.
 #[derive(Default)]
 pub(crate) struct Recent {
-    seen: HashMap<Key, EventId, BuildHasherDefault<TakeFirst>>,
+    seen: HashMap<Key, EventId, BuildHasherDefault<AsItIs>>,
     order: VecDeque<(EventId, Key)>,
 }
 
@@ -107,7 +124,7 @@ mod tests {
     use super::*;
 
     fn key(n: u8) -> Key {
-        (BusId(1), event_key("s", &n.to_string()))
+        Key::of(BusId(1), &event_key("s", &n.to_string()))
     }
 
     #[test]
@@ -118,8 +135,9 @@ mod tests {
     #[test]
     fn the_same_id_on_another_bus_is_another_event() {
         let mut recent = Recent::default();
-        recent.insert((BusId(1), event_key("s", "1")), EventId::first_at(5));
-        assert_eq!(recent.find(&(BusId(2), event_key("s", "1")), 0), None);
+        let key = event_key("s", "1");
+        recent.insert(Key::of(BusId(1), &key), EventId::first_at(5));
+        assert_eq!(recent.find(&Key::of(BusId(2), &key), 0), None);
     }
 
     #[test]

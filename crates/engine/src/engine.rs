@@ -16,8 +16,8 @@ use crate::api::{
     AcceptContext, AcceptError, Accepted, Collaborators, DeliveryNotice, EngineSettings,
     EngineStatus, LaneStatus, StartError,
 };
-use crate::committer::{AcceptOp, Committer, DEDUP_WINDOW_MS_MAX, Incoming};
-use crate::dedup::{Recent, event_key};
+use crate::committer::{AcceptOp, Committer, Incoming};
+use crate::dedup::{Key, Recent, event_key};
 use crate::idempotency::InProgress;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
@@ -62,11 +62,11 @@ impl Engine {
                 "deliveries left by an earlier run go on"
             );
         }
-        let recent = remember(&with, &settings, now_ms).await?;
         let (done_in, done_out) = mpsc::channel(DONE_QUEUE);
         let (accepts_in, accepts_out) = mpsc::channel(settings.waiting_events_max.max(1));
         let shared = Arc::new(Shared::new(with, settings, done_in));
         keeper::reload(&shared).await?;
+        let recent = remember(&shared).await?;
         let committer = Committer::new(
             Arc::clone(&shared),
             accepts_out,
@@ -258,30 +258,19 @@ impl Engine {
 }
 
 /// Rebuilds the memory of repeats from the log.
-async fn remember(
-    with: &Collaborators,
-    settings: &EngineSettings,
-    now_ms: i64,
-) -> Result<Recent, StoreError> {
+async fn remember(shared: &Shared) -> Result<Recent, StoreError> {
     let mut recent = Recent::default();
-    let config = with.store.load_config().await?;
-    let seconds = config
-        .buses
-        .iter()
-        .map(|bus| bus.spec.dedup.window_seconds)
-        .max()
-        .unwrap_or(0);
-    let window_ms = (i64::from(seconds) * 1000).min(DEDUP_WINDOW_MS_MAX);
-    let mut after = EventId::first_at(now_ms - window_ms);
+    let mut after = EventId::first_at(shared.snapshot.load().dedup_since_ms(shared.clock.now_ms()));
     loop {
-        let rows = with.store.event_keys_after(after, KEYS_PAGE).await?;
+        let rows = shared.store.event_keys_after(after, KEYS_PAGE).await?;
         let Some(last) = rows.last() else {
             return Ok(recent);
         };
         after = last.id;
         for row in rows {
-            recent.insert((row.bus, event_key(&row.source, &row.ce_id)), row.id);
+            let key = Key::of(row.bus, &event_key(&row.source, &row.ce_id));
+            recent.insert(key, row.id);
         }
-        recent.forget(0, settings.dedup_entries_max);
+        recent.forget(0, shared.settings.dedup_entries_max);
     }
 }

@@ -107,6 +107,15 @@ impl Snapshot {
         self.targets.values()
     }
 
+    /// From when on events have to be remembered to recognise repeats: the longest window of any bus.
+    pub(crate) fn dedup_since_ms(&self, now_ms: i64) -> i64 {
+        let windows = self
+            .buses
+            .values()
+            .map(|bus| bus.bus.spec.dedup.window_seconds);
+        now_ms - i64::from(windows.max().unwrap_or(0)) * 1000
+    }
+
     /// Compiles a configuration, keeping from `before` what has not changed.
     pub(crate) fn compile(config: Config, before: &Self, with: &Collaborators) -> Self {
         let bus_names: HashMap<BusId, BusName> = config
