@@ -5,6 +5,8 @@
 //! settings and records are values it keeps.
 
 pub mod api;
+#[cfg(test)]
+mod conformance;
 mod error;
 pub mod sqlite;
 

@@ -40,12 +40,19 @@ mod config_write;
 mod find;
 #[path = "shared/keys.rs"]
 mod keys;
-#[path = "shared/list.rs"]
-mod list;
+#[path = "shared/list_deliveries.rs"]
+mod list_deliveries;
+#[path = "shared/list_events.rs"]
+mod list_events;
+#[path = "shared/list_log.rs"]
+mod list_log;
 #[path = "shared/rows.rs"]
 mod rows;
 #[path = "shared/walk.rs"]
 mod walk;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;

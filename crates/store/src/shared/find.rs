@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sqlx::QueryBuilder;
 
 use super::dialect::THEN_JOIN;
-use super::list::{DELIVERY_COLUMNS, DELIVERY_JOINS, delivery_record};
+use super::list_deliveries::{DELIVERY_COLUMNS, DELIVERY_JOINS, delivery_record};
 use super::rows::Columns;
 use super::{Conn, Db};
 use crate::{Attempt, DeliveryRecord, EventRecord, Outcome, Result};

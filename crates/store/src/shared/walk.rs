@@ -5,6 +5,7 @@
 //! with the page's `LIMIT`. When the parts add up to `scan_max`, the walk ends and says where. Every walk gets at least
 //! one row further, so following the cursor always comes to the end.
 
+use belfry_model::{DeliveryId, EventId, TargetId};
 use sqlx::QueryBuilder;
 
 use super::rows::{Columns, DbRow};
@@ -109,4 +110,46 @@ fn count<T>(items: &[T]) -> u32 {
 fn key(row: &DbRow) -> Result<Key> {
     let mut columns = Columns::of(row);
     Ok((columns.integer()?, columns.integer()?))
+}
+
+/// The keys that a list's times and cursor leave.
+pub(super) fn span(since_ms: Option<i64>, until_ms: Option<i64>, before: Option<Key>) -> Span {
+    let low = since_ms.map_or(0, |ms| EventId::first_at(ms).get());
+    let until = until_ms.map_or((i64::MAX, 0), |ms| (EventId::first_at(ms).get(), 0));
+    Span {
+        low: (low, 0),
+        high: before.map_or(until, |before| before.min(until)),
+    }
+}
+
+pub(super) fn delivery_key(id: DeliveryId) -> Key {
+    (id.event.get(), i64::from(id.target.0))
+}
+
+pub(super) fn delivery_id((seq, target): Key) -> DeliveryId {
+    let target = i32::try_from(target).unwrap_or(i32::MAX);
+    DeliveryId {
+        event: EventId::from_stored(seq),
+        target: TargetId(target),
+    }
+}
+
+/// ` AND column = value`, if there is one.
+pub(super) fn push_equal(sql: &mut QueryBuilder<Db>, column: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        sql.push(" AND ").push(column).push(" = ").push_bind(value);
+    }
+}
+
+/// The span as a range of `(seq, target_id)` under `alias`.
+pub(super) fn push_pairs(sql: &mut QueryBuilder<Db>, alias: &str, span: Span) {
+    sql.push(format_args!("({alias}.seq, {alias}.target_id) >= ("))
+        .push_bind(span.low.0)
+        .push(", ");
+    sql.push_bind(span.low.1)
+        .push(format_args!(") AND ({alias}.seq, {alias}.target_id) < ("));
+    sql.push_bind(span.high.0)
+        .push(", ")
+        .push_bind(span.high.1)
+        .push(")");
 }

@@ -105,6 +105,12 @@ impl Bulk {
 }
 
 impl Statement {
+    /// Its text, for the tests that look at plans.
+    #[cfg(test)]
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// A statement of its own.
     pub(super) fn new(text: &str, args: SqliteArguments) -> Self {
         Self {

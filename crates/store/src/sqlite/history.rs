@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use belfry_model::{DeliveryId, EventId, LogName};
 
-use super::{SqliteStore, find, list};
+use super::{SqliteStore, find, list_deliveries, list_events, list_log};
 use crate::{
     Attempt, DeliveryQuery, DeliveryRecord, EventQuery, EventRecord, History, LogEntry, LogQuery,
     Page, Result,
@@ -12,7 +12,7 @@ use crate::{
 #[async_trait]
 impl History for SqliteStore {
     async fn list_events(&self, query: &EventQuery) -> Result<Page<EventRecord, EventId>> {
-        list::list_events(self.reader().await?.conn()?, query).await
+        list_events::list_events(self.reader().await?.conn()?, query).await
     }
 
     async fn find_event(&self, id: EventId) -> Result<Option<EventRecord>> {
@@ -27,7 +27,7 @@ impl History for SqliteStore {
         &self,
         query: &DeliveryQuery,
     ) -> Result<Page<DeliveryRecord, DeliveryId>> {
-        list::list_deliveries(self.reader().await?.conn()?, query).await
+        list_deliveries::list_deliveries(self.reader().await?.conn()?, query).await
     }
 
     async fn find_delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>> {
@@ -43,6 +43,6 @@ impl History for SqliteStore {
         log: &LogName,
         query: &LogQuery,
     ) -> Result<Option<Page<LogEntry, DeliveryId>>> {
-        list::list_log_entries(self.reader().await?.conn()?, log, query).await
+        list_log::list_log_entries(self.reader().await?.conn()?, log, query).await
     }
 }

@@ -18,10 +18,11 @@ pub(super) const DUE: &str = "SELECT p.seq, p.target_id, p.due_at_ms, p.attempts
      e.bus_id, e.trace_id, e.doc \
      FROM pending p LEFT JOIN event e ON e.seq = p.seq \
      WHERE p.target_id = $1 AND p.due_at_ms <= $2 ORDER BY p.due_at_ms, p.seq LIMIT $3";
+/// By both columns of the key by delivery: with the target alone, SQLite would go through all its waiting work.
 pub(super) const LEASE: &str = "UPDATE pending SET due_at_ms = $1, owner = $2 \
-     WHERE target_id = $3 AND seq IN (SELECT value FROM json_each($4))";
-const FORGET: &str =
-    "DELETE FROM pending WHERE target_id = $1 AND seq IN (SELECT value FROM json_each($2))";
+     WHERE (seq, target_id) IN (SELECT value, $3 FROM json_each($4))";
+pub(super) const FORGET: &str =
+    "DELETE FROM pending WHERE (seq, target_id) IN (SELECT value, $1 FROM json_each($2))";
 pub(super) const NEXT_DUE: &str = "SELECT t.value, (SELECT min(p.due_at_ms) FROM pending p WHERE p.target_id = t.value) \
      FROM json_each($1) t";
 /// Jumps from target to target in the key, instead of reading every row.

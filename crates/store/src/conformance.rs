@@ -1,0 +1,99 @@
+//! What every store must do, whatever its database. A store's own tests call [`conformance_suite!`] with a function
+//! that opens an empty store; each case below then becomes one test of that store.
+
+pub(crate) mod commit;
+pub(crate) mod config;
+pub(crate) mod fixtures;
+pub(crate) mod history;
+pub(crate) mod keys;
+pub(crate) mod paging;
+pub(crate) mod queue;
+pub(crate) mod recovery;
+pub(crate) mod retention;
+
+/// Makes a test of every case. `$open` is an async function that gives an empty store and what must live as long.
+macro_rules! conformance_suite {
+    ($open:path) => {
+        $crate::conformance::conformance_suite! { @cases $open,
+            commit: [
+                a_batch_is_read_back_as_it_was_written,
+                a_failing_row_undoes_the_whole_batch,
+                a_later_outcome_replaces_an_earlier_one,
+                batches_of_every_size_are_written_whole,
+                pending_work_is_replaced_and_removed,
+                an_attempt_reported_twice_is_kept_once,
+                an_idempotency_key_in_use_refuses_the_whole_batch,
+                the_first_event_with_a_strict_key_keeps_it,
+                an_empty_batch_is_nothing,
+                a_log_entry_is_written_once,
+            ],
+            recovery: [
+                unfinished_deliveries_become_pending_exactly_once,
+                nothing_below_the_watermark_or_of_another_node_is_touched,
+                a_watermark_never_goes_back,
+                claims_of_the_earlier_run_are_given_back,
+                a_failed_delivery_without_work_keeps_its_attempts,
+                an_empty_store_recovers_to_nothing,
+            ],
+            queue: [
+                work_is_claimed_in_order_and_only_when_due,
+                a_claim_is_bounded_in_items_and_bytes,
+                a_claim_runs_out_at_the_end_of_its_lease,
+                finished_work_does_not_come_back,
+                the_next_due_time_and_the_backlog_are_told_by_target,
+                work_of_a_removed_event_is_forgotten,
+                a_redrive_takes_what_has_ended_and_nothing_else,
+                a_redrive_takes_only_the_states_asked_for,
+            ],
+            retention: [
+                old_events_go_with_everything_about_them,
+                a_purge_is_bounded_and_names_what_had_not_ended,
+                many_unfinished_are_counted_and_some_are_named,
+                log_entries_go_by_the_retention_of_their_log,
+                old_idempotency_records_go,
+            ],
+            history: [
+                an_event_and_its_deliveries_are_found,
+                a_delivery_still_in_memory_is_queued,
+                texts_are_found_as_they_are,
+                log_entries_are_listed_newest_first,
+                event_keys_are_read_in_order,
+            ],
+            paging: [
+                pages_of_events_have_no_gaps_and_no_repeats,
+                pages_of_deliveries_have_no_gaps_and_no_repeats,
+                a_small_scan_limit_still_gets_to_the_end,
+                many_targets_are_listed_like_few,
+            ],
+            config: [
+                buses_rules_and_targets_are_made_and_changed,
+                an_expectation_that_is_not_met_changes_nothing,
+                a_missing_parent_is_named,
+                deleting_takes_the_children_along,
+                ids_are_never_given_out_again,
+                a_list_of_changes_can_build_on_itself,
+                history_can_name_what_was_deleted,
+                belfry_disables_a_target_and_a_change_enables_it,
+                the_version_counts_changes,
+            ],
+            keys: [
+                a_key_is_written_and_changed,
+                audit_is_listed_by_prefix_newest_first,
+                logs_are_made_and_changed,
+                small_values_are_kept,
+                an_idempotent_change_is_refused_the_second_time,
+                sizes_and_counts_are_told,
+            ],
+        }
+    };
+    (@cases $open:path, $($area:ident: [$($case:ident,)*],)*) => {
+        $(mod $area {
+            $(#[tokio::test]
+            async fn $case() {
+                let (store, _keep) = $open().await;
+                crate::conformance::$area::$case(&store).await;
+            })*
+        })*
+    };
+}
+pub(crate) use conformance_suite;

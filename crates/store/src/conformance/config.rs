@@ -1,0 +1,312 @@
+//! Buses, rules, targets.
+
+use belfry_model::TargetId;
+use belfry_model::config::Disabled;
+
+use super::fixtures::*;
+use crate::Expect::{Absent, Revision};
+use crate::{Change, Config, Store, StoreError};
+
+async fn apply(store: &dyn Store, changes: &[Change]) -> crate::Result<i64> {
+    store.apply(changes, &[], None, T0).await
+}
+
+/// One bus `b` with one rule `r` with one target `t`.
+async fn one_of_each(store: &dyn Store) -> Config {
+    let changes = [
+        put_bus("b", Absent),
+        put_rule("b", "r", Absent),
+        put_target("b", "r", "t", Absent),
+    ];
+    apply(store, &changes).await.unwrap();
+    store.load_config().await.unwrap()
+}
+
+fn delete_bus(name: &str, revision: i64) -> Change {
+    Change::DeleteBus {
+        name: name.parse().unwrap(),
+        revision,
+    }
+}
+
+fn delete_rule(bus: &str, name: &str, revision: i64) -> Change {
+    Change::DeleteRule {
+        bus: bus.parse().unwrap(),
+        name: name.parse().unwrap(),
+        revision,
+    }
+}
+
+fn delete_target(name: &str, revision: i64) -> Change {
+    let (bus, rule) = ("b".parse().unwrap(), "r".parse().unwrap());
+    Change::DeleteTarget {
+        bus,
+        rule,
+        name: name.parse().unwrap(),
+        revision,
+    }
+}
+
+pub(crate) async fn buses_rules_and_targets_are_made_and_changed(store: &dyn Store) {
+    assert_eq!(store.load_config().await.unwrap().buses, []);
+    let made = one_of_each(store).await;
+    let (bus, rule, target) = (&made.buses[0], &made.rules[0], &made.targets[0]);
+    assert_eq!(
+        (bus.name.as_str(), bus.revision, bus.created_at_ms),
+        ("b", 1, T0)
+    );
+    assert_eq!(
+        (rule.bus, rule.name.as_str(), &rule.spec),
+        (bus.id, "r", &rule_spec())
+    );
+    assert_eq!(
+        (target.rule, target.bus, target.name.as_str()),
+        (rule.id, bus.id, "t")
+    );
+    assert_eq!((target.revision, &target.disabled), (1, &None));
+    assert_eq!(target.spec, target_spec("https://example.com/"));
+
+    let changes = [
+        put_bus("b", Revision(1)),
+        put_rule("b", "r", Revision(1)),
+        put_target("b", "r", "t", Revision(1)),
+    ];
+    store.apply(&changes, &[], None, T0 + 9).await.unwrap();
+    let later = store.load_config().await.unwrap();
+    assert_eq!(later.version, made.version + 1);
+    let (bus, rule, target) = (&later.buses[0], &later.rules[0], &later.targets[0]);
+    assert_eq!(
+        (bus.id, bus.revision, bus.updated_at_ms),
+        (made.buses[0].id, 2, T0 + 9)
+    );
+    assert_eq!(
+        (rule.id, rule.revision, rule.created_at_ms),
+        (made.rules[0].id, 2, T0)
+    );
+    assert_eq!(
+        (target.id, target.revision, target.updated_at_ms),
+        (made.targets[0].id, 2, T0 + 9)
+    );
+}
+
+pub(crate) async fn an_expectation_that_is_not_met_changes_nothing(store: &dyn Store) {
+    let before = one_of_each(store).await;
+    let bad = [
+        put_bus("b", Absent),
+        put_bus("b", Revision(2)),
+        put_bus("x", Revision(1)),
+        put_rule("b", "r", Absent),
+        put_rule("b", "r", Revision(7)),
+        put_rule("b", "x", Revision(1)),
+        put_target("b", "r", "t", Absent),
+        put_target("b", "r", "t", Revision(0)),
+        put_target("b", "r", "x", Revision(1)),
+        delete_bus("b", 2),
+        delete_bus("x", 1),
+        delete_rule("b", "r", 2),
+        delete_target("t", 2),
+    ];
+    for change in bad {
+        // After one that works: nothing of it may stay.
+        let changes = [put_rule("b", "good", Absent), change.clone()];
+        let audit = [audit("buses/b", T0)];
+        let result = store
+            .apply(&changes, &audit, Some(&idempotency(9, T0)), T0)
+            .await;
+        assert!(matches!(result, Err(StoreError::Conflict)), "{change:?}");
+    }
+    let after = store.load_config().await.unwrap();
+    assert_eq!(after.version, before.version);
+    assert_eq!(
+        (after.rules, after.buses, after.targets),
+        (before.rules, before.buses, before.targets)
+    );
+    assert!(store.list_audit(None, "", 10).await.unwrap().is_empty());
+    assert!(store.find_idempotency(&[9; 32]).await.unwrap().is_none());
+}
+
+pub(crate) async fn a_missing_parent_is_named(store: &dyn Store) {
+    one_of_each(store).await;
+    let cases = [
+        (put_rule("x", "r", Absent), "bus"),
+        (put_target("x", "r", "t", Absent), "bus"),
+        (put_target("b", "x", "t", Absent), "rule"),
+        (delete_rule("x", "r", 1), "bus"),
+        (
+            Change::DisableTarget {
+                target: TargetId(99),
+                disabled: None,
+            },
+            "target",
+        ),
+    ];
+    for (change, missing) in cases {
+        match apply(store, std::slice::from_ref(&change)).await {
+            Err(StoreError::NotFound(what)) => assert_eq!(what, missing),
+            other => panic!("{change:?}: {other:?}"),
+        }
+    }
+}
+
+pub(crate) async fn deleting_takes_the_children_along(store: &dyn Store) {
+    one_of_each(store).await;
+    let more = [
+        put_rule("b", "r2", Absent),
+        put_target("b", "r2", "t", Absent),
+        put_bus("c", Absent),
+        put_rule("c", "r", Absent),
+        put_target("c", "r", "t", Absent),
+    ];
+    apply(store, &more).await.unwrap();
+    apply(store, &[delete_rule("b", "r2", 1)]).await.unwrap();
+    let config = store.load_config().await.unwrap();
+    assert_eq!((config.rules.len(), config.targets.len()), (2, 2));
+    apply(store, &[delete_bus("b", 1)]).await.unwrap();
+    let config = store.load_config().await.unwrap();
+    assert_eq!(
+        config
+            .buses
+            .iter()
+            .map(|bus| bus.name.as_str())
+            .collect::<Vec<_>>(),
+        ["c"]
+    );
+    assert_eq!((config.rules.len(), config.targets.len()), (1, 1));
+    // Gone means gone: their names are free, and nothing answers to them.
+    assert!(matches!(
+        apply(store, &[put_target("b", "r", "t", Revision(1))]).await,
+        Err(StoreError::NotFound("bus"))
+    ));
+    apply(store, &[delete_rule("c", "r", 1)]).await.unwrap();
+    assert!(store.load_config().await.unwrap().targets.is_empty());
+}
+
+pub(crate) async fn ids_are_never_given_out_again(store: &dyn Store) {
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let made = one_of_each(store).await;
+        seen.push((made.buses[0].id, made.rules[0].id, made.targets[0].id));
+        apply(store, &[delete_bus("b", 1)]).await.unwrap();
+    }
+    assert!(
+        seen.is_sorted_by(|a, b| a.0 < b.0 && a.1 < b.1 && a.2 < b.2),
+        "{seen:?}"
+    );
+}
+
+pub(crate) async fn a_list_of_changes_can_build_on_itself(store: &dyn Store) {
+    let before = one_of_each(store).await;
+    let changes = [
+        delete_target("t", 1),
+        put_target("b", "r", "t", Absent),
+        put_target("b", "r", "t", Revision(1)),
+        put_bus("d", Absent),
+        put_rule("d", "r", Absent),
+        delete_rule("d", "r", 1),
+    ];
+    assert_eq!(apply(store, &changes).await.unwrap(), before.version + 1);
+    let after = store.load_config().await.unwrap();
+    assert_eq!((after.targets.len(), after.targets[0].revision), (1, 2));
+    assert!(after.targets[0].id > before.targets[0].id);
+    assert_eq!((after.buses.len(), after.rules.len()), (2, 1));
+}
+
+pub(crate) async fn history_can_name_what_was_deleted(store: &dyn Store) {
+    let made = one_of_each(store).await;
+    apply(
+        store,
+        &[put_target("b", "r", "t2", Absent), delete_target("t", 1)],
+    )
+    .await
+    .unwrap();
+    let (old, new) = (
+        made.targets[0].id,
+        store.load_config().await.unwrap().targets[0].id,
+    );
+    let paths = store.target_names(&[new, old, TargetId(77)]).await.unwrap();
+    assert_eq!(
+        paths.iter().map(|path| path.id).collect::<Vec<_>>(),
+        [old, new]
+    );
+    let path = &paths[0];
+    assert_eq!(
+        (path.bus.as_str(), path.rule.as_str(), path.target.as_str()),
+        ("b", "r", "t")
+    );
+    assert_eq!(
+        (path.rule_id, path.kind.as_str()),
+        (made.rules[0].id, "webhook")
+    );
+    assert!(path.deleted && !paths[1].deleted);
+    assert!(store.target_names(&[]).await.unwrap().is_empty());
+
+    let (bus, rule) = ("b".parse().unwrap(), "r".parse().unwrap());
+    let target = "t".parse().unwrap();
+    assert_eq!(
+        store.find_targets(None, None, None).await.unwrap(),
+        [old, new]
+    );
+    assert_eq!(
+        store
+            .find_targets(Some(&bus), Some(&rule), Some(&target))
+            .await
+            .unwrap(),
+        [old]
+    );
+    assert!(
+        store
+            .find_targets(Some(&"x".parse().unwrap()), None, None)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    apply(store, &[delete_bus("b", 1)]).await.unwrap();
+    assert_eq!(
+        store.bus_names(&[made.buses[0].id]).await.unwrap(),
+        [(made.buses[0].id, bus)]
+    );
+    assert!(store.target_names(&[new]).await.unwrap()[0].deleted);
+}
+
+pub(crate) async fn belfry_disables_a_target_and_a_change_enables_it(store: &dyn Store) {
+    let target = one_of_each(store).await.targets[0].id;
+    let disabled = Some(Disabled {
+        reason: "gone".to_owned(),
+        at_ms: T0 + 3,
+    });
+    let change = Change::DisableTarget {
+        target,
+        disabled: disabled.clone(),
+    };
+    apply(store, std::slice::from_ref(&change)).await.unwrap();
+    let found = store.load_config().await.unwrap().targets[0].clone();
+    assert_eq!((found.disabled, found.revision), (disabled, 2));
+    apply(store, &[put_target("b", "r", "t", Revision(2))])
+        .await
+        .unwrap();
+    assert_eq!(store.load_config().await.unwrap().targets[0].disabled, None);
+    apply(
+        store,
+        &[
+            change,
+            Change::DisableTarget {
+                target,
+                disabled: None,
+            },
+        ],
+    )
+    .await
+    .unwrap();
+    assert_eq!(store.load_config().await.unwrap().targets[0].disabled, None);
+}
+
+pub(crate) async fn the_version_counts_changes(store: &dyn Store) {
+    let start = store.config_version().await.unwrap();
+    assert_eq!(apply(store, &[]).await.unwrap(), start);
+    assert_eq!(
+        apply(store, &[put_bus("b", Absent)]).await.unwrap(),
+        start + 1
+    );
+    assert_eq!(store.config_version().await.unwrap(), start + 1);
+    assert_eq!(store.load_config().await.unwrap().version, start + 1);
+}

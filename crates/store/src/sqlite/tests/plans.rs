@@ -1,0 +1,281 @@
+//! How SQLite carries out the hot statements: by key, never by reading a table, never by sorting what a key has in
+//! order already. A change of a plan must be looked at, not found by its users.
+
+use belfry_model::delivery::DeliveryStatus;
+use sqlx::{AssertSqlSafe, QueryBuilder, Row as _};
+
+use super::super::list_deliveries::Deliveries;
+use super::super::list_events::Events;
+use super::super::list_log::LogEntries;
+use super::super::walk::{Rows, Span};
+use super::super::{Db, SqliteStore, event_log, find, maintenance, queue, retention};
+use super::open_file;
+use crate::conformance::fixtures::*;
+use crate::{DeliveryQuery, EventLog as _, EventQuery, LogQuery};
+
+const SPAN: Span = Span {
+    low: (0, 0),
+    high: (i64::MAX, 0),
+};
+
+async fn plan(store: &SqliteStore, sql: &str) -> Vec<String> {
+    let mut reader = store.reader().await.unwrap();
+    let sql = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+    let rows = sqlx::query(sql)
+        .fetch_all(reader.conn().unwrap())
+        .await
+        .unwrap();
+    rows.iter().map(|row| row.get::<String, _>(3)).collect()
+}
+
+/// Every step is a search by key, except over rows that came with the statement.
+fn check(sql: &str, plan: &[String]) {
+    for step in plan {
+        let harmless = [
+            "CONSTANT ROW",
+            "VIRTUAL TABLE",
+            "(subquery",
+            "SCAN waiting",
+            "SCAN v",
+        ];
+        let scan = step.starts_with("SCAN") && !harmless.iter().any(|word| step.contains(word));
+        let sort = step.contains("TEMP B-TREE");
+        let auto = step.contains("AUTOMATIC");
+        assert!(!scan && !sort && !auto, "{sql}\n{plan:#?}");
+    }
+}
+
+async fn uses(store: &SqliteStore, sql: &str, steps: &[&str]) {
+    let plan = plan(store, sql).await;
+    check(sql, &plan);
+    for step in steps {
+        assert!(
+            plan.iter().any(|found| found.contains(step)),
+            "no {step:?} in\n{sql}\n{plan:#?}"
+        );
+    }
+}
+
+async fn rows_use<R: Rows>(store: &SqliteStore, rows: &R, steps: &[&str]) {
+    for sql in [rows.newest(SPAN, 50), rows.nth(SPAN, 9)] {
+        uses(store, sql.sql().as_str(), &steps[..1]).await;
+    }
+    uses(store, rows.newest(SPAN, 50).sql().as_str(), steps).await;
+}
+
+/// Plans must not depend on what `ANALYZE` would find; a few rows make sure that nothing is special about no rows.
+async fn store() -> (SqliteStore, tempfile::TempDir) {
+    let (store, dir) = open_file().await;
+    let mut batch = events(&[(1, &[10]), (2, &[10])]);
+    batch.outcomes = vec![outcome(delivery(1, 10), DeliveryStatus::Dead)];
+    batch.pending = vec![pending(delivery(2, 10), T0)];
+    store.commit(&batch).await.unwrap();
+    (store, dir)
+}
+
+#[tokio::test]
+async fn events_are_walked_by_key() {
+    let (store, _dir) = store().await;
+    let by_key = ["SEARCH e USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"];
+    rows_use(&store, &Events(&event_query()), &by_key).await;
+    let filtered = EventQuery {
+        bus: Some(BUS),
+        kind: Some("k".to_owned()),
+        source: Some("s".to_owned()),
+        subject: Some("s".to_owned()),
+        ce_id: Some("i".to_owned()),
+        text: Some("t".to_owned()),
+        matched: Some(true),
+        ..event_query()
+    };
+    rows_use(&store, &Events(&filtered), &by_key).await;
+}
+
+fn deliveries(query: &DeliveryQuery, target: Option<i64>) -> Deliveries<'_> {
+    Deliveries {
+        query,
+        target,
+        among: None,
+    }
+}
+
+#[tokio::test]
+async fn deliveries_are_walked_by_the_smallest_index_that_has_them_in_order() {
+    let (store, _dir) = store().await;
+    let event = "SEARCH e USING INTEGER PRIMARY KEY";
+    let pending = "SEARCH p USING COVERING INDEX pending_by_delivery (seq=? AND target_id=?)";
+    let failed = vec![DeliveryStatus::Dead, DeliveryStatus::Expired];
+    let texts = DeliveryQuery {
+        kind: Some("k".to_owned()),
+        text: Some("t".to_owned()),
+        ..delivery_query()
+    };
+    for query in [delivery_query(), texts] {
+        let any = "SEARCH d USING PRIMARY KEY";
+        rows_use(&store, &deliveries(&query, None), &[any, event, pending]).await;
+        let one = "INDEX delivery_by_target (target_id=? AND seq>? AND seq<?)";
+        rows_use(&store, &deliveries(&query, Some(7)), &[one, event, pending]).await;
+        let query = DeliveryQuery {
+            statuses: failed.clone(),
+            ..query
+        };
+        let any = "INDEX delivery_not_delivered ((seq,target_id)>(?,?) AND (seq,target_id)<(?,?))";
+        rows_use(&store, &deliveries(&query, None), &[any, event, pending]).await;
+        let one = "INDEX delivery_by_target_not_delivered (target_id=? AND seq>? AND seq<?)";
+        rows_use(&store, &deliveries(&query, Some(7)), &[one, event, pending]).await;
+    }
+    let among = Deliveries {
+        query: &delivery_query(),
+        target: None,
+        among: Some("(1,2,3)".to_owned()),
+    };
+    rows_use(
+        &store,
+        &among,
+        &["SEARCH d USING PRIMARY KEY", event, pending],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn log_entries_are_walked_by_key() {
+    let (store, _dir) = store().await;
+    let text = LogQuery {
+        text: Some("t".to_owned()),
+        ..log_query()
+    };
+    for query in [log_query(), text] {
+        let rows = LogEntries {
+            log: 1,
+            query: &query,
+        };
+        rows_use(
+            &store,
+            &rows,
+            &["SEARCH l USING PRIMARY KEY (log_id=? AND (seq,target_id)>(?,?)"],
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn single_things_are_found_by_key() {
+    let (store, _dir) = store().await;
+    let of_event = |target| -> QueryBuilder<Db> { find::of_event(id(1), target) };
+    uses(
+        &store,
+        of_event(None).sql().as_str(),
+        &["SEARCH d USING PRIMARY KEY (seq=?)"],
+    )
+    .await;
+    let one = "SEARCH d USING PRIMARY KEY (seq=? AND target_id=?)";
+    uses(&store, of_event(Some(1)).sql().as_str(), &[one]).await;
+    for sql in [
+        find::FIND_EVENT,
+        find::FIND_QUEUED,
+        find::LIST_ATTEMPTS,
+        event_log::KEYS_AFTER,
+        event_log::FIND_STRICT,
+        event_log::FIND_IDEMPOTENCY,
+        maintenance::ENDS,
+    ] {
+        uses(&store, sql, &["SEARCH"]).await;
+    }
+    uses(&store, event_log::NEWEST, &["SEARCH event"]).await;
+}
+
+#[tokio::test]
+async fn work_is_claimed_and_finished_by_key() {
+    let (store, _dir) = store().await;
+    let due = "SEARCH p USING PRIMARY KEY (target_id=? AND due_at_ms<?)";
+    uses(
+        &store,
+        queue::DUE,
+        &[due, "SEARCH e USING INTEGER PRIMARY KEY"],
+    )
+    .await;
+    let delivery = "SEARCH pending USING INDEX pending_by_delivery (seq=? AND target_id=?)";
+    for sql in [queue::LEASE, queue::FORGET] {
+        uses(
+            &store,
+            sql,
+            &["INDEX pending_by_delivery (seq=? AND target_id=?)"],
+        )
+        .await;
+    }
+    uses(
+        &store,
+        queue::NEXT_DUE,
+        &["SEARCH p USING PRIMARY KEY (target_id=?)"],
+    )
+    .await;
+    uses(
+        &store,
+        queue::TARGETS,
+        &["SEARCH pending USING PRIMARY KEY (target_id>?)"],
+    )
+    .await;
+    uses(
+        &store,
+        queue::BACKLOG,
+        &["SEARCH pending USING PRIMARY KEY (target_id=?)"],
+    )
+    .await;
+    uses(
+        &store,
+        queue::QUEUE_AGAIN,
+        &["SEARCH delivery USING PRIMARY KEY (seq=? AND target_id=?)"],
+    )
+    .await;
+    let statements = super::super::batch::statements(&crate::Batch {
+        done: vec![crate::conformance::fixtures::delivery(1, 10)],
+        ..crate::Batch::default()
+    });
+    for statement in statements.unwrap() {
+        uses(&store, statement.text(), &[delivery]).await;
+    }
+}
+
+#[tokio::test]
+async fn recovery_and_retention_go_by_key_ranges() {
+    let (store, _dir) = store().await;
+    let unfinished = [
+        "SEARCH e USING INTEGER PRIMARY KEY (rowid>?)",
+        "SEARCH d USING PRIMARY KEY (seq=? AND target_id=?)",
+        "SEARCH p USING COVERING INDEX pending_by_delivery (seq=? AND target_id=?)",
+    ];
+    uses(&store, event_log::UNFINISHED, &unfinished).await;
+    uses(
+        &store,
+        retention::CHUNK_END,
+        &["SEARCH event USING INTEGER PRIMARY KEY"],
+    )
+    .await;
+    uses(
+        &store,
+        retention::UNFINISHED,
+        &["SEARCH e USING INTEGER PRIMARY KEY (rowid<?)"],
+    )
+    .await;
+    for sql in retention::REMOVE {
+        uses(&store, sql, &["SEARCH"]).await;
+    }
+    uses(
+        &store,
+        retention::REMOVE_EVENTS,
+        &["SEARCH event USING INTEGER PRIMARY KEY"],
+    )
+    .await;
+    uses(
+        &store,
+        retention::REMOVE_LOG_ENTRIES,
+        &["SEARCH log_entry USING PRIMARY KEY"],
+    )
+    .await;
+    uses(
+        &store,
+        retention::REMOVE_IDEMPOTENCY,
+        &["idempotency_by_time (at_ms<?)"],
+    )
+    .await;
+}
