@@ -39,6 +39,7 @@ impl Limiter {
         let full = cells.entry(key.to_owned()).or_insert(now);
         // A clock that stepped back must not lock a key out: nobody owes more than one second.
         let due = (*full).clamp(now, now.saturating_add(SECOND_US));
+        *full = due;
         let next = due.saturating_add(gap);
         let state = |full: i64| RateState {
             quota,
