@@ -26,7 +26,7 @@ use crate::{Client, wait_until};
 /// A start takes a fraction of a second; a loaded machine gets a lot more.
 const START_LIMIT: Duration = Duration::from_mins(1);
 /// What every key's text starts with.
-const KEY_PREFIX: &str = "bfk_";
+const KEY_PREFIX: &str = "bfy_";
 
 /// How to start a server.
 #[derive(Debug, Clone, Default)]
@@ -60,13 +60,22 @@ impl Options {
 
     /// Starts the server and waits until it is ready.
     pub async fn start(self) -> Result<Server> {
+        self.start_until(true).await
+    }
+
+    /// Starts a server that will not become ready, and waits until it listens.
+    pub async fn start_unready(self) -> Result<Server> {
+        self.start_until(false).await
+    }
+
+    async fn start_until(self, ready: bool) -> Result<Server> {
         let home = tempfile::tempdir().context("a directory for the server")?;
         let data = self
             .data
             .clone()
             .unwrap_or_else(|| home.path().join("data"));
         let mut process = Process::spawn(home.path(), &data, &self.settings)?;
-        let (base, admin_key) = process.ready(self.admin_key.as_deref()).await?;
+        let (base, admin_key) = process.up(self.admin_key.as_deref(), ready).await?;
         Ok(Server {
             home,
             data,
@@ -217,7 +226,7 @@ impl Server {
         self.kill9()?;
         self.earlier.push(self.process.output.finish_all());
         self.process = Process::spawn(self.home.path(), &self.data, &self.options.settings)?;
-        (self.base, _) = self.process.ready(Some(&self.admin_key)).await?;
+        (self.base, _) = self.process.up(Some(&self.admin_key), true).await?;
         Ok(())
     }
 
@@ -273,29 +282,24 @@ impl Process {
         Ok(Self { child, output })
     }
 
-    /// Waits until the server is ready; gives its base URL and the admin key.
-    async fn ready(&mut self, known_key: Option<&str>) -> Result<(String, String)> {
-        let result = self.find_ready(known_key).await;
+    /// Waits until the server is up; gives its base URL and the admin key.
+    async fn up(&mut self, known_key: Option<&str>, ready: bool) -> Result<(String, String)> {
+        let result = self.find_up(known_key, ready).await;
         result.with_context(|| format!("the server printed:\n{}", self.output.all()))
     }
 
-    async fn find_ready(&mut self, known_key: Option<&str>) -> Result<(String, String)> {
+    async fn find_up(&mut self, known_key: Option<&str>, ready: bool) -> Result<(String, String)> {
         let base = wait_until("the server's address", START_LIMIT, async || {
-            if let Some(status) = self.child.try_wait()? {
-                bail!("the server ended with {status} instead of starting");
-            }
+            self.still_runs()?;
             Ok(self.output.find_map(address))
         })
         .await?;
         let client = Client::new(&base, None)?;
-        wait_until("/readyz", START_LIMIT, async || {
-            if let Some(status) = self.child.try_wait()? {
-                bail!("the server ended with {status} instead of starting");
-            }
-            Ok(client
-                .get("/readyz")
-                .await
-                .is_ok_and(|answer| answer.status.is_success())
+        wait_until("the server's readiness", START_LIMIT, async || {
+            self.still_runs()?;
+            let answer = client.get("/readyz").await;
+            Ok(answer
+                .is_ok_and(|answer| answer.status.is_success() || !ready)
                 .then_some(()))
         })
         .await?;
@@ -310,6 +314,13 @@ impl Process {
             }
         };
         Ok((base, key))
+    }
+
+    fn still_runs(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => bail!("the server ended with {status} instead of starting"),
+            None => Ok(()),
+        }
     }
 
     async fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
@@ -493,11 +504,11 @@ mod tests {
         let line = "  Belfry listens on http://127.0.0.1:43127/ (loopback only)";
         assert_eq!(address(line).as_deref(), Some("http://127.0.0.1:43127"));
         assert_eq!(address("http://127.0.0.1:0"), None);
-        let line = "admin key: bfk_0a1b2c3d_abcdefghijklmnopqrstuvwxyz  (shown once)";
+        let line = "admin key: bfy_0a1b2c3d_abcdefghijklmnopqrstuvwxyz  (shown once)";
         assert_eq!(
             key(line).as_deref(),
-            Some("bfk_0a1b2c3d_abcdefghijklmnopqrstuvwxyz")
+            Some("bfy_0a1b2c3d_abcdefghijklmnopqrstuvwxyz")
         );
-        assert_eq!(key("export BELFRY_API_KEY=bfk_..."), None);
+        assert_eq!(key("export BELFRY_API_KEY=bfy_..."), None);
     }
 }

@@ -116,7 +116,28 @@ pub struct Sink {
 #[derive(Debug, Default)]
 struct Shared {
     received: Mutex<Vec<Received>>,
-    replies: Mutex<HashMap<String, VecDeque<Reply>>>,
+    scripts: Mutex<HashMap<String, Script>>,
+}
+
+/// What a path answers, one reply after the other.
+#[derive(Debug)]
+struct Script {
+    replies: VecDeque<Reply>,
+    /// Whether it begins again after the last reply, instead of staying there.
+    cycles: bool,
+}
+
+impl Script {
+    fn next(&mut self) -> Option<Reply> {
+        if self.cycles {
+            self.replies.rotate_left(1.min(self.replies.len()));
+            self.replies.back().cloned()
+        } else if self.replies.len() > 1 {
+            self.replies.pop_front()
+        } else {
+            self.replies.front().cloned()
+        }
+    }
 }
 
 impl Sink {
@@ -142,7 +163,25 @@ impl Sink {
 
     /// Says what a path answers from now on: one after the other, the last one for ever.
     pub fn script(&self, path: &str, replies: impl IntoIterator<Item = Reply>) {
-        lock(&self.shared.replies).insert(path.to_owned(), replies.into_iter().collect());
+        self.set(path, replies, false);
+    }
+
+    /// Says what a path answers from now on: one after the other, again and again.
+    pub fn cycle(&self, path: &str, replies: impl IntoIterator<Item = Reply>) {
+        self.set(path, replies, true);
+    }
+
+    fn set(&self, path: &str, replies: impl IntoIterator<Item = Reply>, cycles: bool) {
+        let script = Script {
+            replies: replies.into_iter().collect(),
+            cycles,
+        };
+        lock(&self.shared.scripts).insert(path.to_owned(), script);
+    }
+
+    /// Looks at all requests so far without copying them.
+    pub fn look<T>(&self, look: impl FnOnce(&[Received]) -> T) -> T {
+        look(&lock(&self.shared.received))
     }
 
     /// All requests so far, in the order in which they were complete.
@@ -184,15 +223,7 @@ impl Drop for Sink {
 
 impl Shared {
     fn reply(&self, path: &str) -> Reply {
-        let mut replies = lock(&self.replies);
-        let Some(script) = replies.get_mut(path) else {
-            return Reply::status(204);
-        };
-        let next = if script.len() > 1 {
-            script.pop_front()
-        } else {
-            script.front().cloned()
-        };
+        let next = lock(&self.scripts).get_mut(path).and_then(Script::next);
         next.unwrap_or_else(|| Reply::status(204))
     }
 }
@@ -262,12 +293,18 @@ mod tests {
             ]
         );
         assert_eq!(client.get("/other").await.unwrap().status.as_u16(), 204);
+        sink.cycle("/turns", [Reply::status(200), Reply::status(503)]);
+        let mut turns = Vec::new();
+        for _ in 0..4 {
+            turns.push(client.get("/turns").await.unwrap().status.as_u16());
+        }
+        assert_eq!(turns, [200, 503, 200, 503]);
         let received = sink.wait_for("/a", 4, LIMIT).await.unwrap();
         assert_eq!(
             (received[3].header("x-a"), &received[3].body[..]),
             (Some("b"), &b"body"[..])
         );
-        assert_eq!(sink.received().len(), 5);
+        assert_eq!(sink.look(<[_]>::len), 9);
     }
 
     #[tokio::test]
