@@ -89,7 +89,11 @@ pub(crate) fn consistent(choices: &[Choice<'_>], budget: &mut Budget) -> bool {
         .enumerate()
         .map(|(field, choice)| Need {
             field,
-            mode: if choice.may_be_absent { Mode::Either } else { Mode::Value },
+            mode: if choice.may_be_absent {
+                Mode::Either
+            } else {
+                Mode::Value
+            },
             from: 0,
             to: choice.candidates.len(),
         })
@@ -175,7 +179,10 @@ impl<'a> Search<'a, '_> {
             && with_leaf.len() == 1
             && with_value.is_subset(&with_leaf)
         {
-            let through = with_leaf.into_iter().map(|array| (array, Mode::Either)).collect();
+            let through = with_leaf
+                .into_iter()
+                .map(|array| (array, Mode::Either))
+                .collect();
             return vec![Way::Through(through)];
         }
         let mut ways = Vec::new();
@@ -191,7 +198,10 @@ impl<'a> Search<'a, '_> {
             ways.extend(with_value.iter().map(through));
         }
         if need.mode != Mode::Value && !leaf_here {
-            let arrays = with_leaf.into_iter().map(|array| (array, Mode::Absent)).collect();
+            let arrays = with_leaf
+                .into_iter()
+                .map(|array| (array, Mode::Absent))
+                .collect();
             ways.push(Way::Through(arrays));
         }
         ways
@@ -212,7 +222,10 @@ impl<'a> Search<'a, '_> {
                 Some(Way::Here) => by_value = true,
                 Some(Way::Through(arrays)) => {
                     for &(array, mode) in arrays {
-                        demands.entry(array).or_default().push(Need { mode, ..*need });
+                        demands
+                            .entry(array)
+                            .or_default()
+                            .push(Need { mode, ..*need });
                     }
                 }
             }
@@ -221,18 +234,24 @@ impl<'a> Search<'a, '_> {
         if depth > 0 && !by_value && demands.is_empty() {
             return false;
         }
-        demands.iter().all(|(array, needs)| self.in_array(depth, *array, needs))
+        demands
+            .iter()
+            .all(|(array, needs)| self.in_array(depth, *array, needs))
     }
 
     /// Satisfies all needs within one element of the array, any one.
     fn in_array(&mut self, depth: usize, array: NodeId, needs: &[Need]) -> bool {
-        let runs: Vec<BTreeMap<u32, (usize, usize)>> =
-            needs.iter().map(|need| self.runs(depth, array, need)).collect();
+        let runs: Vec<BTreeMap<u32, (usize, usize)>> = needs
+            .iter()
+            .map(|need| self.runs(depth, array, need))
+            .collect();
         let mut indexes = BTreeSet::new();
         for need in needs.iter().filter(|need| need.mode != Mode::Absent) {
             let satisfying = self.candidates(need).iter().filter(|c| c.satisfies);
             let marks = satisfying.filter_map(|c| c.marks.get(depth));
-            let own = marks.filter(|mark| mark.array == array).map(|mark| mark.index);
+            let own = marks
+                .filter(|mark| mark.array == array)
+                .map(|mark| mark.index);
             if need.mode == Mode::Value {
                 // One field that needs a value names all elements that can be meant.
                 indexes = own.collect();
@@ -259,7 +278,11 @@ impl<'a> Search<'a, '_> {
     fn runs(&self, depth: usize, array: NodeId, need: &Need) -> BTreeMap<u32, (usize, usize)> {
         let mut runs = BTreeMap::new();
         for (at, candidate) in (need.from..).zip(self.candidates(need)) {
-            if let Some(mark) = candidate.marks.get(depth).filter(|mark| mark.array == array) {
+            if let Some(mark) = candidate
+                .marks
+                .get(depth)
+                .filter(|mark| mark.array == array)
+            {
                 runs.entry(mark.index).or_insert((at, at)).1 = at + 1;
             }
         }

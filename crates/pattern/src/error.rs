@@ -108,7 +108,11 @@ pub struct PatternError {
 
 impl fmt::Display for PatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}, column {}: {}", self.line, self.column, self.message)?;
+        write!(
+            f,
+            "line {}, column {}: {}",
+            self.line, self.column, self.message
+        )?;
         if let Some(hint) = &self.hint {
             write!(f, " ({hint})")?;
         }
@@ -126,7 +130,11 @@ pub struct PatternErrors(Vec<PatternError>);
 impl PatternErrors {
     /// `None` when there is no error.
     pub(crate) fn new(errors: Vec<PatternError>) -> Option<Self> {
-        if errors.is_empty() { None } else { Some(Self(errors)) }
+        if errors.is_empty() {
+            None
+        } else {
+            Some(Self(errors))
+        }
     }
 
     /// The errors, at least one.

@@ -106,22 +106,32 @@ impl Found {
 
         let error = |code, offset, message: String| {
             let (line, column) = json::position(source, offset);
-            EventError { code, line, column, message }
+            EventError {
+                code,
+                line,
+                column,
+                message,
+            }
         };
-        let text = json::read(source, MAX_EVENT_DEPTH, MAX_EVENT_BYTES, &mut self.tree)
-            .map_err(|problem| {
+        let text = json::read(source, MAX_EVENT_DEPTH, MAX_EVENT_BYTES, &mut self.tree).map_err(
+            |problem| {
                 let code = match problem.kind {
                     ProblemKind::Syntax => EventErrorCode::NotJson,
                     ProblemKind::TooDeep => EventErrorCode::TooDeep,
                     ProblemKind::TooLarge => EventErrorCode::TooLarge,
                 };
                 error(code, problem.offset, problem.message)
-            })?;
+            },
+        )?;
         let doc = Document::new(text, &self.tree);
         let top = doc.value(Document::ROOT);
         if top != Value::Object {
             let message = format!("an event is an object, not {}", top.described());
-            return Err(error(EventErrorCode::NotObject, doc.offset(Document::ROOT), message));
+            return Err(error(
+                EventErrorCode::NotObject,
+                doc.offset(Document::ROOT),
+                message,
+            ));
         }
         let mut walk = Walk {
             doc,
@@ -134,7 +144,10 @@ impl Found {
             touched: &mut self.touched,
         };
         walk.members(Document::ROOT, None);
-        Ok(Event { doc: Document::new(text, &self.tree), found: self })
+        Ok(Event {
+            doc: Document::new(text, &self.tree),
+            found: self,
+        })
     }
 }
 
@@ -191,7 +204,9 @@ impl Walk<'_, '_> {
 
     fn note(&mut self, node: NodeId, kind: EntryKind, step: Step) {
         let Some(path) = step.path else { return };
-        let Some(entries) = self.by_path.get_mut(path as usize) else { return };
+        let Some(entries) = self.by_path.get_mut(path as usize) else {
+            return;
+        };
         // There are fewer entries than nodes; marks are at most MAX_EVENT_DEPTH times as many.
         let position = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let from = position(self.marks.len());
@@ -206,20 +221,31 @@ impl Walk<'_, '_> {
         if entries.is_empty() {
             self.touched.push(path);
         }
-        entries.push(Entry { node, kind, marks: (from, position(self.marks.len())), number });
+        entries.push(Entry {
+            node,
+            kind,
+            marks: (from, position(self.marks.len())),
+            number,
+        });
     }
 }
 
 impl<'a> Event<'a> {
     /// What stands at a path, in the order of the event.
     pub(crate) fn entries(&self, path: u32) -> &'a [Entry] {
-        self.found.by_path.get(path as usize).map_or(&[], Vec::as_slice)
+        self.found
+            .by_path
+            .get(path as usize)
+            .map_or(&[], Vec::as_slice)
     }
 
     /// The elements that an entry stands in, outermost first.
     pub(crate) fn marks(&self, entry: &Entry) -> &'a [Mark] {
         let (from, to) = entry.marks;
-        self.found.marks.get(from as usize..to as usize).unwrap_or_default()
+        self.found
+            .marks
+            .get(from as usize..to as usize)
+            .unwrap_or_default()
     }
 
     /// The value of an entry, if it is one.
@@ -229,8 +255,13 @@ impl<'a> Event<'a> {
             Value::Bool(b) => Leaf::Bool(b),
             Value::String(s) => Leaf::String(s),
             Value::Number(text) => {
-                let number = entry.number.and_then(|i| self.found.numbers.get(i as usize));
-                Leaf::Number { text, value: number.and_then(Option::as_ref) }
+                let number = entry
+                    .number
+                    .and_then(|i| self.found.numbers.get(i as usize));
+                Leaf::Number {
+                    text,
+                    value: number.and_then(Option::as_ref),
+                }
             }
             Value::Array | Value::Object => return None,
         })

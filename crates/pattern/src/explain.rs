@@ -12,9 +12,6 @@ use crate::{
     parse::{Parsed, read_text},
 };
 
-#[cfg(test)]
-mod tests;
-
 /// The verdict on one event with its reasons. Texts quoted from pattern and event are cut to a
 /// bounded length and then end in `...`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -88,7 +85,11 @@ pub(crate) fn explain(pattern: &Parsed, branches: &[Branch], event: &Event<'_>) 
         // The same calls in the same order as for matching, so that the verdict is the same; once
         // it is known, the other branches are looked at with a budget of their own.
         let mut own = Budget::new();
-        let budget = if matched_branch.is_none() { &mut budget } else { &mut own };
+        let budget = if matched_branch.is_none() {
+            &mut budget
+        } else {
+            &mut own
+        };
         let holds = branch_holds(pattern, branch, event, budget);
         if holds && matched_branch.is_none() {
             matched_branch = Some(number);
@@ -98,7 +99,7 @@ pub(crate) fn explain(pattern: &Parsed, branches: &[Branch], event: &Event<'_>) 
             continue;
         }
         let outcomes = outcomes(pattern, branch, event, holds);
-        inconsistent |= outcomes.iter().any(|outcome| *outcome == LeafOutcome::ArrayInconsistent);
+        inconsistent |= outcomes.contains(&LeafOutcome::ArrayInconsistent);
         for (question, outcome) in questions(pattern, branch, event).zip(outcomes) {
             leaves.push(leaf(&question, number, outcome, written, event));
         }
@@ -106,12 +107,18 @@ pub(crate) fn explain(pattern: &Parsed, branches: &[Branch], event: &Event<'_>) 
     let mut reasons = Vec::new();
     match matched_branch {
         Some(number) if branches.len() > 1 => {
-            reasons.push(format!("$or: branch {number} of {} matches", branches.len()));
+            reasons.push(format!(
+                "$or: branch {number} of {} matches",
+                branches.len()
+            ));
         }
         Some(_) => {}
         None => {
             if branches.len() > 1 {
-                reasons.push(format!("$or: none of the {} branches matches", branches.len()));
+                reasons.push(format!(
+                    "$or: none of the {} branches matches",
+                    branches.len()
+                ));
             }
             if budget.is_spent() {
                 reasons.push(
@@ -149,8 +156,9 @@ fn outcomes(
     if holds {
         return vec![LeafOutcome::Matched; branch.len()];
     }
-    let standings: Vec<Standing> =
-        questions(pattern, branch, event).map(|question| question.standing(event)).collect();
+    let standings: Vec<Standing> = questions(pattern, branch, event)
+        .map(|question| question.standing(event))
+        .collect();
     // Do those fields go together that do not fail by themselves?
     let choices: Vec<Choice<'_>> = questions(pattern, branch, event)
         .zip(&standings)
@@ -165,14 +173,24 @@ fn outcomes(
         Standing::Value => LeafOutcome::ArrayInconsistent,
         Standing::Absence => LeafOutcome::PresentButMustNot,
     };
-    questions(pattern, branch, event).zip(&standings).map(outcome).collect()
+    questions(pattern, branch, event)
+        .zip(&standings)
+        .map(outcome)
+        .collect()
 }
 
 /// Why a field fails that no choice for the others can save.
 fn failure(question: &Question<'_>, event: &Event<'_>) -> LeafOutcome {
     let field = question.field;
-    let mut leaves = question.entries.iter().filter_map(|entry| event.leaf(entry)).peekable();
-    let has_array = question.entries.iter().any(|entry| entry.kind == EntryKind::Array);
+    let mut leaves = question
+        .entries
+        .iter()
+        .filter_map(|entry| event.leaf(entry))
+        .peekable();
+    let has_array = question
+        .entries
+        .iter()
+        .any(|entry| entry.kind == EntryKind::Array);
     if !field.arrays.is_empty() && has_array {
         return LeafOutcome::ValueDiffers;
     }
@@ -183,7 +201,11 @@ fn failure(question: &Question<'_>, event: &Event<'_>) -> LeafOutcome {
         return LeafOutcome::PresentButMustNot;
     }
     let accepted = |leaf| field.tests.iter().any(|test| test.accepts_kind(leaf));
-    if leaves.any(accepted) { LeafOutcome::ValueDiffers } else { LeafOutcome::WrongType }
+    if leaves.any(accepted) {
+        LeafOutcome::ValueDiffers
+    } else {
+        LeafOutcome::WrongType
+    }
 }
 
 fn leaf(
@@ -196,7 +218,11 @@ fn leaf(
     let field = question.field;
     let is_list = written.value(field.node) == Value::Array;
     let raw = written.raw(field.node);
-    let expected = if is_list { raw.to_owned() } else { format!("[{raw}]") };
+    let expected = if is_list {
+        raw.to_owned()
+    } else {
+        format!("[{raw}]")
+    };
     let found: Vec<String> = question
         .entries
         .iter()
@@ -224,7 +250,11 @@ fn message(
 ) -> String {
     let field = question.field;
     let path = cut(&field.path, MAX_FOUND_CHARS);
-    let count = question.entries.iter().filter(|entry| entry.kind == EntryKind::Leaf).count();
+    let count = question
+        .entries
+        .iter()
+        .filter(|entry| entry.kind == EntryKind::Leaf)
+        .count();
     let first = found.first().map_or("", String::as_str);
     let seen = match count {
         0 => "nothing".to_owned(),
@@ -281,7 +311,11 @@ fn wanted_kinds(tests: &[Test]) -> String {
         .collect();
     kinds.sort_unstable();
     kinds.dedup();
-    if kinds.is_empty() { "an array of objects".to_owned() } else { kinds.join(" or ") }
+    if kinds.is_empty() {
+        "an array of objects".to_owned()
+    } else {
+        kinds.join(" or ")
+    }
 }
 
 /// At most so many characters of the text.

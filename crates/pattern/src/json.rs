@@ -140,14 +140,22 @@ impl<'a> Document<'a> {
     /// The members or elements of a container, in the order of the text.
     pub(crate) fn children(&self, id: NodeId) -> Children<'a> {
         let end = self.node(id).map_or(0, |node| node.end);
-        Children { tree: self.tree, next: id.saturating_add(1), end }
+        Children {
+            tree: self.tree,
+            next: id.saturating_add(1),
+            end,
+        }
     }
 
     /// The only child, if there is exactly one.
     pub(crate) fn only_child(&self, id: NodeId) -> Option<NodeId> {
         let mut children = self.children(id);
         let only = children.next();
-        if children.next().is_none() { only } else { None }
+        if children.next().is_none() {
+            only
+        } else {
+            None
+        }
     }
 
     /// Where a node stands, as a JSON pointer. Walks from the root: for errors only.
@@ -157,8 +165,11 @@ impl<'a> Document<'a> {
         while at != id {
             let is_array = matches!(self.value(at), Value::Array);
             // The child that holds the node is the last one not behind it.
-            let Some((index, child)) =
-                self.children(at).enumerate().take_while(|&(_, child)| child <= id).last()
+            let Some((index, child)) = self
+                .children(at)
+                .enumerate()
+                .take_while(|&(_, child)| child <= id)
+                .last()
             else {
                 break;
             };
@@ -209,11 +220,17 @@ impl Iterator for Children<'_> {
 /// Line and column of a byte of the text, both from 1; the column counts characters.
 pub(crate) fn position(source: &[u8], offset: usize) -> (u32, u32) {
     let before = source.get(..offset).unwrap_or(source);
-    let line_start = before.iter().rposition(|&b| b == b'\n').map_or(0, |i| i + 1);
-    let lines = before.iter().filter(|&&b| b == b'\n').count();
+    let line_start = before
+        .iter()
+        .rposition(|&b| b == b'\n')
+        .map_or(0, |i| i + 1);
+    let lines = before.split(|&b| b == b'\n').count().saturating_sub(1);
     // Bytes that continue a UTF-8 sequence are no characters of their own.
-    let chars =
-        before.iter().skip(line_start).filter(|&&b| b & 0b1100_0000 != 0b1000_0000).count();
+    let chars = before
+        .iter()
+        .skip(line_start)
+        .filter(|&&b| b & 0b1100_0000 != 0b1000_0000)
+        .count();
     let one_based = |n: usize| u32::try_from(n).unwrap_or(u32::MAX).saturating_add(1);
     (one_based(lines), one_based(chars))
 }

@@ -35,7 +35,10 @@
 //! language, and an index over rules must agree with it.
 
 #![forbid(unsafe_code)]
-#![allow(rustdoc::private_intra_doc_links, reason = "the module text guides through the source")]
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "the module text guides through the source"
+)]
 
 mod consistency;
 mod error;

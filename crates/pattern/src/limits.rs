@@ -15,7 +15,7 @@ pub const MAX_STARS: usize = 64;
 /// Longest regular expression, in characters.
 pub const MAX_REGEXP_CHARS: usize = 1024;
 /// Deepest nesting of groups in a regular expression.
-pub const MAX_REGEXP_GROUPS: usize = 100;
+pub const MAX_REGEXP_GROUPS: u32 = 100;
 /// Memory that the automata of all regular expressions of one pattern may take together.
 pub const MAX_REGEXP_BYTES: usize = 10 * 1024 * 1024;
 /// Deepest nesting of objects and arrays in an event.

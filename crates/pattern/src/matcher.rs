@@ -18,13 +18,19 @@ pub(crate) fn compile(pattern: &Parsed, paths: &mut Paths) -> Box<[Branch]> {
         .map(|field| paths.add(&field.path, field.tests.iter().any(Test::wants_number)))
         .collect();
     let with_path = |id: &u32| numbers.get(*id as usize).map(|path| (*id, *path));
-    pattern.branches.iter().map(|branch| branch.iter().filter_map(with_path).collect()).collect()
+    pattern
+        .branches
+        .iter()
+        .map(|branch| branch.iter().filter_map(with_path).collect())
+        .collect()
 }
 
 /// Whether the event satisfies the pattern.
 pub(crate) fn holds(pattern: &Parsed, branches: &[Branch], event: &Event<'_>) -> bool {
     let mut budget = Budget::new();
-    branches.iter().any(|branch| branch_holds(pattern, branch, event, &mut budget))
+    branches
+        .iter()
+        .any(|branch| branch_holds(pattern, branch, event, &mut budget))
 }
 
 /// A field of a branch with what the event has at its path.
@@ -54,7 +60,10 @@ pub(crate) fn questions<'a>(
 ) -> impl Iterator<Item = Question<'a>> {
     branch.iter().filter_map(|&(id, path)| {
         let field = pattern.fields.get(id as usize)?;
-        Some(Question { field, entries: event.entries(path) })
+        Some(Question {
+            field,
+            entries: event.entries(path),
+        })
     })
 }
 
@@ -78,8 +87,9 @@ pub(crate) fn branch_holds(
     if open <= 1 && !absence {
         return true;
     }
-    let choices: Vec<Choice<'_>> =
-        questions(pattern, branch, event).map(|question| question.choice(event)).collect();
+    let choices: Vec<Choice<'_>> = questions(pattern, branch, event)
+        .map(|question| question.choice(event))
+        .collect();
     consistent(&choices, budget)
 }
 
@@ -113,7 +123,11 @@ impl<'a> Question<'a> {
             Some(leaf) => self.field.tests.iter().any(|test| test.holds(leaf)),
             None => {
                 entry.kind == EntryKind::Array
-                    && self.field.arrays.iter().any(|array| array.holds_in(event.doc, entry.node))
+                    && self
+                        .field
+                        .arrays
+                        .iter()
+                        .any(|array| array.holds_in(event.doc, entry.node))
             }
         }
     }

@@ -20,7 +20,9 @@ impl Decimal {
     /// The value of a number as JSON spells it. `None` when it has no numeric value: it is beyond
     /// the largest double, or so small that a double would be zero.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (negative, text) = text
+            .strip_prefix('-')
+            .map_or((false, text), |rest| (true, rest));
         let (mantissa, power) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
 
@@ -29,12 +31,20 @@ impl Decimal {
         let trailing = all().rev().take_while(|&b| b == b'0').count();
         let count = whole.len() + fraction.len();
         if leading == count {
-            return Some(Self { negative: false, exponent: 0, digits: Box::default() });
+            return Some(Self {
+                negative: false,
+                exponent: 0,
+                digits: Box::default(),
+            });
         }
         let digits: Box<[u8]> = all().take(count - trailing).skip(leading).collect();
         let shift = signed(whole.len()).saturating_sub(signed(leading));
         let exponent = parse_power(power).saturating_add(shift);
-        fits_double(exponent, &digits).then_some(Self { negative, exponent, digits })
+        fits_double(exponent, &digits).then_some(Self {
+            negative,
+            exponent,
+            digits,
+        })
     }
 }
 
@@ -48,9 +58,10 @@ fn parse_power(text: &str) -> i64 {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
-    let size = digits
-        .bytes()
-        .fold(0_i64, |n, b| n.saturating_mul(10).saturating_add(i64::from(b.saturating_sub(b'0'))));
+    let size = digits.bytes().fold(0_i64, |n, b| {
+        n.saturating_mul(10)
+            .saturating_add(i64::from(b.saturating_sub(b'0')))
+    });
     if negative { -size } else { size }
 }
 
@@ -67,7 +78,8 @@ fn fits_double(exponent: i64, digits: &[u8]) -> bool {
             }
             text.push('e');
             text.push_str(&exponent.to_string());
-            text.parse::<f64>().is_ok_and(|double| double.is_finite() && double != 0.0)
+            text.parse::<f64>()
+                .is_ok_and(|double| double.is_finite() && double != 0.0)
         }
         _ => false,
     }
@@ -80,7 +92,11 @@ impl Ord for Decimal {
             (false, true) => -1,
             (false, false) => 1,
         };
-        let size = || self.exponent.cmp(&other.exponent).then_with(|| self.digits.cmp(&other.digits));
+        let size = || {
+            self.exponent
+                .cmp(&other.exponent)
+                .then_with(|| self.digits.cmp(&other.digits))
+        };
         match sign(self).cmp(&sign(other)) {
             Ordering::Equal if sign(self) < 0 => size().reverse(),
             Ordering::Equal if sign(self) > 0 => size(),
@@ -115,7 +131,12 @@ impl Range {
             let ordering = value.cmp(&bound.value);
             ordering == beyond || (bound.inclusive && ordering == Ordering::Equal)
         };
-        self.low.as_ref().is_none_or(|low| within(low, Ordering::Greater))
-            && self.high.as_ref().is_none_or(|high| within(high, Ordering::Less))
+        self.low
+            .as_ref()
+            .is_none_or(|low| within(low, Ordering::Greater))
+            && self
+                .high
+                .as_ref()
+                .is_none_or(|high| within(high, Ordering::Less))
     }
 }

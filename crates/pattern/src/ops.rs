@@ -35,7 +35,10 @@ pub(crate) struct NumberTest {
 
 impl NumberTest {
     pub(crate) fn new(text: &str) -> Self {
-        Self { text: text.into(), value: Decimal::parse(text) }
+        Self {
+            text: text.into(),
+            value: Decimal::parse(text),
+        }
     }
 
     /// A number without numeric value equals only its own spelling.
@@ -85,7 +88,12 @@ impl Excluded {
     fn holds(&self, leaf: Leaf<'_>) -> bool {
         match (self, leaf) {
             (Self::Strings(list), Leaf::String(s)) => list.iter().any(|x| **x == *s),
-            (Self::Numbers(list), Leaf::Number { value: Some(value), .. }) => list.contains(value),
+            (
+                Self::Numbers(list),
+                Leaf::Number {
+                    value: Some(value), ..
+                },
+            ) => list.contains(value),
             (Self::Tests(tests), leaf) => tests.iter().any(|test| test.holds(leaf)),
             _ => false,
         }
@@ -95,7 +103,8 @@ impl Excluded {
 impl Test {
     /// The test that an exact string stands for.
     pub(crate) fn string(text: &str) -> Self {
-        text.parse().map_or_else(|_| Self::String(text.into()), Self::Address)
+        text.parse()
+            .map_or_else(|_| Self::String(text.into()), Self::Address)
     }
 
     pub(crate) fn holds(&self, leaf: Leaf<'_>) -> bool {
@@ -115,7 +124,9 @@ impl Test {
     fn holds_string(&self, s: &str) -> bool {
         match self {
             Self::String(wanted) => **wanted == *s,
-            Self::Address(wanted) => s.parse::<Ipv6Addr>().is_ok_and(|address| address == *wanted),
+            Self::Address(wanted) => s
+                .parse::<Ipv6Addr>()
+                .is_ok_and(|address| address == *wanted),
             Self::Prefix(prefix) => s.starts_with(&**prefix),
             Self::Suffix(suffix) => s.ends_with(&**suffix),
             Self::Folded(folded) => folded.equals(s),
@@ -126,9 +137,11 @@ impl Test {
             Self::Contain(parts) => parts.iter().all(|part| s.contains(&**part)),
             Self::Cidr(block) => block.contains(s),
             Self::Exists => true,
-            Self::Null | Self::Bool(_) | Self::Number(_) | Self::Range(_) | Self::AnythingBut(_) => {
-                false
-            }
+            Self::Null
+            | Self::Bool(_)
+            | Self::Number(_)
+            | Self::Range(_)
+            | Self::AnythingBut(_) => false,
         }
     }
 

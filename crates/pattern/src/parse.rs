@@ -2,9 +2,8 @@
 //! The operators are in [`alternatives`].
 
 mod alternatives;
+mod anything_but;
 mod names;
-#[cfg(test)]
-mod tests;
 
 use std::collections::HashMap;
 
@@ -57,14 +56,11 @@ pub(crate) struct Parsed {
 /// What the members of an object come to: fields, and choices between several sets of them.
 enum Part {
     Field(u32),
-    Or(Vec<Vec<Part>>),
+    Or(Vec<Vec<Self>>),
 }
 
 /// Reads the text of a pattern into a tree; explaining needs it once more.
-pub(crate) fn read_text<'s>(
-    text: &'s [u8],
-    tree: &mut Tree,
-) -> Result<&'s str, Box<PatternError>> {
+pub(crate) fn read_text<'s>(text: &'s [u8], tree: &mut Tree) -> Result<&'s str, Box<PatternError>> {
     json::read(text, MAX_PATTERN_DEPTH, MAX_PATTERN_BYTES, tree).map_err(|problem| {
         let (line, column) = json::position(text, problem.offset);
         let code = match problem.kind {
@@ -73,7 +69,14 @@ pub(crate) fn read_text<'s>(
             ProblemKind::TooDeep => ErrorCode::TooComplex,
         };
         let pointer = String::new();
-        Box::new(PatternError { code, pointer, line, column, message: problem.message, hint: None })
+        Box::new(PatternError {
+            code,
+            pointer,
+            line,
+            column,
+            message: problem.message,
+            hint: None,
+        })
     })
 }
 
@@ -84,7 +87,9 @@ pub(crate) fn parse(text: &[u8]) -> Result<Parsed, PatternErrors> {
 
     let mut first = Parser::new(source, doc, false);
     let result = first.pattern();
-    let Some(errors) = PatternErrors::new(first.errors) else { return Ok(result) };
+    let Some(errors) = PatternErrors::new(first.errors) else {
+        return Ok(result);
+    };
     if first.saw_or {
         let mut second = Parser::new(source, doc, true);
         let result = second.pattern();
@@ -141,8 +146,9 @@ impl<'a> Parser<'a> {
         // Counted before anything is multiplied out.
         let count = count_branches(&parts);
         if count > MAX_BRANCHES {
-            let message =
-                format!("`$or` multiplies to {count} branches, more than the {MAX_BRANCHES} allowed");
+            let message = format!(
+                "`$or` multiplies to {count} branches, more than the {MAX_BRANCHES} allowed"
+            );
             self.limit(ErrorCode::TooComplex, root, message);
         } else if count_fields(&parts) > MAX_FIELDS {
             let message = format!("the pattern has more than {MAX_FIELDS} fields");
@@ -151,8 +157,14 @@ impl<'a> Parser<'a> {
             branches = expand(&parts);
         }
         let fields: Box<[Field]> = std::mem::take(&mut self.fields).into();
-        let branches = branches.into_iter().map(|branch| last_of_each_path(&branch, &fields));
-        Parsed { text: self.source.into(), branches: branches.collect(), fields }
+        let branches = branches
+            .into_iter()
+            .map(|branch| last_of_each_path(&branch, &fields));
+        Parsed {
+            text: self.source.into(),
+            branches: branches.collect(),
+            fields,
+        }
     }
 
     fn object(&mut self, node: NodeId, path: Option<&str>, in_or: bool) -> Vec<Part> {
@@ -235,8 +247,16 @@ impl<'a> Parser<'a> {
             }
         }
         match self.doc.children(node).take(2).count() {
-            0 => self.error(ErrorCode::EmptyList, node, "`$or` takes two objects or more"),
-            1 => self.error(ErrorCode::BadArgument, node, "`$or` takes two objects or more"),
+            0 => self.error(
+                ErrorCode::EmptyList,
+                node,
+                "`$or` takes two objects or more",
+            ),
+            1 => self.error(
+                ErrorCode::BadArgument,
+                node,
+                "`$or` takes two objects or more",
+            ),
             _ => {}
         }
         branches
@@ -251,14 +271,28 @@ impl<'a> Parser<'a> {
     ) {
         self.path_bytes += path.len();
         if self.path_bytes > MAX_PATH_BYTES {
-            return self.limit(ErrorCode::TooLarge, node, "the paths of all fields are too long");
+            return self.limit(
+                ErrorCode::TooLarge,
+                node,
+                "the paths of all fields are too long",
+            );
         }
-        let Alternatives { tests, arrays, absent } = alternatives;
+        let Alternatives {
+            tests,
+            arrays,
+            absent,
+        } = alternatives;
         // A text of 64 KiB has fewer fields than that.
         let id = u32::try_from(self.fields.len()).unwrap_or(u32::MAX);
         let path = path.into();
         let (tests, arrays) = (tests.into(), arrays.into());
-        self.fields.push(Field { path, node, tests, arrays, absent });
+        self.fields.push(Field {
+            path,
+            node,
+            tests,
+            arrays,
+            absent,
+        });
         parts.push(Part::Field(id));
     }
 
@@ -309,7 +343,14 @@ impl<'a> Parser<'a> {
         }
         let (line, column) = json::position(self.source.as_bytes(), offset);
         let pointer = self.doc.pointer(node);
-        self.errors.push(PatternError { code, pointer, line, column, message, hint });
+        self.errors.push(PatternError {
+            code,
+            pointer,
+            line,
+            column,
+            message,
+            hint,
+        });
         self.stopped = self.errors.len() >= MAX_ERRORS;
     }
 }
@@ -318,9 +359,9 @@ fn count_branches(parts: &[Part]) -> usize {
     parts.iter().fold(1, |product, part| match part {
         Part::Field(_) => product,
         Part::Or(options) => {
-            let sum = options
-                .iter()
-                .fold(0, |sum: usize, option| sum.saturating_add(count_branches(option)));
+            let sum = options.iter().fold(0, |sum: usize, option| {
+                sum.saturating_add(count_branches(option))
+            });
             product.saturating_mul(sum)
         }
     })
@@ -331,9 +372,11 @@ fn count_fields(parts: &[Part]) -> usize {
     parts.iter().fold(0, |sum, part| {
         sum.saturating_add(match part {
             Part::Field(_) => 1,
-            Part::Or(options) => {
-                options.iter().map(|option| count_fields(option)).max().unwrap_or(0)
-            }
+            Part::Or(options) => options
+                .iter()
+                .map(|option| count_fields(option))
+                .max()
+                .unwrap_or(0),
         })
     })
 }
@@ -349,7 +392,9 @@ fn expand(parts: &[Part]) -> Vec<Vec<u32>> {
                 branches = branches
                     .iter()
                     .flat_map(|branch| {
-                        options.iter().map(move |option| [branch.as_slice(), option].concat())
+                        options
+                            .iter()
+                            .map(move |option| [branch.as_slice(), option].concat())
                     })
                     .collect();
             }
@@ -362,5 +407,9 @@ fn expand(parts: &[Part]) -> Vec<Vec<u32>> {
 fn last_of_each_path(branch: &[u32], fields: &[Field]) -> Box<[u32]> {
     let path = |id: &u32| fields.get(*id as usize).map(|field| &field.path);
     let last: HashMap<_, _> = branch.iter().map(|id| (path(id), *id)).collect();
-    branch.iter().copied().filter(|id| last.get(&path(id)) == Some(id)).collect()
+    branch
+        .iter()
+        .copied()
+        .filter(|id| last.get(&path(id)) == Some(id))
+        .collect()
 }

@@ -50,7 +50,13 @@ impl Pattern {
         let parsed = Arc::new(parse::parse(text)?);
         let mut paths = Paths::default();
         let branches = matcher::compile(&parsed, &mut paths);
-        Ok(Self { inner: Arc::new(Inner { parsed, paths, branches }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                parsed,
+                paths,
+                branches,
+            }),
+        })
     }
 
     /// The text as given to [`Pattern::parse`].
@@ -63,7 +69,11 @@ impl Pattern {
     pub fn matches(&self, event: &[u8]) -> Result<bool, EventError> {
         let mut found = Found::default();
         let event = found.read(event, &self.inner.paths)?;
-        Ok(matcher::holds(&self.inner.parsed, &self.inner.branches, &event))
+        Ok(matcher::holds(
+            &self.inner.parsed,
+            &self.inner.branches,
+            &event,
+        ))
     }
 
     /// Whether the event matches, and what each field of the pattern had to do with it. The

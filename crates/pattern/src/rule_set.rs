@@ -59,14 +59,21 @@ impl RuleSetBuilder {
     pub fn add(&mut self, id: u32, pattern: &Pattern) -> &mut Self {
         let pattern = Arc::clone(pattern.parsed());
         let branches = matcher::compile(&pattern, &mut self.paths);
-        self.rules.push(Rule { id, pattern, branches });
+        self.rules.push(Rule {
+            id,
+            pattern,
+            branches,
+        });
         self
     }
 
     /// Makes the set of all rules added.
     pub fn build(mut self) -> RuleSet {
         self.rules.sort_by_key(|rule| rule.id);
-        RuleSet { paths: self.paths, rules: self.rules.into() }
+        RuleSet {
+            paths: self.paths,
+            rules: self.rules.into(),
+        }
     }
 }
 

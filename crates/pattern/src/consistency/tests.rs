@@ -10,7 +10,8 @@ use crate::{
 };
 
 fn agree(a: &[Mark], b: &[Mark]) -> bool {
-    a.iter().all(|x| b.iter().all(|y| x.array != y.array || x.index == y.index))
+    a.iter()
+        .all(|x| b.iter().all(|y| x.array != y.array || x.index == y.index))
 }
 
 /// Section 10 of the language, word for word.
@@ -19,15 +20,21 @@ fn by_definition(choices: &[Choice<'_>], chosen: &mut Vec<Option<usize>>) -> boo
         let marks = |(choice, pick): (&Choice<'_>, &Option<usize>)| {
             pick.map(|i| choice.candidates[i].marks.to_vec())
         };
-        let taken: Vec<Vec<Mark>> = choices.iter().zip(chosen.iter()).filter_map(marks).collect();
+        let taken: Vec<Vec<Mark>> = choices
+            .iter()
+            .zip(chosen.iter())
+            .filter_map(marks)
+            .collect();
         let together = taken.iter().all(|a| taken.iter().all(|b| agree(a, b)));
         return together
-            && choices.iter().zip(chosen.iter()).filter(|(_, pick)| pick.is_none()).all(
-                |(choice, _)| {
+            && choices
+                .iter()
+                .zip(chosen.iter())
+                .filter(|(_, pick)| pick.is_none())
+                .all(|(choice, _)| {
                     let mut leaves = choice.candidates.iter().filter(|c| c.leaf);
                     !leaves.any(|leaf| taken.iter().all(|marks| agree(leaf.marks, marks)))
-                },
-            );
+                });
     };
     let satisfying = (0..choice.candidates.len()).filter(|&i| choice.candidates[i].satisfies);
     let absent = choice.may_be_absent.then_some(None);
@@ -55,7 +62,10 @@ fn event() -> impl Strategy<Value = String> {
 fn members(value: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
     let name = prop_oneof![Just("a"), Just("b"), Just("c"), Just("a.b")];
     prop::collection::vec((name, value), 0..4).prop_map(|members| {
-        let members: Vec<_> = members.iter().map(|(n, v)| format!("\"{n}\":{v}")).collect();
+        let members: Vec<_> = members
+            .iter()
+            .map(|(n, v)| format!("\"{n}\":{v}"))
+            .collect();
         format!("{{{}}}", members.join(","))
     })
 }
@@ -71,8 +81,15 @@ fn pattern() -> impl Strategy<Value = String> {
         Just(r#"[{"array":{"b":1}}]"#),
     ];
     let path = prop_oneof![
-        Just("a"), Just("b"), Just("a.a"), Just("a.b"), Just("a.c"), Just("b.a"), Just("a.b.a"),
-        Just("a.b.c"), Just("a.a.b"),
+        Just("a"),
+        Just("b"),
+        Just("a.a"),
+        Just("a.b"),
+        Just("a.c"),
+        Just("b.a"),
+        Just("a.b.a"),
+        Just("a.b.c"),
+        Just("a.a.b"),
     ];
     prop::collection::vec((path, alternatives), 1..5).prop_map(|fields| {
         let fields: Vec<_> = fields.iter().map(|(p, a)| format!("\"{p}\":{a}")).collect();
@@ -106,7 +123,9 @@ proptest! {
 fn one_array_needs_no_combinations() {
     let mut budget = Budget::new();
     let before = budget.0;
-    let fields: Vec<String> = (0..100).map(|i| format!("\"f{i}\":[1,{{\"exists\":false}}]")).collect();
+    let fields: Vec<String> = (0..100)
+        .map(|i| format!("\"f{i}\":[1,{{\"exists\":false}}]"))
+        .collect();
     let pattern = format!("{{\"l\":{{{},\"x\":[3]}}}}", fields.join(","));
     let element: Vec<String> = (0..100).map(|i| format!("\"f{i}\":{}", i % 2)).collect();
     let element = format!("{{{},\"x\":3}}", element.join(","));
@@ -116,8 +135,9 @@ fn one_array_needs_no_combinations() {
     let branches = compile(&parsed, &mut paths);
     let mut found = Found::default();
     let event = found.read(event.as_bytes(), &paths).unwrap();
-    let choices: Vec<_> =
-        questions(&parsed, &branches[0], &event).map(|q| q.choice(&event)).collect();
+    let choices: Vec<_> = questions(&parsed, &branches[0], &event)
+        .map(|q| q.choice(&event))
+        .collect();
     assert!(!consistent(&choices, &mut budget));
     assert_eq!(budget.0, before);
 }
@@ -138,8 +158,9 @@ fn a_hostile_event_is_given_up() {
     let mut found = Found::default();
     let event = found.read(event.as_bytes(), &paths).unwrap();
     assert!(!crate::matcher::holds(&parsed, &branches, &event));
-    let choices: Vec<_> =
-        questions(&parsed, &branches[0], &event).map(|q| q.choice(&event)).collect();
+    let choices: Vec<_> = questions(&parsed, &branches[0], &event)
+        .map(|q| q.choice(&event))
+        .collect();
     let mut budget = Budget::new();
     assert!(!consistent(&choices, &mut budget));
     assert!(budget.is_spent());

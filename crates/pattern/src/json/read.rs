@@ -22,7 +22,11 @@ pub(crate) enum ProblemKind {
 }
 
 fn syntax(offset: usize, message: impl Into<String>) -> Problem {
-    Problem { kind: ProblemKind::Syntax, offset, message: message.into() }
+    Problem {
+        kind: ProblemKind::Syntax,
+        offset,
+        message: message.into(),
+    }
 }
 
 /// Reads `source` into `tree`, which is emptied first, and gives the text back as a string.
@@ -35,16 +39,29 @@ pub(crate) fn read<'s>(
     tree.nodes.clear();
     tree.decoded.clear();
     if source.len() > max_bytes || u32::try_from(source.len()).is_err() {
-        let message =
-            format!("the text has {} bytes, more than the {max_bytes} allowed", source.len());
-        return Err(Problem { kind: ProblemKind::TooLarge, offset: 0, message });
+        let message = format!(
+            "the text has {} bytes, more than the {max_bytes} allowed",
+            source.len()
+        );
+        return Err(Problem {
+            kind: ProblemKind::TooLarge,
+            offset: 0,
+            message,
+        });
     }
     let text = std::str::from_utf8(source)
         .map_err(|e| syntax(e.valid_up_to(), "the text is not valid UTF-8"))?;
     if text.starts_with('\u{feff}') {
         return Err(syntax(0, "the text starts with a byte-order mark"));
     }
-    let mut reader = Reader { text, bytes: source, at: 0, max_depth, open: Vec::new(), tree };
+    let mut reader = Reader {
+        text,
+        bytes: source,
+        at: 0,
+        max_depth,
+        open: Vec::new(),
+        tree,
+    };
     reader.document()?;
     Ok(text)
 }
@@ -82,7 +99,10 @@ impl Reader<'_, '_> {
         }
         self.blanks();
         if self.at < self.bytes.len() {
-            return Err(syntax(self.at, "there is text after the end of the JSON value"));
+            return Err(syntax(
+                self.at,
+                "there is text after the end of the JSON value",
+            ));
         }
         Ok(())
     }
@@ -105,7 +125,12 @@ impl Reader<'_, '_> {
             Some(b'/') => return Err(syntax(start, "JSON has no comments")),
             Some(b'\'') => return Err(syntax(start, "strings are written in double quotes")),
             Some(_) => return Err(syntax(start, "a JSON value is expected here")),
-            None => return Err(syntax(start, "the text ends where a JSON value is expected")),
+            None => {
+                return Err(syntax(
+                    start,
+                    "the text ends where a JSON value is expected",
+                ));
+            }
         };
         self.push(name, kind, start);
         Ok(false)
@@ -115,7 +140,11 @@ impl Reader<'_, '_> {
         let start = self.at;
         if self.open.len() >= self.max_depth {
             let message = format!("nested deeper than {} levels", self.max_depth);
-            return Err(Problem { kind: ProblemKind::TooDeep, offset: start, message });
+            return Err(Problem {
+                kind: ProblemKind::TooDeep,
+                offset: start,
+                message,
+            });
         }
         self.at += 1;
         let node = self.push(name, kind, start);
@@ -125,7 +154,10 @@ impl Reader<'_, '_> {
             self.finish(node);
             return Ok(false);
         }
-        self.open.push(Open { node, is_object: end == b'}' });
+        self.open.push(Open {
+            node,
+            is_object: end == b'}',
+        });
         Ok(true)
     }
 
@@ -133,7 +165,9 @@ impl Reader<'_, '_> {
     /// complete, `false` when a comma announces another member or element.
     fn close_finished(&mut self) -> Result<bool, Problem> {
         loop {
-            let Some(Open { node, is_object }) = self.open.last() else { return Ok(true) };
+            let Some(Open { node, is_object }) = self.open.last() else {
+                return Ok(true);
+            };
             let (node, is_object) = (*node, *is_object);
             self.blanks();
             match self.peek() {
@@ -164,7 +198,12 @@ impl Reader<'_, '_> {
             Some(b'"') => {}
             Some(b'}') => return Err(syntax(start, "a comma before `}` is not allowed")),
             Some(b'/') => return Err(syntax(start, "JSON has no comments")),
-            Some(_) => return Err(syntax(start, "a member name in double quotes is expected here")),
+            Some(_) => {
+                return Err(syntax(
+                    start,
+                    "a member name in double quotes is expected here",
+                ));
+            }
             None => return Err(syntax(start, "the text ends within an object")),
         }
         let name = self.string()?;
@@ -294,7 +333,9 @@ impl Reader<'_, '_> {
     }
 
     fn copy_run(&mut self, run: usize) {
-        self.tree.decoded.push_str(self.text.get(run..self.at).unwrap_or_default());
+        self.tree
+            .decoded
+            .push_str(self.text.get(run..self.at).unwrap_or_default());
     }
 
     fn escape(&mut self) -> Result<char, Problem> {
@@ -344,7 +385,8 @@ impl Reader<'_, '_> {
         let mut code = 0;
         for _ in 0..4 {
             let digit = self.peek().and_then(|b| char::from(b).to_digit(16));
-            let digit = digit.ok_or_else(|| syntax(start, "`\\u` needs four hexadecimal digits"))?;
+            let digit =
+                digit.ok_or_else(|| syntax(start, "`\\u` needs four hexadecimal digits"))?;
             code = code * 16 + digit;
             self.at += 1;
         }

@@ -14,16 +14,26 @@ fn keeps_number_text_repeated_names_and_order() {
     let source = br#" {"a":1.50e+01,"b\u0041":[null,"x\ny"],"a":{"":true}} "#;
     let doc = Document::new(read(source, 8, 1000, &mut tree).unwrap(), &tree);
     let members: Vec<_> = doc.children(Document::ROOT).collect();
-    let seen: Vec<_> = members.iter().map(|&m| (doc.name(m), doc.value(m))).collect();
+    let seen: Vec<_> = members
+        .iter()
+        .map(|&m| (doc.name(m), doc.value(m)))
+        .collect();
     assert_eq!(
         seen,
-        [("a", Value::Number("1.50e+01")), ("bA", Value::Array), ("a", Value::Object)]
+        [
+            ("a", Value::Number("1.50e+01")),
+            ("bA", Value::Array),
+            ("a", Value::Object)
+        ]
     );
     let elements: Vec<_> = doc.children(members[1]).map(|e| doc.value(e)).collect();
     assert_eq!(elements, [Value::Null, Value::String("x\ny")]);
     assert_eq!(doc.raw(members[1]), r#"[null,"x\ny"]"#);
     let inner = doc.only_child(members[2]).unwrap();
-    assert_eq!((doc.name(inner), doc.pointer(inner)), ("", "/a/".to_owned()));
+    assert_eq!(
+        (doc.name(inner), doc.pointer(inner)),
+        ("", "/a/".to_owned())
+    );
 }
 
 #[test]
@@ -38,18 +48,67 @@ fn escapes_are_decoded_once() {
 #[test]
 fn refuses_what_is_no_json() {
     for text in [
-        "", " ", "{", "[", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1,}", "[1,]", "[,1]", "{,}",
-        "{a:1}", "{'a':1}", "'a'", "\"a", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"", "\"a\nb\"",
-        "\"\t\"", "01", "-", "+1", ".5", "1.", "1.e5", "1e", "1e+", "-01", "tru", "nul", "True",
-        "NaN", "Infinity", "1 2", "{} {}", "{}x", "// a\n1", "/* a */ 1", "[1 2]", "{\"a\" 1}",
-        "[1}", "{\"a\":1]", "\"\\ud800\"", "\"\\ud800x\"", "\"\\ud800\\n\"", "\"\\udc00\"",
-        "\"\\ud800\\ud800\"", "\u{feff}{}", "{\"a\":1,/*x*/\"b\":2}", "\u{a0}1",
+        "",
+        " ",
+        "{",
+        "[",
+        "{\"a\"",
+        "{\"a\":",
+        "{\"a\":1",
+        "{\"a\":1,}",
+        "[1,]",
+        "[,1]",
+        "{,}",
+        "{a:1}",
+        "{'a':1}",
+        "'a'",
+        "\"a",
+        "\"\\x\"",
+        "\"\\u12\"",
+        "\"\\u12g4\"",
+        "\"a\nb\"",
+        "\"\t\"",
+        "01",
+        "-",
+        "+1",
+        ".5",
+        "1.",
+        "1.e5",
+        "1e",
+        "1e+",
+        "-01",
+        "tru",
+        "nul",
+        "True",
+        "NaN",
+        "Infinity",
+        "1 2",
+        "{} {}",
+        "{}x",
+        "// a\n1",
+        "/* a */ 1",
+        "[1 2]",
+        "{\"a\" 1}",
+        "[1}",
+        "{\"a\":1]",
+        "\"\\ud800\"",
+        "\"\\ud800x\"",
+        "\"\\ud800\\n\"",
+        "\"\\udc00\"",
+        "\"\\ud800\\ud800\"",
+        "\u{feff}{}",
+        "{\"a\":1,/*x*/\"b\":2}",
+        "\u{a0}1",
     ] {
         refused(text.as_bytes());
     }
     assert_eq!(refused(b"{\"a\":\"\xff\"}").0, 6);
     assert_eq!(refused(b"{} x").0, 3);
-    assert!(refused("\u{feff}{}".as_bytes()).1.contains("byte-order mark"));
+    assert!(
+        refused("\u{feff}{}".as_bytes())
+            .1
+            .contains("byte-order mark")
+    );
 }
 
 #[test]
@@ -85,7 +144,10 @@ fn rebuilt(doc: Document<'_>, node: u32) -> serde_json::Value {
         Value::Bool(b) => b.into(),
         Value::Number(text) => serde_json::from_str(text).unwrap(),
         Value::String(s) => s.into(),
-        Value::Array => doc.children(node).map(|child| rebuilt(doc, child)).collect(),
+        Value::Array => doc
+            .children(node)
+            .map(|child| rebuilt(doc, child))
+            .collect(),
         Value::Object => {
             let member = |child| (doc.name(child).to_owned(), rebuilt(doc, child));
             serde_json::Value::Object(doc.children(node).map(member).collect())

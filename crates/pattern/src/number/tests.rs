@@ -10,10 +10,26 @@ fn value(text: &str) -> Decimal {
 
 #[test]
 fn spelling_does_not_matter() {
-    for text in ["300", "300.0", "3.0e2", "3E2", "3e+2", "30000e-2", "0.3e3", "300.000e0"] {
+    for text in [
+        "300",
+        "300.0",
+        "3.0e2",
+        "3E2",
+        "3e+2",
+        "30000e-2",
+        "0.3e3",
+        "300.000e0",
+    ] {
         assert_eq!(value(text), value("300"), "{text}");
     }
-    for text in ["0", "-0", "0.0", "-0.0e5", "0e999999999999999999999", "0e-400"] {
+    for text in [
+        "0",
+        "-0",
+        "0.0",
+        "-0.0e5",
+        "0e999999999999999999999",
+        "0e-400",
+    ] {
         assert_eq!(value(text), value("0"), "{text}");
     }
 }
@@ -28,7 +44,15 @@ fn nothing_is_rounded() {
 
 #[test]
 fn what_no_double_holds_has_no_value() {
-    for text in ["1e400", "-1e400", "1e-400", "1e309", "1.8e308", "2.4e-324", "1e99999999999999999999"] {
+    for text in [
+        "1e400",
+        "-1e400",
+        "1e-400",
+        "1e309",
+        "1.8e308",
+        "2.4e-324",
+        "1e99999999999999999999",
+    ] {
         assert_eq!(Decimal::parse(text), None, "{text}");
     }
     for text in ["1.7976931348623157e308", "5e-324", "2.5e-324", "-1e308"] {
@@ -43,8 +67,16 @@ fn what_no_double_holds_has_no_value() {
 
 #[test]
 fn ranges_respect_their_ends() {
-    let bound = |text, inclusive| Some(Bound { value: value(text), inclusive });
-    let range = Range { low: bound("0", false), high: bound("5", true) };
+    let bound = |text, inclusive| {
+        Some(Bound {
+            value: value(text),
+            inclusive,
+        })
+    };
+    let range = Range {
+        low: bound("0", false),
+        high: bound("5", true),
+    };
     let inside = |text| range.contains(&value(text));
     assert!(!inside("0") && !inside("-0") && inside("1e-300") && inside("5.0"));
     assert!(!inside("5.0000000000000000000001") && !inside("-1"));
@@ -61,7 +93,11 @@ fn reference(a: &str, b: &str) -> Ordering {
         let (mantissa, exponent) = lower.split_once('e').unwrap_or((&lower, "0"));
         let exponent: i32 = exponent.parse().unwrap();
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        (negative, format!("{whole}{fraction}"), exponent - i32::try_from(fraction.len()).unwrap())
+        (
+            negative,
+            format!("{whole}{fraction}"),
+            exponent - i32::try_from(fraction.len()).unwrap(),
+        )
     }
     let ((neg_a, mut a, exp_a), (neg_b, mut b, exp_b)) = (parts(a), parts(b));
     let low = exp_a.min(exp_b);

@@ -20,11 +20,19 @@ impl Block {
         match address.parse().ok()? {
             IpAddr::V4(address) => {
                 let mask = u32::MAX.checked_shl(32_u32.checked_sub(bits)?).unwrap_or(0);
-                Some(Self::V4 { network: address.to_bits() & mask, mask })
+                Some(Self::V4 {
+                    network: address.to_bits() & mask,
+                    mask,
+                })
             }
             IpAddr::V6(address) => {
-                let mask = u128::MAX.checked_shl(128_u32.checked_sub(bits)?).unwrap_or(0);
-                Some(Self::V6 { network: address.to_bits() & mask, mask })
+                let mask = u128::MAX
+                    .checked_shl(128_u32.checked_sub(bits)?)
+                    .unwrap_or(0);
+                Some(Self::V6 {
+                    network: address.to_bits() & mask,
+                    mask,
+                })
             }
         }
     }

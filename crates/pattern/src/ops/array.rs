@@ -14,9 +14,9 @@ pub(crate) enum Wanted {
     Number(NumberTest),
     String(Box<str>),
     /// Holds at least these members.
-    Object(Box<[(Box<str>, Wanted)]>),
+    Object(Box<[(Box<str>, Self)]>),
     /// Has exactly these elements, in this order.
-    Array(Box<[Wanted]>),
+    Array(Box<[Self]>),
 }
 
 impl Wanted {
@@ -27,9 +27,11 @@ impl Wanted {
             Value::Bool(b) => Self::Bool(b),
             Value::Number(text) => Self::Number(NumberTest::new(text)),
             Value::String(s) => Self::String(s.into()),
-            Value::Array => {
-                Self::Array(doc.children(node).map(|child| Self::read(doc, child)).collect())
-            }
+            Value::Array => Self::Array(
+                doc.children(node)
+                    .map(|child| Self::read(doc, child))
+                    .collect(),
+            ),
             Value::Object => {
                 let mut members: Vec<(Box<str>, Self)> = Vec::new();
                 for child in doc.children(node) {
@@ -45,9 +47,8 @@ impl Wanted {
 
     /// Whether one element of the array `node` is as wanted.
     pub(crate) fn holds_in(&self, doc: Document<'_>, node: NodeId) -> bool {
-        doc.children(node).any(|element| {
-            matches!(doc.value(element), Value::Object) && self.holds(doc, element)
-        })
+        doc.children(node)
+            .any(|element| matches!(doc.value(element), Value::Object) && self.holds(doc, element))
     }
 
     fn holds(&self, doc: Document<'_>, node: NodeId) -> bool {
@@ -64,10 +65,11 @@ impl Wanted {
             }),
             (Self::Array(elements), Value::Array) => {
                 let mut children = doc.children(node);
-                elements
-                    .iter()
-                    .all(|wanted| children.next().is_some_and(|child| wanted.holds(doc, child)))
-                    && children.next().is_none()
+                elements.iter().all(|wanted| {
+                    children
+                        .next()
+                        .is_some_and(|child| wanted.holds(doc, child))
+                }) && children.next().is_none()
             }
             _ => false,
         }

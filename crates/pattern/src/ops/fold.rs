@@ -20,7 +20,10 @@ impl Folded {
 
     pub(crate) fn ends(&self, s: &str) -> bool {
         let mut chars = s.chars().rev().map(fold);
-        self.0.iter().rev().all(|&wanted| chars.next() == Some(wanted))
+        self.0
+            .iter()
+            .rev()
+            .all(|&wanted| chars.next() == Some(wanted))
     }
 }
 

@@ -21,7 +21,7 @@ impl Regexp {
             .which_captures(regex_automata::nfa::thompson::WhichCaptures::None);
         meta::Builder::new()
             .configure(config)
-            .syntax(syntax::Config::new().nest_limit(4 * crate::limits::MAX_REGEXP_GROUPS as u32))
+            .syntax(syntax::Config::new().nest_limit(4 * crate::limits::MAX_REGEXP_GROUPS))
             .build(&translated)
             .map(Self)
             .map_err(|e| {

@@ -29,11 +29,19 @@ pub(crate) struct RegexpError {
 
 impl RegexpError {
     pub(crate) fn bad(message: impl Into<String>, hint: Option<&'static str>) -> Self {
-        Self { code: ErrorCode::BadRegexp, message: message.into(), hint }
+        Self {
+            code: ErrorCode::BadRegexp,
+            message: message.into(),
+            hint,
+        }
     }
 
     pub(crate) fn too_complex(message: impl Into<String>) -> Self {
-        Self { code: ErrorCode::TooComplex, message: message.into(), hint: None }
+        Self {
+            code: ErrorCode::TooComplex,
+            message: message.into(),
+            hint: None,
+        }
     }
 }
 
@@ -50,7 +58,10 @@ pub(crate) fn translate(text: &str) -> Result<String, RegexpError> {
             hint: None,
         });
     }
-    let mut translator = Translator { chars: text.chars().peekable(), out: String::from(r"\A(?:") };
+    let mut translator = Translator {
+        chars: text.chars().peekable(),
+        out: String::from(r"\A(?:"),
+    };
     translator.expression()?;
     translator.out.push_str(r")\z");
     Ok(translator.out)
@@ -63,7 +74,7 @@ struct Translator<'a> {
 
 impl Translator<'_> {
     fn expression(&mut self) -> Result<(), RegexpError> {
-        let mut groups = 0_usize;
+        let mut groups = 0_u32;
         // Whether a quantifier may follow: behind an atom, but not behind another quantifier.
         let mut atom = false;
         while let Some(c) = self.chars.next() {
@@ -126,7 +137,11 @@ impl Translator<'_> {
                 }
             }
         }
-        if groups > 0 { bad("`(` without `)`") } else { Ok(()) }
+        if groups > 0 {
+            bad("`(` without `)`")
+        } else {
+            Ok(())
+        }
     }
 
     fn literal(&mut self, c: char) {
@@ -174,9 +189,13 @@ impl Translator<'_> {
 
     /// Behind a `~`: takes `p{X}` or `P{X}`, and says whether it was one.
     fn category(&mut self) -> Result<bool, RegexpError> {
-        let Some(p) = self.chars.next_if(|&c| c == 'p' || c == 'P') else { return Ok(false) };
+        let Some(p) = self.chars.next_if(|&c| c == 'p' || c == 'P') else {
+            return Ok(false);
+        };
         if self.chars.next_if_eq(&'{').is_none() {
-            return bad(format!("`~{p}` must be followed by a category, as in `~{p}{{Lu}}`"));
+            return bad(format!(
+                "`~{p}` must be followed by a category, as in `~{p}{{Lu}}`"
+            ));
         }
         let mut name = String::new();
         while let Some(c) = self.chars.next_if(|&c| c != '}') {
@@ -202,9 +221,10 @@ impl Translator<'_> {
                 c @ ('(' | ')' | '*' | '+' | '-' | '.' | '?' | '[' | '\\' | ']' | '^' | '{' | '|'
                 | '}' | '~'),
             ) => Ok(c),
-            Some('d') => {
-                Err(RegexpError::bad("`~d` is no escape", Some("write `[0-9]` or `~p{Nd}`")))
-            }
+            Some('d') => Err(RegexpError::bad(
+                "`~d` is no escape",
+                Some("write `[0-9]` or `~p{Nd}`"),
+            )),
             Some(c) => bad(format!("`~{c}` is no escape")),
             None => bad("the expression ends in `~`"),
         }

@@ -38,7 +38,10 @@ impl Wildcard {
         while let Some(c) = chars.next() {
             match c {
                 '*' if after_star => {
-                    return Err(bad("two `*` next to each other".into(), "one `*` is enough"));
+                    return Err(bad(
+                        "two `*` next to each other".into(),
+                        "one `*` is enough",
+                    ));
                 }
                 '*' => {
                     pieces.push(std::mem::take(&mut piece).into());
@@ -69,10 +72,18 @@ impl Wildcard {
         }
         let tail: Box<str> = piece.into();
         if pieces.is_empty() {
-            return Ok(Self { first: tail, middle: Box::default(), last: None });
+            return Ok(Self {
+                first: tail,
+                middle: Box::default(),
+                last: None,
+            });
         }
         let middle = pieces.split_off(1).into();
-        Ok(Self { first: pieces.pop().unwrap_or_default(), middle, last: Some(tail) })
+        Ok(Self {
+            first: pieces.pop().unwrap_or_default(),
+            middle,
+            last: Some(tail),
+        })
     }
 
     pub(crate) fn fits(&self, value: &str) -> bool {
@@ -83,9 +94,15 @@ impl Wildcard {
     /// placement works, this one does, so there is nothing to go back for. `step` is told how many
     /// bytes each search went over; together never more than the value has.
     fn search(&self, value: &str, mut step: impl FnMut(usize)) -> bool {
-        let Some(last) = &self.last else { return *self.first == *value };
-        let Some(rest) = value.strip_prefix(&*self.first) else { return false };
-        let Some(mut rest) = rest.strip_suffix(&**last) else { return false };
+        let Some(last) = &self.last else {
+            return *self.first == *value;
+        };
+        let Some(rest) = value.strip_prefix(&*self.first) else {
+            return false;
+        };
+        let Some(mut rest) = rest.strip_suffix(&**last) else {
+            return false;
+        };
         for piece in &self.middle {
             let Some(found) = rest.find(&**piece) else {
                 step(rest.len());

@@ -1,4 +1,5 @@
 //! The alternatives of a field: plain values and operators with their arguments.
+//! `anything-but` has a file of its own.
 
 use super::{Alternatives, Parser, names};
 use crate::{
@@ -7,7 +8,7 @@ use crate::{
     limits::{MAX_PATTERN_BYTES, MAX_PATTERN_DEPTH},
     number::{Bound, Decimal, Range},
     ops::{
-        Excluded, NumberTest, Test, address::Block, array::Wanted, fold::Folded, regexp::Regexp,
+        NumberTest, Test, address::Block, array::Wanted, fold::Folded, regexp::Regexp,
         wildcard::Wildcard,
     },
 };
@@ -26,7 +27,11 @@ impl<'a> Parser<'a> {
             self.alternative(child, &mut alternatives);
         }
         if empty {
-            self.error(ErrorCode::EmptyList, node, "an empty list of alternatives matches nothing");
+            self.error(
+                ErrorCode::EmptyList,
+                node,
+                "an empty list of alternatives matches nothing",
+            );
         }
         alternatives
     }
@@ -42,15 +47,15 @@ impl<'a> Parser<'a> {
                 let message = "a list of alternatives may not hold a list".to_owned();
                 self.error_hint(ErrorCode::NestedList, node, message, Some(hint.to_owned()));
             }
-            Value::Object => match self.doc.only_child(node) {
-                Some(argument) => self.operator(argument, into),
-                None => {
-                    let hint = "a path goes outside of the list; several operators are several \
-                                alternatives";
-                    let message = "an operator is an object with exactly one member".to_owned();
-                    self.error_hint(ErrorCode::OneOperator, node, message, Some(hint.to_owned()));
+            Value::Object => {
+                if let Some(argument) = self.doc.only_child(node) {
+                    return self.operator(argument, into);
                 }
-            },
+                let hint = "a path goes outside of the list; several operators are several \
+                            alternatives";
+                let message = "an operator is an object with exactly one member".to_owned();
+                self.error_hint(ErrorCode::OneOperator, node, message, Some(hint.to_owned()));
+            }
         }
     }
 
@@ -77,9 +82,7 @@ impl<'a> Parser<'a> {
             "exactly" => self.string(argument).map(|s| Test::String(s.into())),
             "prefix" => self.affix(argument, Test::Prefix, Test::FoldedPrefix),
             "suffix" => self.affix(argument, Test::Suffix, Test::FoldedSuffix),
-            "equals-ignore-case" => {
-                self.string(argument).map(|s| Test::Folded(Folded::new(s)))
-            }
+            "equals-ignore-case" => self.string(argument).map(|s| Test::Folded(Folded::new(s))),
             "wildcard" => self.wildcard(argument, false),
             "shellstyle" => self.wildcard(argument, true),
             "regexp" => self.regexp(argument),
@@ -90,16 +93,17 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn bad_argument(&mut self, argument: NodeId, takes: &str) {
+    pub(super) fn bad_argument(&mut self, argument: NodeId, takes: &str) {
         let name = self.doc.name(argument);
         let kind = self.doc.value(argument).described();
         let message = format!("`{name}` takes {takes}; this is {kind}");
-        let hint = (self.doc.value(argument) == Value::Array && takes == "a string")
-            .then(|| format!("write one alternative each: [{{\"{name}\":\"a\"}},{{\"{name}\":\"b\"}}]"));
+        let hint = (self.doc.value(argument) == Value::Array && takes == "a string").then(|| {
+            format!("write one alternative each: [{{\"{name}\":\"a\"}},{{\"{name}\":\"b\"}}]")
+        });
         self.error_hint(ErrorCode::BadArgument, argument, message, hint);
     }
 
-    fn string(&mut self, argument: NodeId) -> Option<&'a str> {
+    pub(super) fn string(&mut self, argument: NodeId) -> Option<&'a str> {
         if let Value::String(s) = self.doc.value(argument) {
             return Some(s);
         }
@@ -128,7 +132,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn wildcard(&mut self, argument: NodeId, shellstyle: bool) -> Option<Test> {
+    pub(super) fn wildcard(&mut self, argument: NodeId, shellstyle: bool) -> Option<Test> {
         let text = self.string(argument)?;
         match Wildcard::parse(text, shellstyle) {
             Ok(wildcard) => Some(Test::Wildcard(wildcard)),
@@ -158,9 +162,11 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn contain(&mut self, argument: NodeId) -> Option<Test> {
+    pub(super) fn contain(&mut self, argument: NodeId) -> Option<Test> {
         let parts = self.strings(argument, false)?;
-        Some(Test::Contain(parts.into_iter().map(|(_, part)| part.into()).collect()))
+        Some(Test::Contain(
+            parts.into_iter().map(|(_, part)| part.into()).collect(),
+        ))
     }
 
     fn cidr(&mut self, argument: NodeId) -> Option<Test> {
@@ -175,7 +181,11 @@ impl<'a> Parser<'a> {
     }
 
     /// A string or a list of them, with their nodes.
-    fn strings(&mut self, argument: NodeId, may_be_empty: bool) -> Option<Vec<(NodeId, &'a str)>> {
+    pub(super) fn strings(
+        &mut self,
+        argument: NodeId,
+        may_be_empty: bool,
+    ) -> Option<Vec<(NodeId, &'a str)>> {
         let nodes: Vec<NodeId> = match self.doc.value(argument) {
             Value::Array => self.doc.children(argument).collect(),
             _ => vec![argument],
@@ -217,7 +227,11 @@ impl<'a> Parser<'a> {
         let members: Vec<NodeId> = self.doc.children(argument).collect();
         match *members.as_slice() {
             [] => {
-                self.error(ErrorCode::EmptyList, argument, "`numeric` takes no empty list");
+                self.error(
+                    ErrorCode::EmptyList,
+                    argument,
+                    "`numeric` takes no empty list",
+                );
                 None
             }
             [op, number] => {
@@ -240,7 +254,10 @@ impl<'a> Parser<'a> {
                     self.error(ErrorCode::BadRange, argument, message);
                     return None;
                 }
-                let bound = |value, sign: &str| Bound { value, inclusive: sign.ends_with('=') };
+                let bound = |value, sign: &str| Bound {
+                    value,
+                    inclusive: sign.ends_with('='),
+                };
                 Some(Test::Range(Range {
                     low: Some(bound(low_value, low_sign)),
                     high: Some(bound(high_value, high_sign)),
@@ -291,7 +308,7 @@ impl<'a> Parser<'a> {
         self.decimal(node, text)
     }
 
-    fn decimal(&mut self, node: NodeId, text: &str) -> Option<Decimal> {
+    pub(super) fn decimal(&mut self, node: NodeId, text: &str) -> Option<Decimal> {
         let value = Decimal::parse(text);
         if value.is_none() {
             let message = format!("{} is out of the range of numbers", shortened(text));
@@ -300,109 +317,18 @@ impl<'a> Parser<'a> {
         value
     }
 
-    fn anything_but(&mut self, argument: NodeId) -> Option<Test> {
-        let excluded = match self.doc.value(argument) {
-            Value::String(s) => Excluded::Strings([s.into()].into()),
-            Value::Number(text) => Excluded::Numbers([self.decimal(argument, text)?].into()),
-            Value::Array => self.excluded_list(argument)?,
-            Value::Object => Excluded::Tests(self.excluded_tests(argument)?),
-            Value::Null | Value::Bool(_) => {
-                let takes = "a string, a number, a list of either, or one of the operators \
-                             prefix, suffix, equals-ignore-case, wildcard, contain";
-                self.bad_argument(argument, takes);
-                return None;
-            }
-        };
-        Some(Test::AnythingBut(excluded))
-    }
-
-    fn excluded_list(&mut self, argument: NodeId) -> Option<Excluded> {
-        let mut strings: Vec<Box<str>> = Vec::new();
-        let mut numbers = Vec::new();
-        let before = self.errors.len();
-        for node in self.doc.children(argument) {
-            self.count_alternative(node);
-            if self.stopped {
-                return None;
-            }
-            match self.doc.value(node) {
-                Value::String(s) => strings.push(s.into()),
-                Value::Number(text) => numbers.extend(self.decimal(node, text)),
-                other => {
-                    let kind = other.described();
-                    let message = format!(
-                        "a list under `anything-but` holds only strings or only numbers; this is \
-                         {kind}"
-                    );
-                    self.error(ErrorCode::BadArgument, node, message);
-                }
-            }
-        }
-        match (strings.is_empty(), numbers.is_empty()) {
-            (false, true) => Some(Excluded::Strings(strings.into())),
-            (true, false) => Some(Excluded::Numbers(numbers.into())),
-            (false, false) => {
-                let message = "a list under `anything-but` holds only strings or only numbers";
-                self.error(ErrorCode::MixedList, argument, message);
-                None
-            }
-            (true, true) => {
-                if self.errors.len() == before {
-                    let message = "`anything-but` takes no empty list";
-                    self.error(ErrorCode::EmptyList, argument, message);
-                }
-                None
-            }
-        }
-    }
-
-    /// An operator under `anything-but`. A list excludes each of its strings, except under
-    /// `contain`, where it means all together as it always does.
-    fn excluded_tests(&mut self, argument: NodeId) -> Option<Box<[Test]>> {
-        let Some(inner) = self.doc.only_child(argument) else {
-            let message = "`anything-but` takes an object with exactly one member";
-            self.error(ErrorCode::OneOperator, argument, message);
-            return None;
-        };
-        let make: fn(&str) -> Test = match self.doc.name(inner) {
-            "prefix" => |s| Test::Prefix(s.into()),
-            "suffix" => |s| Test::Suffix(s.into()),
-            "equals-ignore-case" => |s| Test::Folded(Folded::new(s)),
-            "wildcard" => return self.excluded_wildcards(inner),
-            "contain" | "contains" => return self.contain(inner).map(|test| [test].into()),
-            name => {
-                let known = names::is_operator(name);
-                let name = shortened(name);
-                let allowed = "allowed are prefix, suffix, equals-ignore-case, wildcard, contain";
-                let (code, message, hint) = if known {
-                    let message = format!("`anything-but` cannot be combined with `{name}`");
-                    (ErrorCode::BadArgument, message, Some(allowed.to_owned()))
-                } else {
-                    let hint = names::suggestion(&name).unwrap_or_else(|| allowed.to_owned());
-                    (ErrorCode::UnknownOperator, format!("there is no operator `{name}`"), Some(hint))
-                };
-                self.error_at_name(code, inner, message, hint);
-                return None;
-            }
-        };
-        let may_be_empty = self.doc.name(inner) == "equals-ignore-case";
-        let strings = self.strings(inner, may_be_empty)?;
-        Some(strings.into_iter().map(|(_, s)| make(s)).collect())
-    }
-
-    fn excluded_wildcards(&mut self, inner: NodeId) -> Option<Box<[Test]>> {
-        let strings = self.strings(inner, true)?;
-        strings.into_iter().map(|(node, _)| self.wildcard(node, false)).collect()
-    }
-
     /// The argument of `array`: an object, or one written in a string.
     fn array(&mut self, argument: NodeId) -> Option<Wanted> {
         match self.doc.value(argument) {
             Value::Object => self.wanted(self.doc, argument, argument),
             Value::String(s) => {
                 let mut tree = Tree::default();
-                let read =
-                    json::read(s.as_bytes(), MAX_PATTERN_DEPTH, MAX_PATTERN_BYTES, &mut tree);
+                let read = json::read(
+                    s.as_bytes(),
+                    MAX_PATTERN_DEPTH,
+                    MAX_PATTERN_BYTES,
+                    &mut tree,
+                );
                 if let Err(problem) = read {
                     let message = format!(
                         "the string under `array` is no JSON: {} (byte {})",
@@ -429,7 +355,11 @@ impl<'a> Parser<'a> {
             return None;
         }
         if doc.children(node).next().is_none() {
-            self.error(ErrorCode::EmptyObject, argument, "`array` takes no empty object");
+            self.error(
+                ErrorCode::EmptyObject,
+                argument,
+                "`array` takes no empty object",
+            );
             return None;
         }
         Some(Wanted::read(doc, node))
@@ -437,7 +367,7 @@ impl<'a> Parser<'a> {
 }
 
 /// A piece of the pattern as part of a message.
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     let mut short: String = text.chars().take(40).collect();
     if short.len() < text.len() {
         short.push_str("...");

@@ -2,15 +2,39 @@
 
 /// Every operator.
 const OPERATORS: &[&str] = &[
-    "prefix", "suffix", "equals-ignore-case", "wildcard", "shellstyle", "regexp", "anything-but",
-    "numeric", "exists", "cidr", "contain", "contains", "array", "exactly",
+    "prefix",
+    "suffix",
+    "equals-ignore-case",
+    "wildcard",
+    "shellstyle",
+    "regexp",
+    "anything-but",
+    "numeric",
+    "exists",
+    "cidr",
+    "contain",
+    "contains",
+    "array",
+    "exactly",
 ];
 
 /// Further names that a member of an `$or` object may not have.
 const RESERVED: &[&str] = &[
-    "=", "<", "<=", ">", ">=", "regex", "not-wildcard", "not-equals-ignore-case", "date-after",
-    "date-before", "date-on-or-after", "date-on-or-before", "in-date-range",
-    "ip-address-in-range", "ip-address-not-in-range",
+    "=",
+    "<",
+    "<=",
+    ">",
+    ">=",
+    "regex",
+    "not-wildcard",
+    "not-equals-ignore-case",
+    "date-after",
+    "date-before",
+    "date-on-or-after",
+    "date-on-or-before",
+    "in-date-range",
+    "ip-address-in-range",
+    "ip-address-not-in-range",
 ];
 
 /// What people of other languages write, and what it is called here.
@@ -18,17 +42,38 @@ const FOREIGN: &[(&str, &str)] = &[
     ("regex", "the operator is called `regexp`"),
     ("match", "the operator is called `regexp`"),
     ("matches", "the operator is called `regexp`"),
-    ("eq", "equality is the plain value itself, without an operator"),
-    ("equals", "equality is the plain value itself, without an operator"),
-    ("is", "equality is the plain value itself, without an operator"),
-    ("=", "equality is the plain value itself, without an operator"),
-    ("in", "write the values themselves as alternatives of the list"),
+    (
+        "eq",
+        "equality is the plain value itself, without an operator",
+    ),
+    (
+        "equals",
+        "equality is the plain value itself, without an operator",
+    ),
+    (
+        "is",
+        "equality is the plain value itself, without an operator",
+    ),
+    (
+        "=",
+        "equality is the plain value itself, without an operator",
+    ),
+    (
+        "in",
+        "write the values themselves as alternatives of the list",
+    ),
     ("not", "the operator is called `anything-but`"),
     ("ne", "the operator is called `anything-but`"),
     ("not-in", "the operator is called `anything-but`"),
     ("!=", "the operator is called `anything-but`"),
-    ("not-wildcard", "write {\"anything-but\":{\"wildcard\":\"...\"}}"),
-    ("not-equals-ignore-case", "write {\"anything-but\":{\"equals-ignore-case\":\"...\"}}"),
+    (
+        "not-wildcard",
+        "write {\"anything-but\":{\"wildcard\":\"...\"}}",
+    ),
+    (
+        "not-equals-ignore-case",
+        "write {\"anything-but\":{\"equals-ignore-case\":\"...\"}}",
+    ),
     ("starts-with", "the operator is called `prefix`"),
     ("ends-with", "the operator is called `suffix`"),
     ("like", "the operator is called `wildcard`"),
@@ -43,7 +88,10 @@ const FOREIGN: &[(&str, &str)] = &[
     ("<", "write {\"numeric\":[\"<\",5]}"),
     ("<=", "write {\"numeric\":[\"<=\",5]}"),
     ("between", "write {\"numeric\":[\">=\",1,\"<=\",5]}"),
-    ("$or", "`$or` stands beside the fields, not among the alternatives"),
+    (
+        "$or",
+        "`$or` stands beside the fields, not among the alternatives",
+    ),
 ];
 
 pub(super) fn is_operator(name: &str) -> bool {

@@ -23,7 +23,11 @@ fn backslash_escapes_star_and_itself() {
     assert!(fits(r"a\\b", r"a\b") && fits(r"*\*", "x*") && !fits(r"*\*", "x"));
     assert!(fits(r"\**", "*x") && fits(r"\*\*", "**"));
     for bad in [r"\a", r"a\", "**", "a**b", r"\***", r"\\\"] {
-        assert_eq!(Wildcard::parse(bad, false).unwrap_err().code, ErrorCode::BadWildcard, "{bad}");
+        assert_eq!(
+            Wildcard::parse(bad, false).unwrap_err().code,
+            ErrorCode::BadWildcard,
+            "{bad}"
+        );
     }
 }
 
@@ -31,7 +35,10 @@ fn backslash_escapes_star_and_itself() {
 fn shellstyle_has_no_escape() {
     let fits = |pattern, value| Wildcard::parse(pattern, true).unwrap().fits(value);
     assert!(fits(r"a\*b", r"a\xb") && !fits(r"a\*b", "a*b") && fits(r"\", r"\"));
-    assert_eq!(Wildcard::parse("a**b", true).unwrap_err().code, ErrorCode::BadWildcard);
+    assert_eq!(
+        Wildcard::parse("a**b", true).unwrap_err().code,
+        ErrorCode::BadWildcard
+    );
 }
 
 #[test]
