@@ -8,11 +8,13 @@
 # The version is the workspace's rust-version.
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
+# Shown by /metrics and the log: docker build --build-arg BELFRY_BUILD_COMMIT=$(git rev-parse HEAD) .
+ARG BELFRY_BUILD_COMMIT=unknown
 COPY . .
 # Registry and target directory are kept between builds, so the binary is copied out of the cache in the same step.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked --package belfry \
+    BELFRY_BUILD_COMMIT=$BELFRY_BUILD_COMMIT cargo build --release --locked --package belfry \
     && cp target/release/belfry /usr/local/bin/belfry
 
 # The same Debian as above: the binary uses its C library.

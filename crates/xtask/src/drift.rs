@@ -27,7 +27,7 @@ pub(crate) fn config(options: Options) -> Result<()> {
 
 /// Part of the names of the tests that own the pages.
 const OPENAPI_TESTS: &str = "openapi";
-const CONFIG_TESTS: &str = "settings";
+const CONFIG_TESTS: &str = "docs_of_the_settings";
 
 fn pages(options: Options, variable: &str, tests: &str) -> Result<()> {
     // The whole workspace, for the reason given in `test::run_all`.
