@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use belfry_model::EventId;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
 
-use super::check::log_bytes;
+use super::check::{beside, log_bytes};
 use super::open::{backup_options, sync_directory};
 use super::{Conn, SqliteStore};
 use crate::{Maintenance, Result, StoreError, Usage};
@@ -103,21 +103,25 @@ impl Maintenance for SqliteStore {
     }
 
     async fn backup(&self, to: &Path) -> Result<()> {
-        // Made here, so that an existing file is never overwritten and only the owner can read the copy.
+        // Under another name until it is whole and on the disk: what stands at `to` is a backup, whatever happened.
+        // Made here, so that only the owner can read it.
+        let partial = beside(to, ".partial");
+        if to.exists() {
+            return Err(cannot(to, &"there is such a file already"));
+        }
         let file = OpenOptions::new()
             .write(true)
-            .create_new(true)
+            .create(true)
+            .truncate(true)
             .mode(0o600)
-            .open(to)
+            .open(&partial)
             .map_err(|error| cannot(to, &error))?;
-        let copied = self.copy_to(to).await.and_then(|()| {
+        let copied = self.copy_to(&partial).await.and_then(|()| {
             // SQLite does not wait for the disk here.
-            finish(&file, to).map_err(|error| cannot(to, &error))
+            finish(&file, &partial, to).map_err(|error| cannot(to, &error))
         });
-        if copied.is_err()
-            && let Err(error) = std::fs::remove_file(to)
-        {
-            tracing::warn!(%error, "an unfinished backup could not be removed");
+        if let Err(error) = std::fs::remove_file(&partial) {
+            tracing::warn!(%error, "the working file of a backup could not be removed");
         }
         copied
     }
@@ -154,7 +158,9 @@ impl Maintenance for SqliteStore {
     }
 }
 
-fn finish(file: &File, to: &Path) -> std::io::Result<()> {
+/// Makes the copy durable, then gives it its name; a link, because a rename would overwrite.
+fn finish(file: &File, partial: &Path, to: &Path) -> std::io::Result<()> {
     file.sync_all()?;
+    std::fs::hard_link(partial, to)?;
     sync_directory(&std::path::absolute(to)?)
 }

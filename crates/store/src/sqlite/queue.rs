@@ -5,10 +5,11 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
-use belfry_model::{DeliveryId, TargetId};
+use belfry_model::{BusId, DeliveryId, EventId, TargetId};
 use futures_util::TryStreamExt as _;
+use sqlx::Row as _;
 
-use super::rows::{Columns, fan_text, json_text, numbers_text};
+use super::rows::{Columns, DbRow, fan_text, json_text, numbers_text};
 use super::{Conn, SqliteStore, batch, bulk};
 use crate::{Backlog, Claim, Claimed, DeliveryQueue, Pending, Result};
 
@@ -40,9 +41,31 @@ pub(super) const QUEUE_AGAIN: &str = "UPDATE delivery SET status = $1, reason = 
 /// Deliveries queued again by one statement.
 const REDRIVE_CHUNK: usize = 1000;
 
+/// Reads a row of [`DUE`]; `None`: its event is gone.
+fn due(row: &DbRow, claim: &Claim) -> Result<Option<Claimed>> {
+    let mut columns = Columns::of(row);
+    let pending = columns.pending()?;
+    let Some(bus) = columns.optional_small("bus id")?.map(BusId) else {
+        return Ok(None);
+    };
+    let trace_id = columns.optional_text()?;
+    let event = columns.event()?;
+    let pending = Pending {
+        due_at_ms: claim.lease_until_ms,
+        owner: Some(claim.owner),
+        ..pending
+    };
+    Ok(Some(Claimed {
+        pending,
+        bus,
+        event,
+        trace_id,
+    }))
+}
+
 async fn claim(conn: &mut Conn, claim: Claim) -> Result<Vec<Claimed>> {
     let mut taken: Vec<Claimed> = Vec::new();
-    let mut orphans = Vec::new();
+    let (mut leased, mut orphans) = (Vec::new(), Vec::new());
     let mut bytes: u64 = 0;
     {
         let mut rows = sqlx::query(DUE)
@@ -51,39 +74,33 @@ async fn claim(conn: &mut Conn, claim: Claim) -> Result<Vec<Claimed>> {
             .bind(i64::from(claim.limit))
             .fetch(&mut *conn);
         while let Some(row) = rows.try_next().await? {
-            let mut columns = Columns::of(&row);
-            let pending = columns.pending()?;
-            let Some(bus) = columns.optional_small("bus id")? else {
-                orphans.push(pending.delivery.event.get());
-                continue;
-            };
-            let trace_id = columns.optional_text()?;
-            let event = columns.event()?;
-            bytes = bytes.saturating_add(u64::try_from(event.doc().len()).unwrap_or(u64::MAX));
-            if bytes > claim.bytes_max && !taken.is_empty() {
-                break;
+            let seq: i64 = row.try_get(0)?;
+            match due(&row, &claim) {
+                Ok(Some(work)) => {
+                    let size = u64::try_from(work.event.doc().len()).unwrap_or(u64::MAX);
+                    bytes = bytes.saturating_add(size);
+                    if bytes > claim.bytes_max && !taken.is_empty() {
+                        break;
+                    }
+                    leased.push(seq);
+                    taken.push(work);
+                }
+                Ok(None) => orphans.push(seq),
+                Err(error) => {
+                    // Set aside for the length of a lease: one bad row must not keep back all others for ever.
+                    let event = EventId::from_stored(seq);
+                    tracing::error!(%error, event.id = %event, target.id = claim.target.0, "waiting work cannot be read");
+                    leased.push(seq);
+                }
             }
-            let pending = Pending {
-                due_at_ms: claim.lease_until_ms,
-                owner: Some(claim.owner),
-                ..pending
-            };
-            taken.push(Claimed {
-                pending,
-                bus: belfry_model::BusId(bus),
-                event,
-                trace_id,
-            });
         }
     }
-    if !taken.is_empty() {
+    if !leased.is_empty() {
         sqlx::query(LEASE)
             .bind(claim.lease_until_ms)
             .bind(i64::from(claim.owner.0))
             .bind(claim.target.0)
-            .bind(numbers_text(
-                taken.iter().map(|item| item.pending.delivery.event.get()),
-            ))
+            .bind(numbers_text(leased))
             .execute(&mut *conn)
             .await?;
     }

@@ -160,15 +160,37 @@ async fn stored_numbers_without_a_meaning_are_errors_that_name_them() {
     internal(store.find_delivery(id).await.map(drop), "status code");
     run(&store, "UPDATE attempt SET set_off_by = 77").await;
     internal(store.list_attempts(id).await.map(drop), "trigger");
-    run(&store, "UPDATE pending SET set_off_by = 77").await;
-    internal(store.claim_due(&claim(10, T0)).await.map(drop), "trigger");
-    run(
-        &store,
-        "UPDATE pending SET set_off_by = 1; UPDATE event SET doc = x'00', fan = '{}'",
-    )
-    .await;
-    internal(store.claim_due(&claim(10, T0)).await.map(drop), "event");
+    run(&store, "UPDATE event SET fan = '{}'").await;
     internal(store.find_event(id.event).await.map(drop), "fan-out");
+    run(&store, "UPDATE delivery SET attempts = -1").await;
+    internal(store.redrive(&[id], &[], T0).await.map(drop), "attempts");
     // And none of that kept the connection from working on.
     store.commit(&events(&[(2, &[10])])).await.unwrap();
+}
+
+#[tokio::test]
+async fn waiting_work_that_cannot_be_read_does_not_keep_back_the_rest() {
+    let (store, _dir) = open_file().await;
+    let mut batch = events(&[(1, &[10]), (2, &[10]), (3, &[10])]);
+    batch.pending = (1..4).map(|step| pending(delivery(step, 10), T0)).collect();
+    store.commit(&batch).await.unwrap();
+    let (first, second) = (id(1).get(), id(2).get());
+    run(
+        &store,
+        &format!("UPDATE pending SET set_off_by = 77 WHERE seq = {first}"),
+    )
+    .await;
+    run(
+        &store,
+        &format!("UPDATE event SET doc = x'00' WHERE seq = {second}"),
+    )
+    .await;
+    let tight = crate::Claim {
+        limit: 2,
+        ..claim(10, T0)
+    };
+    assert!(store.claim_due(&tight).await.unwrap().is_empty());
+    let claimed = store.claim_due(&tight).await.unwrap();
+    assert_eq!(claimed[0].pending.delivery, delivery(3, 10));
+    assert!(store.claim_due(&tight).await.unwrap().is_empty());
 }
