@@ -37,6 +37,9 @@ pub trait TargetKind: Send + Sync {
     fn example(&self) -> Value;
     /// JSON pointers of the strings in these settings that are secret. Reads settings of any shape.
     fn secret_pointers(&self, settings: &Value) -> Vec<String>;
+    /// Who is shown the secret at `pointer`, as `scheme://host:port`; `None` when nobody is (a signing secret is used,
+    /// but not sent). A stored secret that nobody may read must not be sent to somebody else either.
+    fn shown_to(&self, settings: &Value, pointer: &str) -> Option<String>;
     /// The retry schedule of a target that names none.
     fn default_schedule(&self) -> Schedule;
     /// Whether answers 400 to 499 are tried again unless the target says otherwise.

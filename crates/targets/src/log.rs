@@ -68,6 +68,10 @@ impl TargetKind for LogKind {
     fn secret_pointers(&self, _: &Value) -> Vec<String> {
         Vec::new()
     }
+    fn shown_to(&self, _settings: &Value, _pointer: &str) -> Option<String> {
+        None
+    }
+
     fn default_schedule(&self) -> Schedule {
         Schedule::Standard
     }

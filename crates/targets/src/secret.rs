@@ -44,6 +44,8 @@ pub fn mask(kind: &dyn TargetKind, settings: &mut Value) {
 ///
 /// A mask stands for the secret at the same place of `existing` (secrets in clear). In a list, the first mask stands
 /// for the first stored secret, the second for the second: `["new", MASK]` puts a new one before the one there is.
+/// A kept secret may not be shown to another receiver than before: whoever may change a target, but not read its
+/// secrets, could have them sent to himself.
 pub fn unmask(
     kind: &dyn TargetKind,
     settings: &mut Value,
@@ -54,6 +56,7 @@ pub fn unmask(
         .unwrap_or_default();
     let mut errors = Vec::new();
     let mut taken: Vec<&str> = Vec::new();
+    let mut kept: Vec<(String, &str)> = Vec::new();
     for pointer in kind.secret_pointers(settings) {
         if settings.pointer(&pointer).and_then(Value::as_str) != Some(MASK) {
             continue;
@@ -67,6 +70,7 @@ pub fn unmask(
         };
         let secret = source.and_then(|from| {
             taken.push(from);
+            kept.push((pointer.clone(), from));
             existing?.pointer(from).cloned()
         });
         match (settings.pointer_mut(&pointer), secret) {
@@ -77,6 +81,15 @@ pub fn unmask(
                     "{MASK} keeps a stored secret, but none is stored here; send the secret itself"
                 ),
             )),
+        }
+    }
+    for (pointer, from) in kept {
+        let before = existing.and_then(|existing| kind.shown_to(existing, from));
+        if kind.shown_to(settings, &pointer) != before {
+            errors.push(FieldError::new(
+                pointer,
+                format!("the receiver has changed, so {MASK} does not keep this secret; send the secret itself"),
+            ));
         }
     }
     if errors.is_empty() {

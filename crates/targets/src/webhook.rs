@@ -115,6 +115,16 @@ impl TargetKind for WebhookKind {
         pointers
     }
 
+    fn shown_to(&self, settings: &Value, pointer: &str) -> Option<String> {
+        if pointer.starts_with("/signing/") {
+            return None;
+        }
+        let is_token = pointer == "/auth/clientSecret" || pointer == "/auth/tokenUrl";
+        let url = if is_token { "/auth/tokenUrl" } else { "/url" };
+        let url = settings.pointer(url).and_then(Value::as_str)?;
+        Some(Url::parse(url).ok()?.origin().ascii_serialization())
+    }
+
     fn default_schedule(&self) -> Schedule {
         Schedule::Standard
     }

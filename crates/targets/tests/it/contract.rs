@@ -255,3 +255,29 @@ async fn every_kind_survives_every_receiver_and_tells_no_secret() {
         }
     }
 }
+
+#[test]
+fn a_kept_secret_does_not_go_to_another_receiver() {
+    let kind = find_kind("webhook").unwrap();
+    let stored = json!({
+        "url": "https://a.example/hook",
+        "auth": {"type": "bearer", "token": "t-o-k-e-n"},
+        "signing": {"secrets": ["whsec_AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="]},
+    });
+    let mut same = stored.clone();
+    mask(kind, &mut same);
+    same["url"] = json!("https://a.example/other");
+    unmask(kind, &mut same, Some(&stored)).unwrap();
+    assert_eq!(same["auth"]["token"], "t-o-k-e-n");
+
+    let mut moved = stored.clone();
+    mask(kind, &mut moved);
+    moved["url"] = json!("https://evil.example/hook");
+    let errors = unmask(kind, &mut moved, Some(&stored)).unwrap_err();
+    let pointers: Vec<_> = errors.iter().map(|error| error.pointer.as_str()).collect();
+    assert_eq!(
+        pointers,
+        ["/auth/token"],
+        "the signing secret is not sent, so it may stay"
+    );
+}
