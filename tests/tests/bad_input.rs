@@ -33,17 +33,19 @@ fn nested(depth: usize) -> Vec<u8> {
 }
 
 fn cases() -> Vec<Case> {
-    let structured = |name, body: Vec<u8>, at| (name, STRUCTURED, body, 400, "INVALID_EVENT", at);
+    let json = |name, body: Vec<u8>, at| (name, STRUCTURED, body, 400, "INVALID_JSON", at);
+    let structured =
+        |name, body: Vec<u8>, at| (name, STRUCTURED, body, 400, "INVALID_CLOUDEVENT", at);
     let bytes = |text: &str| text.as_bytes().to_vec();
     vec![
-        structured("malformed JSON", bytes(r#"{"specversion":"1.0","#), ""),
+        json("malformed JSON", bytes(r#"{"specversion":"1.0","#), ""),
         structured("no object", bytes("[1]"), ""),
-        structured(
+        json(
             "not UTF-8",
             b"{\"specversion\":\"1.0\",\"id\":\"\xff\",\"source\":\"s\",\"type\":\"t\"}".to_vec(),
             "UTF-8",
         ),
-        structured(
+        json(
             "a repeated name",
             bytes(r#"{"specversion":"1.0","id":"x","id":"y","source":"s","type":"t"}"#),
             "/id",
@@ -97,8 +99,8 @@ fn cases() -> Vec<Case> {
             },
             "/data_base64",
         ),
-        structured("too deep", nested(1000), ""),
-        structured(
+        json("too deep", nested(1000), ""),
+        json(
             "trailing text",
             [event_with("data", json!(1)), bytes(" x")].concat(),
             "",
@@ -124,7 +126,7 @@ fn cases() -> Vec<Case> {
             "application/cloudevents-batch+json",
             bytes("{}"),
             400,
-            "INVALID_EVENT",
+            "INVALID_CLOUDEVENT",
             "",
         ),
         (
@@ -134,7 +136,7 @@ fn cases() -> Vec<Case> {
                 .to_string()
                 .into_bytes(),
             400,
-            "INVALID_EVENT",
+            "INVALID_CLOUDEVENT",
             "1",
         ),
         (
@@ -460,10 +462,10 @@ async fn patterns_are_tested_on_the_object_as_given() -> Result<()> {
         .send(Method::POST, "/v1/patterns:test", &headers, body)
         .await?
         .expect(200)?;
-    ensure!(answer["matches"].is_boolean(), "{answer}");
+    ensure!(answer["matched"].is_boolean(), "{answer}");
     let body = json!({"pattern": {"type": ["a"], "data": {"level": [{"exists": true}]}}, "event": {"type": "b", "data": {}}});
     let answer = admin.post("/v1/patterns:test", &body).await?.expect(200)?;
-    assert_eq!(answer["matches"], false, "{answer}");
+    assert_eq!(answer["matched"], false, "{answer}");
     ensure!(
         answer.to_string().contains("level"),
         "the explanation names the leaf: {answer}"

@@ -149,7 +149,7 @@ async fn attempts_used_up_end_in_a_dead_letter_that_can_be_redriven() -> Result<
     sink.script("/hook", [Reply::status(204)]);
     let id = text(&dead["id"])?;
     let answer = admin
-        .post(&format!("/v1/deliveries/{id}:retry"), &json!({}))
+        .post(&format!("/v1/deliveries/{id}/retry"), &json!({}))
         .await?;
     ensure!(answer.status.is_success(), "{}", answer.text());
     let done = delivery_with(&admin, &uid, "delivered").await?;

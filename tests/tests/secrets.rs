@@ -156,7 +156,7 @@ async fn a_revoked_or_rotated_key_works_as_long_as_it_should() -> Result<()> {
     old.get("/v1/buses").await?.expect(200)?;
     let rotated = admin
         .post(
-            &format!("/v1/keys/{id}:rotate"),
+            &format!("/v1/keys/{id}/rotate"),
             &json!({"overlapSeconds": 3600}),
         )
         .await?;
