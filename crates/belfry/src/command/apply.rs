@@ -1,0 +1,302 @@
+//! `belfry apply` and `belfry diff`: making buses and rules what files say.
+//!
+//! All documents are read first, then all are tried on the server (`dryRun`), and only when everything is valid is
+//! anything changed: buses, then rules, then what `--prune` removes. A run that is cut short is repeated as it is.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::Args;
+use http::{Method, StatusCode};
+use serde_json::Value;
+
+use super::resource;
+use crate::cli::Remote;
+use crate::client::{Answer, Call, Client, problem};
+use crate::declare::{Document, Identity, load};
+use crate::difference::{Line, difference};
+use crate::failure::{Context as _, Exit, Failure, Result};
+use crate::output::{Colour, Format, Output, Table};
+
+/// Arguments of `apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// File or directory with documents, - for standard input; can be given several times.
+    #[arg(short, long = "file", required = true, value_name = "PATH")]
+    files: Vec<PathBuf>,
+    /// Deletes rules that no document describes, on the buses that the documents name.
+    #[arg(long)]
+    prune: bool,
+    /// Says what would be done, and does nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Where the server is.
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Arguments of `diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// File or directory with documents, - for standard input; can be given several times.
+    #[arg(short, long = "file", required = true, value_name = "PATH")]
+    files: Vec<PathBuf>,
+    /// Shows also what `apply --prune` would delete.
+    #[arg(long)]
+    prune: bool,
+    /// Where the server is.
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// What is to be done about one thing.
+#[derive(Debug)]
+struct Step {
+    identity: Identity,
+    action: Action,
+    /// The document; `None` for what is deleted.
+    document: Option<Document>,
+    /// As it is, and as it would be: in YAML, without what only the server writes.
+    before: String,
+    after: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Create,
+    Update,
+    Delete,
+    Nothing,
+}
+
+impl Action {
+    const fn done(self) -> &'static str {
+        match self {
+            Self::Create => "created",
+            Self::Update => "updated",
+            Self::Delete => "deleted",
+            Self::Nothing => "unchanged",
+        }
+    }
+
+    const fn verb(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update | Self::Nothing => "update",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Makes it so.
+pub async fn apply(args: ApplyArgs) -> Result {
+    let documents = load(&args.files, &variable)?;
+    let (client, out) = args.remote.open()?;
+    let steps = plan(&client, documents, args.prune).await?;
+    let mut table = Table::new(&["WHAT", "DONE"]);
+    let mut report = Vec::new();
+    for step in &steps {
+        if !args.dry_run {
+            run(&client, step, out).await.map_err(|failure| failure.at(&step.identity))?;
+        }
+        let done = if args.dry_run && step.action != Action::Nothing {
+            format!("would be {}", step.action.done())
+        } else {
+            step.action.done().to_owned()
+        };
+        report.push(serde_json::json!({ "resource": step.identity.to_string(), "done": done }));
+        table.row([step.identity.to_string(), done]);
+    }
+    if out.format == Format::Table { out.table(&table) } else { out.document(&Value::from(report).to_string()) }
+}
+
+/// Shows what would change.
+pub async fn diff(args: DiffArgs) -> Result {
+    let documents = load(&args.files, &variable)?;
+    let (client, out) = args.remote.open()?;
+    let steps = plan(&client, documents, args.prune).await?;
+    let mut differs = false;
+    for step in &steps {
+        let lines = difference(&step.before, &step.after);
+        differs |= !lines.is_empty();
+        if !lines.is_empty() {
+            out.line(out.paint(Colour::Bold, &format!("{} ({})", step.identity, step.action.verb())))?;
+        }
+        for line in lines {
+            out.line(match line {
+                Line::Gap => out.paint(Colour::Cyan, "@@"),
+                Line::Same(text) => format!("  {text}"),
+                Line::Old(text) => out.paint(Colour::Red, &format!("- {text}")),
+                Line::New(text) => out.paint(Colour::Green, &format!("+ {text}")),
+            })?;
+        }
+    }
+    if differs { Err(Failure::silent(Exit::Different)) } else { Ok(()) }
+}
+
+/// Tries everything; every document that the server refuses is reported.
+async fn plan(client: &Client, documents: Vec<Document>, prune: bool) -> Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    let mut errors = Vec::new();
+    let mut exit = Exit::Usage;
+    let described: BTreeSet<Identity> = documents.iter().map(|document| document.identity.clone()).collect();
+    let mut new_buses = BTreeSet::new();
+    for document in documents {
+        let identity = document.identity.clone();
+        if matches!(identity, Identity::Rule(..)) && new_buses.contains(identity.bus()) {
+            // The server cannot try a rule on a bus that is not there yet; it will judge it when it is made.
+            let after = yaml(&serde_json::from_str(&document.body).context(&document.place)?)?;
+            steps.push(Step { identity, action: Action::Create, document: Some(document), before: String::new(), after });
+            continue;
+        }
+        let found = client.find(&Call::get(identity.path())).await?;
+        let tried = client.send(&put(&document).query("dryRun", "true")).await?;
+        if !tried.status.is_success() {
+            if tried.status == StatusCode::UNAUTHORIZED || tried.status == StatusCode::FORBIDDEN {
+                return Err(problem::failure(&tried, true));
+            }
+            if tried.status.is_server_error() || tried.status == StatusCode::TOO_MANY_REQUESTS {
+                exit = Exit::Failed;
+            }
+            errors.push(format!("{} ({identity}): {}", document.place, under_spec(&tried)));
+            continue;
+        }
+        let before = found.as_ref().map(Answer::json).transpose()?.map(|value| comparable(&value)).transpose()?;
+        let after = comparable(&tried.json()?)?;
+        let action = match &before {
+            None => Action::Create,
+            // Masked secrets look alike whatever they are, so documents that bring some are always sent.
+            Some(before) if *before == after && !document.has_references => Action::Nothing,
+            Some(_) => Action::Update,
+        };
+        if let (Action::Create, Identity::Bus(bus)) = (action, &identity) {
+            new_buses.insert(bus.clone());
+        }
+        steps.push(Step { identity, action, document: Some(document), before: before.unwrap_or_default(), after });
+    }
+    if !errors.is_empty() {
+        return Err(Failure { exit, message: errors.join("\n"), hint: Some("nothing was changed".to_owned()) });
+    }
+    if prune {
+        let buses: BTreeSet<_> = described.iter().map(|identity| identity.bus().clone()).collect();
+        for bus in buses.difference(&new_buses) {
+            let (rules, _) = resource::pages(client, &Call::get(format!("/v1/buses/{bus}/rules")), usize::MAX).await?;
+            for rule in rules {
+                let Some(name) = rule.get("name").and_then(Value::as_str).and_then(|name| name.parse().ok()) else {
+                    continue;
+                };
+                let identity = Identity::Rule(bus.clone(), name);
+                if !described.contains(&identity) {
+                    let before = comparable(&rule)?;
+                    steps.push(Step { identity, action: Action::Delete, document: None, before, after: String::new() });
+                }
+            }
+        }
+    }
+    Ok(steps)
+}
+
+async fn run(client: &Client, step: &Step, out: Output) -> Result {
+    let answer = match (&step.document, step.action) {
+        (_, Action::Nothing) => return Ok(()),
+        (Some(document), _) => client.call(&put(document)).await.map_err(|failure| failure.at(&document.place))?,
+        (None, _) => {
+            client.call(&Call::new(Method::DELETE, step.identity.path())).await?;
+            return Ok(());
+        }
+    };
+    // Secrets that the server made are shown now or never.
+    let answer = answer.json()?;
+    for (name, target) in answer.get("targets").and_then(Value::as_object).into_iter().flatten() {
+        for secret in target.get("generatedSecrets").and_then(Value::as_array).into_iter().flatten() {
+            let of = |name: &str| secret.get(name).and_then(Value::as_str).unwrap_or_default();
+            out.note(format!("{} target {name} {} was made by the server, shown only now: {}", step.identity, of("pointer"), of("value")));
+        }
+    }
+    Ok(())
+}
+
+fn put(document: &Document) -> Call {
+    Call::new(Method::PUT, document.identity.path()).body("application/json", document.body.clone())
+}
+
+/// Pointers of the server count from the body, which is the document's `spec`.
+fn under_spec(answer: &Answer) -> String {
+    let Ok(mut problem) = answer.json() else { return problem::message(answer) };
+    for error in problem.get_mut("errors").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(Value::String(pointer)) = error.get_mut("pointer")
+            && (pointer.is_empty() || pointer.starts_with('/'))
+        {
+            pointer.insert_str(0, "/spec");
+        }
+    }
+    problem::message(&Answer { status: answer.status, headers: answer.headers.clone(), body: problem.to_string().into() })
+}
+
+/// Members that only the server writes.
+const OF_SERVER: [&str; 10] = [
+    "revision", "createdAt", "updatedAt", "dryRun", "generatedSecrets", "handshake", "disabled", "bus", "rule", "name",
+];
+
+/// What a person would have written to get this thing.
+fn comparable(value: &Value) -> Result<String> {
+    let mut value = value.clone();
+    strip(&mut value);
+    if let Some(members) = value.as_object_mut() {
+        // Of a bus: the number of its rules.
+        if members.get("rules").is_some_and(Value::is_number) {
+            members.shift_remove("rules");
+        }
+        for target in members.get_mut("targets").and_then(Value::as_object_mut).into_iter().flat_map(|targets| targets.values_mut()) {
+            strip(target);
+        }
+    }
+    yaml(&value)
+}
+
+fn strip(value: &mut Value) {
+    if let Some(members) = value.as_object_mut() {
+        for name in OF_SERVER {
+            members.shift_remove(name);
+        }
+    }
+}
+
+fn yaml(value: &Value) -> Result<String> {
+    yaml_serde::to_string(value).context("this cannot be shown as YAML")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_only_the_server_writes_is_no_difference() {
+        let stored = json!({
+            "bus": "b", "name": "r", "description": "", "enabled": true, "pattern": {"type": ["a"], "bus": ["x"]},
+            "targets": {"t": {"bus": "b", "rule": "r", "name": "t", "type": "log", "settings": {"log": "l", "name": "n"}, "revision": 3}},
+            "revision": 7, "createdAt": "x", "updatedAt": "y",
+        });
+        let tried = json!({
+            "bus": "b", "name": "r", "description": "", "enabled": true, "pattern": {"type": ["a"], "bus": ["x"]},
+            "targets": {"t": {"bus": "b", "rule": "r", "name": "t", "type": "log", "settings": {"log": "l", "name": "n"}, "revision": 4, "dryRun": true}},
+            "revision": 8, "createdAt": "x", "updatedAt": "z", "dryRun": true,
+        });
+        let (stored, tried) = (comparable(&stored).unwrap(), comparable(&tried).unwrap());
+        assert_eq!(stored, tried);
+        assert!(stored.contains("bus:") && stored.contains("name: n"), "{stored}");
+    }
+
+    #[test]
+    fn pointers_count_from_the_document() {
+        let body = r#"{"title":"Invalid","errors":[{"pointer":"/pattern/a","detail":"x"},{"pointer":"header:x","detail":"y"}]}"#;
+        let answer = Answer { status: StatusCode::BAD_REQUEST, headers: http::HeaderMap::new(), body: body.into() };
+        assert_eq!(under_spec(&answer), "Invalid\n  /spec/pattern/a: x\n  header:x: y");
+    }
+}

@@ -1,0 +1,138 @@
+//! `belfry db`: the database in the data directory, without a server or beside one.
+
+use std::path::{Path, PathBuf};
+
+use belfry_model::EventId;
+use belfry_store::sqlite::SqliteStore;
+use belfry_store::{EventLog as _, Maintenance as _, Usage};
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::show;
+use crate::failure::{Context as _, Failure, Result};
+use crate::output::{Format, Output, Table};
+use crate::serve::refused;
+use crate::settings::{SettingsArgs, load_for};
+
+/// Commands about the database.
+#[derive(Debug, Subcommand)]
+pub enum DbCommand {
+    /// Brings the database to this program's version; the server must not run. The start of a server does the same
+    Migrate {
+        /// Where settings come from.
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
+    /// Copies the database into a new file, also while a server runs
+    Backup {
+        /// The new file; one that exists is refused.
+        to: PathBuf,
+        /// Where settings come from.
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
+    /// Shows sizes and numbers of rows, also while a server runs
+    Stats {
+        /// Where settings come from.
+        #[command(flatten)]
+        settings: SettingsArgs,
+        /// How they are shown.
+        #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+        output: Format,
+    },
+}
+
+/// Does it.
+pub async fn run(command: DbCommand) -> Result {
+    let out = Output::new(Format::Table);
+    match command {
+        DbCommand::Migrate { settings } => {
+            let settings = load_for(&settings)?.settings;
+            let path = settings.database();
+            if !path.exists() {
+                return Err(missing(&path));
+            }
+            let store = SqliteStore::open(settings.sqlite()).await.map_err(|error| refused(&path, &error))?;
+            store.close().await;
+            out.line(format!("{} is at the version of this program", path.display()))
+        }
+        DbCommand::Backup { to, settings } => {
+            let store = reader(&settings).await?;
+            let copied = store.backup(&to).await.context("the backup");
+            store.close().await;
+            copied?;
+            let bytes = to.metadata().map_or(0, |metadata| metadata.len());
+            out.line(format!("{} ({})", to.display(), bytes_shown(bytes)))?;
+            out.note("keep secret.key as well, in another place: without it the secrets in the copy cannot be read");
+            Ok(())
+        }
+        DbCommand::Stats { settings, output } => {
+            let store = reader(&settings).await?;
+            let found = stats(&store).await;
+            store.close().await;
+            show(Output::new(output), &found?)
+        }
+    }
+}
+
+async fn reader(args: &SettingsArgs) -> Result<SqliteStore> {
+    let settings = load_for(args)?.settings;
+    let path = settings.database();
+    if !path.exists() {
+        return Err(missing(&path));
+    }
+    SqliteStore::open_reader(&path).await.map_err(|error| refused(&path, &error))
+}
+
+fn missing(path: &Path) -> Failure {
+    Failure::not_found(format!("there is no database {}", path.display()))
+        .hint("name the data directory with --data-dir or BELFRY_DATA__DIR; the first start of a server makes it")
+}
+
+async fn stats(store: &SqliteStore) -> Result<(Usage, Vec<(String, u64)>)> {
+    Ok((store.usage().await.context("sizes")?, store.stats().await.context("numbers of rows")?))
+}
+
+fn show(out: Output, (usage, stats): &(Usage, Vec<(String, u64)>)) -> Result {
+    if out.format != Format::Table {
+        let stats: serde_json::Map<String, Value> =
+            stats.iter().map(|(name, value)| (name.clone(), Value::from(*value))).collect();
+        return out.document(&json!({ "usage": usage, "stats": stats }).to_string());
+    }
+    let at = |id: Option<EventId>| {
+        id.and_then(|id| chrono::DateTime::from_timestamp_millis(id.time_ms()))
+            .map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+            .unwrap_or_default()
+    };
+    show::facts(
+        out,
+        &[
+            ("in use", bytes_shown(usage.used_bytes)),
+            ("files", bytes_shown(usage.file_bytes)),
+            ("free on the disk", usage.disk_free_bytes.map(bytes_shown).unwrap_or_default()),
+            ("oldest event", at(usage.oldest_event)),
+            ("newest event", at(usage.newest_event)),
+        ],
+    )?;
+    out.line("")?;
+    let mut table = Table::new(&["WHAT", "NUMBER"]);
+    for (name, value) in stats {
+        table.row([name.clone(), value.to_string()]);
+    }
+    out.table(&table)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
+fn bytes_shown(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut shown = format!("{bytes} B");
+    let mut value = bytes as f64;
+    for unit in UNITS {
+        value /= 1024.0;
+        if value < 1.0 {
+            break;
+        }
+        shown = format!("{value:.1} {unit}");
+    }
+    shown
+}

@@ -1,0 +1,102 @@
+//! Store, engine and use-cases, each started on top of the one before.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use belfry_app::App;
+use belfry_egress::{EgressClient, SystemResolver};
+use belfry_engine::{Collaborators, Engine};
+use belfry_model::{Clock, NodeId, SystemClock};
+use belfry_store::sqlite::SqliteStore;
+use belfry_store::{Store, StoreError};
+use belfry_targets::ConnectContext;
+
+use crate::failure::{Context as _, Failure, Result, chain};
+use crate::settings::Settings;
+
+/// What runs behind the API.
+pub(super) struct Parts {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) engine: Engine,
+    pub(super) app: Arc<App>,
+}
+
+impl Parts {
+    pub(super) async fn start(settings: &Settings) -> Result<Self> {
+        let connect = Arc::new(connect(settings)?);
+        make_directory(&settings.data.dir)?;
+        let store: Arc<dyn Store> = Arc::new(open(settings).await?);
+        let sealer = Arc::new(settings.sealer().context("the key for stored secrets")?);
+        sealer.check(&*store).await.context("the key for stored secrets")?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let engine = Engine::start(
+            Collaborators {
+                store: Arc::clone(&store),
+                clock: Arc::clone(&clock),
+                unseal: Arc::clone(&sealer) as Arc<dyn belfry_engine::Unseal>,
+                connect: Arc::clone(&connect),
+                node: NodeId::default(),
+            },
+            settings.engine(),
+        )
+        .await
+        .context("the engine")?;
+        let app = App::start(belfry_app::Parts {
+            store: Arc::clone(&store),
+            engine: engine.clone(),
+            sealer,
+            clock,
+            connect,
+            settings: settings.app(),
+        })
+        .await
+        .context("the configuration")?;
+        Ok(Self { store, engine, app })
+    }
+}
+
+fn connect(settings: &Settings) -> Result<ConnectContext> {
+    let (policy, limits) = (settings.egress_policy(), settings.egress_limits());
+    let resolver = Arc::new(SystemResolver);
+    let egress = match &settings.egress.extra_ca {
+        Some(path) => {
+            let roots = std::fs::read(path).context(format!("egress.extra_ca: {}", path.display()))?;
+            EgressClient::with_roots(policy, limits, resolver, &roots)
+        }
+        None => EgressClient::new(policy, limits, resolver),
+    };
+    Ok(ConnectContext {
+        egress: Arc::new(egress.context("outgoing requests")?),
+        clock: Arc::new(SystemClock),
+        user_agent: concat!("Belfry/", env!("CARGO_PKG_VERSION")).to_owned(),
+    })
+}
+
+/// Only the owner may look into it: it holds events and the key of the secrets.
+fn make_directory(path: &Path) -> Result {
+    use std::os::unix::fs::DirBuilderExt as _;
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .context(format!("the data directory {} cannot be made", path.display()))
+        .map_err(|failure| failure.hint("choose another with --data-dir or BELFRY_DATA__DIR"))
+}
+
+/// Opens the database; says for each way it can fail what to do.
+pub(crate) async fn open(settings: &Settings) -> Result<SqliteStore> {
+    SqliteStore::open(settings.sqlite()).await.map_err(|error| refused(&settings.database(), &error))
+}
+
+/// The failure to open a database.
+pub(crate) fn refused(path: &Path, error: &StoreError) -> Failure {
+    let failure = Failure::failed(format!("the database {} cannot be used: {}", path.display(), chain(error)));
+    match error {
+        StoreError::Newer { .. } => failure.hint("the file was left as it is"),
+        StoreError::Full(_) => failure.hint("make room on the disk, then start again"),
+        _ => failure,
+    }
+}

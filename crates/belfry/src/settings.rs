@@ -1,0 +1,211 @@
+//! The server's settings: one definition each (name, type, default, text), several sources.
+//!
+//! Order: defaults < TOML file < `BELFRY_SECTION__KEY` < flags. From the table below come the parser, `belfry config
+//! print|check`, `config/default.toml` and `docs/reference/configuration.md`. Unknown names are errors wherever they
+//! stand, and all errors are reported, not the first. What is *not* here: buses, rules, targets and keys, which are
+//! objects of the API.
+
+mod args;
+mod check;
+mod derived;
+mod describe;
+mod layers;
+mod table;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use url::Url;
+
+pub use args::{SettingsArgs, load_for};
+pub use describe::{default_file, effective_toml, reference};
+use layers::Reader;
+pub use layers::{Effective, FileSource, Flag, Loaded, Origin, Problem, Sources, load};
+pub use table::{Section, Setting};
+use table::{default_toml, settings};
+pub use value::{ByteSize, Count, LogFormat, Raw, Secret, SettingValue, Synchronous, Text};
+
+/// The port of the server unless said otherwise; the command line looks for it there.
+pub const DEFAULT_PORT: u16 = 7311;
+
+settings! {
+    /// The HTTP server.
+    [server] ServerSettings {
+        /// Address and port to listen on. Anything but a loopback address makes the server reachable from outside:
+        /// put TLS in front of it.
+        listen: SocketAddr = "127.0.0.1:7311",
+        /// The URL under which clients reach the server, if it differs from the address; used where links are shown.
+        public_url: Option<Url> = "",
+        /// Connections open at once; further ones wait in the system's queue.
+        connections_max: Count<1, 1_000_000> = "10000",
+        /// How long a client may take to send the headers of a request. Also how long an idle connection is kept.
+        header_timeout: Duration = "30s",
+        /// Largest headers of a request.
+        header_bytes_max: ByteSize = "64KiB",
+        /// How long a client may take to send the body of a request.
+        body_timeout: Duration = "30s",
+        /// How long requests under way may take to finish when the server stops.
+        drain_limit: Duration = "10s",
+        /// How long stopping may take altogether; then the process ends. Nothing accepted is lost either way.
+        shutdown_limit: Duration = "30s",
+    }
+
+    /// Where data is kept.
+    [data] DataSettings {
+        /// Directory of database, key file and lock; made (mode 0700) if it is missing. One server at a time.
+        dir: PathBuf = "./data",
+    }
+
+    /// The database.
+    [store] StoreSettings {
+        /// When a commit counts as done: "full" waits for the disk; "normal" may lose the last commits when the power
+        /// fails (not when the process dies), although their senders were told 202.
+        synchronous: Synchronous = "full",
+        /// Connections for reading history.
+        readers: Count<1, 64> = "4",
+        /// Page cache of each connection.
+        cache_bytes: ByteSize = "32MiB",
+    }
+
+    /// What may be sent to the server.
+    [ingest] IngestSettings {
+        /// Largest event.
+        event_bytes_max: ByteSize = "256KiB",
+        /// Largest request, a batch of events included.
+        request_bytes_max: ByteSize = "4MiB",
+        /// Most events in one request.
+        batch_events_max: Count<1, 10_000> = "1000",
+        /// Deepest nesting of JSON.
+        depth_max: Count<4, 128> = "64",
+        /// Events that may wait for their commit; beyond it senders are told 429.
+        waiting_events_max: Count<1, 10_000_000> = "20000",
+        /// Bytes of events that may wait for their commit; beyond it senders are told 429.
+        waiting_bytes_max: ByteSize = "64MiB",
+        /// Events remembered to recognise repeats; the oldest are forgotten first.
+        dedup_entries_max: Count<1, 100_000_000> = "1000000",
+        /// How long the answer for an `Idempotency-Key` is kept.
+        idempotency_age: Duration = "24h",
+        /// Origins whose CloudEvents web hook handshake is agreed to; "*": any.
+        webhook_origins: Vec<Text> = "",
+    }
+
+    /// Commits and deliveries.
+    [engine] EngineLimits {
+        /// Operations in one commit.
+        batch_ops_max: Count<1, 100_000> = "1000",
+        /// Bytes of events in one commit.
+        batch_bytes_max: ByteSize = "4MiB",
+        /// Deliveries that wait in memory for one target; more wait in the database.
+        lane_deliveries_max: Count<1, 1_000_000> = "2048",
+        /// Bytes of events that wait in memory for one target.
+        lane_bytes_max: ByteSize = "4MiB",
+        /// Bytes of events that wait in memory for all targets together.
+        lanes_bytes_max: ByteSize = "256MiB",
+        /// Requests on the wire at once, for all targets together.
+        in_flight_max: Count<1, 100_000> = "4096",
+        /// A first delivery that takes longer is noted in the database, so that it does not hold up recovery.
+        park_after: Duration = "5s",
+        /// Failures in a row after which a target's circuit opens: it is then only probed.
+        circuit_failures: Count<1, 100_000> = "20",
+        /// How long a circuit stays open the first time; doubles each time.
+        circuit_open: Duration = "1s",
+        /// The longest a circuit stays open.
+        circuit_open_max: Duration = "60s",
+        /// A target that has only failed for so long is disabled.
+        disable_after: Duration = "5d",
+        /// How often the database is asked for due work, whatever the hints in memory say.
+        sweep_every: Duration = "5s",
+        /// How often changes of the configuration by another process are looked for.
+        config_poll: Duration = "1s",
+    }
+
+    /// Where targets may send to. Cloud metadata services are never reachable unless listed in `allow`.
+    [egress] EgressSettings {
+        /// Networks that may be reached whatever else is said here.
+        allow: Vec<IpNet> = "",
+        /// Networks that may not be reached whatever else is said here.
+        deny: Vec<IpNet> = "",
+        /// Whether this machine itself may be reached. Allowed so that the first steps work; refuse it on a server
+        /// whose rules are written by others.
+        allow_loopback: bool = "true",
+        /// Whether private networks (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7) may be reached.
+        allow_private: bool = "false",
+        /// Whether plain http may be used. Allowed so that the first steps work; refuse it where every receiver has TLS.
+        allow_http: bool = "true",
+        /// Ports that may be used; empty: any.
+        ports: Vec<Count<1, 65_535>> = "",
+        /// File of further root certificates (PEM), for receivers with certificates of a private authority.
+        extra_ca: Option<PathBuf> = "",
+        /// How long name, TCP and TLS may take together.
+        connect_timeout: Duration = "5s",
+        /// The longest timeout a target may ask for.
+        timeout_max: Duration = "300s",
+        /// Most bytes of a receiver's answer that are read.
+        response_bytes_max: ByteSize = "64KiB",
+        /// Unused connections kept for one host.
+        idle_per_host_max: Count<0, 10_000> = "32",
+    }
+
+    /// Encryption of stored secrets (webhook signing keys, passwords).
+    [secrets] SecretSettings {
+        /// The key, 32 bytes in base64. Not set: `secret.key` in the data directory, made at the first start. Whoever
+        /// loses it loses the stored secrets: keep a copy, apart from backups of the database.
+        key: Option<Secret> = "",
+    }
+
+    /// API keys.
+    [auth] AuthSettings {
+        /// Requests per second of one key, unless the key has its own limit. Not set: unlimited.
+        requests_per_second: Option<Count<1, 1_000_000>> = "",
+    }
+
+    /// Bounds of the API.
+    [limits] LimitSettings {
+        /// Most buses.
+        buses_max: Count<2, 100_000> = "1000",
+        /// Most rules of one bus.
+        rules_per_bus_max: Count<1, 1_000_000> = "10000",
+        /// Rows that one search of the history looks at before it answers with what it has found.
+        history_scan_max: Count<100, 10_000_000> = "100000",
+        /// Largest request that is no event.
+        body_bytes_max: ByteSize = "1MiB",
+        /// Live streams at once.
+        streams_max: Count<0, 100_000> = "256",
+        /// How often a live stream shows that it is alive.
+        stream_heartbeat: Duration = "15s",
+    }
+
+    /// How long things are kept.
+    [retention] RetentionSettings {
+        /// Events with their deliveries and attempts.
+        age: Duration = "30d",
+        /// Size of the database beyond which the oldest events are deleted. Not set: no limit.
+        bytes: Option<ByteSize> = "",
+        /// Events are refused (503) while less than this is free on the disk.
+        disk_free_min: ByteSize = "256MiB",
+        /// Whether successful attempts keep request and response too, not only failed ones.
+        record_successes: bool = "true",
+    }
+
+    /// The server's own log, on standard error.
+    [log] LogSettings {
+        /// "human" for people, "json" for log collectors.
+        format: LogFormat = "human",
+        /// Least important level: error, warn, info, debug or trace; or directives such as "info,belfry_engine=debug".
+        level: Text = "info",
+    }
+
+    /// Prometheus metrics at `/metrics`.
+    [metrics] MetricsSettings {
+        /// Whether there are any.
+        enabled: bool = "true",
+        /// Whether reading them needs an API key with scope `history:read`.
+        require_key: bool = "false",
+    }
+}

@@ -1,0 +1,93 @@
+//! What must hold between settings, and with the world around: asked once all are read.
+
+use std::collections::BTreeMap;
+
+use super::layers::{Origin, Problem};
+use super::Settings;
+
+/// Notes what is wrong with the setting at `path`.
+struct Notes<'a> {
+    origins: &'a BTreeMap<String, Origin>,
+    problems: Vec<Problem>,
+}
+
+impl Notes<'_> {
+    fn must(&mut self, holds: bool, path: &str, detail: impl FnOnce() -> String) {
+        if !holds {
+            self.problems.push(Problem {
+                key: path.to_owned(),
+                detail: detail(),
+                origin: self.origins.get(path).cloned().unwrap_or(Origin::Default),
+            });
+        }
+    }
+}
+
+impl Settings {
+    /// Everything wrong with settings that are right one by one.
+    pub(super) fn check(&self, origins: &BTreeMap<String, Origin>) -> Vec<Problem> {
+        let mut notes = Notes { origins, problems: Vec::new() };
+        notes.must(self.server.drain_limit <= self.server.shutdown_limit, "server.drain_limit", || {
+            "must not be longer than server.shutdown_limit".to_owned()
+        });
+        notes.must(
+            (8192..=1024 * 1024).contains(&self.server.header_bytes_max.0),
+            "server.header_bytes_max",
+            || "expected 8KiB to 1MiB".to_owned(),
+        );
+        let event = self.ingest.event_bytes_max.0;
+        notes.must(event <= 16 * 1024 * 1024, "ingest.event_bytes_max", || "expected at most 16MiB".to_owned());
+        for (path, limit) in [
+            ("ingest.request_bytes_max", self.ingest.request_bytes_max),
+            ("ingest.waiting_bytes_max", self.ingest.waiting_bytes_max),
+            ("engine.batch_bytes_max", self.engine.batch_bytes_max),
+            ("engine.lane_bytes_max", self.engine.lane_bytes_max),
+        ] {
+            notes.must(event <= limit.0, path, || {
+                format!("must hold at least one event of ingest.event_bytes_max ({event} bytes)")
+            });
+        }
+        notes.must(self.ingest.waiting_bytes_max.0 >= self.ingest.request_bytes_max.0, "ingest.waiting_bytes_max", || {
+            "must not be smaller than ingest.request_bytes_max".to_owned()
+        });
+        notes.must(self.engine.lane_bytes_max.0 <= self.engine.lanes_bytes_max.0, "engine.lanes_bytes_max", || {
+            "must not be smaller than engine.lane_bytes_max".to_owned()
+        });
+        notes.must(self.engine.circuit_open <= self.engine.circuit_open_max, "engine.circuit_open_max", || {
+            "must not be shorter than engine.circuit_open".to_owned()
+        });
+        notes.must(self.egress.connect_timeout <= self.egress.timeout_max, "egress.connect_timeout", || {
+            "must not be longer than egress.timeout_max".to_owned()
+        });
+        if let Err(error) = self.log.level.0.parse::<tracing_subscriber::EnvFilter>() {
+            notes.must(false, "log.level", || {
+                format!("expected a level (error, warn, info, debug, trace) or directives: {error}")
+            });
+        }
+        if let Some(key) = &self.secrets.key
+            && let Err(error) = super::derived::sealer_of(key)
+        {
+            notes.must(false, "secrets.key", || error.to_string());
+        }
+        if let Some(path) = &self.egress.extra_ca
+            && let Err(error) = std::fs::File::open(path)
+        {
+            notes.must(false, "egress.extra_ca", || format!("{} cannot be read: {error}", path.display()));
+        }
+        notes.problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{SECTIONS, Setting};
+
+    /// A wrong path in [`super::Settings::check`] would lose the origin.
+    #[test]
+    fn every_default_is_of_its_type() {
+        let settings = SECTIONS.iter().flat_map(|section| section.settings);
+        for setting in settings.filter(|setting| !setting.default.is_empty()) {
+            assert!((setting.default_toml)().is_some(), "{}", Setting::path(setting));
+        }
+    }
+}

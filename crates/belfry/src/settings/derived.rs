@@ -1,0 +1,141 @@
+//! From settings to what each part of the server wants.
+
+use std::path::PathBuf;
+
+use belfry_api::ApiSettings;
+use belfry_app::{AppSettings, SealError, Sealer};
+use belfry_egress::{EgressLimits, EgressPolicy};
+use belfry_engine::EngineSettings;
+use belfry_model::event::EventLimits;
+use belfry_store::sqlite::{SqliteOptions, Synchronous as StoreSynchronous};
+use tokio_util::sync::CancellationToken;
+
+use super::value::Synchronous;
+use super::{Secret, Settings};
+use crate::serve::listener::ListenLimits;
+
+impl Settings {
+    /// The database file.
+    pub fn database(&self) -> PathBuf {
+        self.data.dir.join("belfry.db")
+    }
+
+    /// For the store.
+    pub fn sqlite(&self) -> SqliteOptions {
+        SqliteOptions {
+            synchronous: match self.store.synchronous {
+                Synchronous::Full => StoreSynchronous::Full,
+                Synchronous::Normal => StoreSynchronous::Normal,
+            },
+            cache_bytes: self.store.cache_bytes.0,
+            readers: self.store.readers.as_u32(),
+            ..SqliteOptions::file(self.database())
+        }
+    }
+
+    /// For the engine.
+    pub fn engine(&self) -> EngineSettings {
+        let (ingest, engine, retention) = (&self.ingest, &self.engine, &self.retention);
+        EngineSettings {
+            waiting_events_max: ingest.waiting_events_max.as_usize(),
+            waiting_bytes_max: ingest.waiting_bytes_max.as_usize(),
+            batch_ops_max: engine.batch_ops_max.as_usize(),
+            batch_bytes_max: engine.batch_bytes_max.as_usize(),
+            lane_deliveries_max: engine.lane_deliveries_max.as_usize(),
+            lane_bytes_max: engine.lane_bytes_max.as_usize(),
+            lanes_bytes_max: engine.lanes_bytes_max.as_usize(),
+            in_flight_max: engine.in_flight_max.as_usize(),
+            park_after: engine.park_after,
+            circuit_failures: engine.circuit_failures.as_u32(),
+            circuit_open: engine.circuit_open,
+            circuit_open_max: engine.circuit_open_max,
+            disable_after: engine.disable_after,
+            dedup_entries_max: ingest.dedup_entries_max.as_usize(),
+            sweep_every: engine.sweep_every,
+            config_poll: engine.config_poll,
+            retention_age: retention.age,
+            retention_bytes: retention.bytes.map(|size| size.0),
+            disk_free_min_bytes: retention.disk_free_min.0,
+            idempotency_age: ingest.idempotency_age,
+            record_successes: retention.record_successes,
+        }
+    }
+
+    /// For the use-cases.
+    pub fn app(&self) -> AppSettings {
+        AppSettings {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            buses_max: self.limits.buses_max.as_usize(),
+            rules_per_bus_max: self.limits.rules_per_bus_max.as_usize(),
+            scan_max: self.limits.history_scan_max.as_u32(),
+            requests_per_second: self.auth.requests_per_second.map(super::Count::as_u32),
+            webhook_origins: self.ingest.webhook_origins.iter().map(|origin| origin.0.clone()).collect(),
+        }
+    }
+
+    /// For the API; its live streams end with `shutdown`.
+    pub fn api(&self, shutdown: CancellationToken) -> ApiSettings {
+        ApiSettings {
+            body_bytes_max: self.limits.body_bytes_max.as_usize(),
+            ingest_bytes_max: self.ingest.request_bytes_max.as_usize(),
+            body_deadline: self.server.body_timeout,
+            events: EventLimits {
+                event_bytes: self.ingest.event_bytes_max.as_usize(),
+                depth: self.ingest.depth_max.as_usize(),
+                batch_events: self.ingest.batch_events_max.as_usize(),
+                ..EventLimits::default()
+            },
+            streams_max: self.limits.streams_max.as_usize(),
+            heartbeat: self.limits.stream_heartbeat,
+            shutdown,
+        }
+    }
+
+    /// For outgoing requests.
+    pub fn egress_policy(&self) -> EgressPolicy {
+        let egress = &self.egress;
+        EgressPolicy {
+            allow: egress.allow.clone(),
+            deny: egress.deny.clone(),
+            allow_loopback: egress.allow_loopback,
+            allow_private: egress.allow_private,
+            allow_http: egress.allow_http,
+            ports: egress.ports.iter().filter_map(|port| u16::try_from(port.0).ok()).collect(),
+        }
+    }
+
+    /// For outgoing requests.
+    pub fn egress_limits(&self) -> EgressLimits {
+        EgressLimits {
+            connect_timeout: self.egress.connect_timeout,
+            timeout_max: self.egress.timeout_max,
+            response_bytes_max: self.egress.response_bytes_max.as_usize(),
+            idle_per_host_max: self.egress.idle_per_host_max.as_usize(),
+            ..EgressLimits::default()
+        }
+    }
+
+    /// For the accept loop.
+    pub fn listen_limits(&self) -> ListenLimits {
+        ListenLimits {
+            connections_max: self.server.connections_max.as_usize(),
+            header_timeout: self.server.header_timeout,
+            header_bytes_max: self.server.header_bytes_max.as_usize(),
+            drain_limit: self.server.drain_limit,
+        }
+    }
+
+    /// What seals stored secrets: the configured key, else the key file, which is made if it is missing.
+    pub fn sealer(&self) -> Result<Sealer, SealError> {
+        match &self.secrets.key {
+            Some(key) => sealer_of(key),
+            None => Sealer::load_or_create(&self.data.dir.join("secret.key")),
+        }
+    }
+}
+
+/// Takes also the text of a key file that the server made, comments included.
+pub(super) fn sealer_of(key: &Secret) -> Result<Sealer, SealError> {
+    let keys: Vec<&str> = key.expose().lines().map(|line| line.split('#').next().unwrap_or_default()).collect();
+    Sealer::from_base64(&keys.join("\n"))
+}
