@@ -144,7 +144,8 @@ impl App {
         Ok(Arc::new(app))
     }
 
-    pub(crate) fn now_ms(&self) -> i64 {
+    /// The time, ms since 1970.
+    pub fn now_ms(&self) -> i64 {
         self.clock.now_ms()
     }
 }

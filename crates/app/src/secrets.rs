@@ -146,15 +146,11 @@ impl Sealer {
     /// Refuses to start with keys that do not belong to the database. The first start leaves a check value behind.
     pub async fn check(&self, store: &dyn ConfigStore) -> Result<(), SealError> {
         let place = format!("meta/{CHECK_META}");
-        match store.get_meta(CHECK_META).await? {
-            Some(sealed) => {
-                self.open(&place, &sealed)?;
-            }
-            None => {
-                store
-                    .set_meta(CHECK_META, &self.seal(&place, CHECK_TEXT.as_bytes())?)
-                    .await?
-            }
+        if let Some(sealed) = store.get_meta(CHECK_META).await? {
+            self.open(&place, &sealed)?;
+        } else {
+            let sealed = self.seal(&place, CHECK_TEXT.as_bytes())?;
+            store.set_meta(CHECK_META, &sealed).await?;
         }
         // A key may have been dropped from the file while targets still need it.
         let config = store.load_config().await?;

@@ -1,5 +1,6 @@
 //! History as clients read it.
 
+use belfry_engine::DeliveryNotice;
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
 use belfry_model::json::JsonText;
 use belfry_model::{AttemptId, DeliveryId, EventId};
@@ -210,6 +211,88 @@ pub struct AttemptView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>, required = false)]
     pub record: Option<JsonText>,
+}
+
+/// Something happened to a delivery just now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Notice)]
+pub struct NoticeView {
+    /// The delivery.
+    #[schema(value_type = String, examples("dlv_01jd0c4z8k0000000001"))]
+    pub id: DeliveryId,
+    /// The server's id of its event.
+    #[schema(value_type = String, examples("evt_01jd0c4z8k000"))]
+    pub event_uid: EventId,
+    /// The rule's bus; absent, like the two that follow, when the target was deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub bus: Option<String>,
+    /// The rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub rule: Option<String>,
+    /// The target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub target: Option<String>,
+    /// The event's type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The event's source.
+    pub source: String,
+    /// The event's subject.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub subject: Option<String>,
+    /// Its state now.
+    #[schema(value_type = String, examples("delivered"))]
+    pub status: DeliveryStatus,
+    /// Attempts made so far.
+    pub attempts: u32,
+    /// The last answer's status code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub status_code: Option<u16>,
+    /// How long the last attempt took.
+    pub duration_ms: u32,
+    /// Why, for programs; absent when delivered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false)]
+    pub reason: Option<Reason>,
+    /// Why, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub detail: Option<String>,
+    /// When.
+    pub at: Stamp,
+    /// When the next attempt is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub next_attempt_at: Option<Stamp>,
+}
+
+impl From<DeliveryNotice> for NoticeView {
+    fn from(notice: DeliveryNotice) -> Self {
+        Self {
+            id: notice.id,
+            event_uid: notice.event_uid,
+            bus: notice.bus.map(|bus| bus.to_string()),
+            rule: notice.rule,
+            target: notice.target,
+            kind: notice.kind,
+            source: notice.source,
+            subject: notice.subject,
+            status: notice.status,
+            attempts: notice.attempts,
+            status_code: notice.status_code,
+            duration_ms: notice.duration_ms,
+            reason: notice.reason,
+            detail: notice.detail,
+            at: Stamp(notice.at_ms),
+            next_attempt_at: notice.next_at_ms.map(Stamp),
+        }
+    }
 }
 
 impl EventView {

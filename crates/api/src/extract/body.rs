@@ -1,0 +1,101 @@
+//! Bodies: bounded in size and in time, before anything looks at them.
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use tokio::time::timeout;
+
+use crate::problem::Problem;
+use crate::{ApiSettings, Shared};
+
+/// A JSON body, as it was sent.
+#[derive(Debug)]
+pub(crate) struct JsonBody(pub(crate) Bytes);
+
+/// A JSON body that may be left out.
+#[derive(Debug)]
+pub(crate) struct OptionalJsonBody(pub(crate) Bytes);
+
+impl FromRequest<Shared> for JsonBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &Shared) -> Result<Self, Problem> {
+        must_be_json(request.headers())?;
+        let max = state.settings.body_bytes_max;
+        read_body(request, max, &state.settings).await.map(Self)
+    }
+}
+
+impl FromRequest<Shared> for OptionalJsonBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &Shared) -> Result<Self, Problem> {
+        let kind = must_be_json(request.headers());
+        let body = read_body(request, state.settings.body_bytes_max, &state.settings).await?;
+        if !body.is_empty() {
+            kind?;
+        }
+        Ok(Self(body))
+    }
+}
+
+fn must_be_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let sent = headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
+    let essence = sent.as_deref().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_owned();
+    match essence.as_str() {
+        "application/json" | "application/merge-patch+json" => Ok(()),
+        "" => Err(unsupported("the request has no content type; send application/json")),
+        other => {
+            let shown: String = other.chars().take(100).collect();
+            Err(unsupported(&format!("content type {shown} is not taken here; send application/json")))
+        }
+    }
+}
+
+fn unsupported(detail: &str) -> Problem {
+    Problem::new("UNSUPPORTED_MEDIA_TYPE", detail)
+}
+
+/// Reads a body of at most `max` bytes that arrives within the deadline.
+pub(crate) async fn read_body(request: Request, max: usize, settings: &ApiSettings) -> Result<Bytes, Problem> {
+    let too_large = || Problem::new("TOO_LARGE", format!("the body may have at most {max} bytes"));
+    // What says that it is too large is refused before it is sent.
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > max)) {
+        return Err(too_large());
+    }
+    match timeout(settings.body_deadline, collect(request.into_body(), max)).await {
+        Ok(Ok(Some(body))) => Ok(body),
+        Ok(Ok(None)) => Err(too_large()),
+        Ok(Err(error)) => Err(Problem::at("", format!("the body could not be read to its end: {error}"))),
+        Err(_) => Err(Problem::new(
+            "BODY_TIMEOUT",
+            format!("the body did not arrive within {} seconds", settings.body_deadline.as_secs()),
+        )),
+    }
+}
+
+/// The whole body; `None` when it is larger than allowed.
+async fn collect(mut body: Body, max: usize) -> Result<Option<Bytes>, axum::Error> {
+    let mut first: Option<Bytes> = None;
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if first.as_ref().map_or(0, Bytes::len) + all.len() + data.len() > max {
+            return Ok(None);
+        }
+        match first.take() {
+            // Most bodies come in one piece, which is then not copied.
+            None if all.is_empty() => first = Some(data),
+            Some(piece) => {
+                all.extend_from_slice(&piece);
+                all.extend_from_slice(&data);
+            }
+            None => all.extend_from_slice(&data),
+        }
+    }
+    Ok(Some(first.unwrap_or_else(|| all.freeze())))
+}
