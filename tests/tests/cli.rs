@@ -9,6 +9,42 @@ use belfry_tests::{LIMIT, SECRET, all, post, put_rule, rule, webhook, webhook_wi
 use serde_json::{Value, json};
 
 #[tokio::test]
+async fn the_first_steps_work_as_they_are_printed() -> Result<()> {
+    let server = Server::start().await?;
+    // Commands are indented by two blanks, what is said about them is not.
+    let output = server.output();
+    let steps = output
+        .split_once("Your admin key")
+        .context("no first steps")?
+        .1;
+    let lines = steps.lines().filter_map(|line| line.strip_prefix("  "));
+    let commands: String = lines.flat_map(|line| [line, "\n"]).collect();
+    ensure!(
+        commands.matches("curl").count() == 2 && commands.contains("list deliveries"),
+        "{commands}"
+    );
+    let binary = belfry_testkit::server::binary()?;
+    ensure!(
+        commands.contains(&binary.display().to_string()),
+        "the program is named as it was called"
+    );
+    let run = std::process::Command::new("sh")
+        .args(["-euc", &commands])
+        .current_dir(server.cli().home())
+        .output()?;
+    let said = format!(
+        "{}\n{}",
+        String::from_utf8_lossy(&run.stdout),
+        String::from_utf8_lossy(&run.stderr)
+    );
+    ensure!(run.status.success(), "{said}");
+    for fact in ["\"eventUid\"", "disk-readonly", "delivered"] {
+        ensure!(said.contains(fact), "{fact} is missing:\n{said}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn many_events_are_sent_from_standard_input() -> Result<()> {
     let (server, sink) = (Server::start().await?, Sink::start().await?);
     put_rule(
@@ -293,9 +329,13 @@ async fn exit_codes_and_messages_say_what_is_wrong() -> Result<()> {
     let cases: [(&[&str], i32, &str); 5] = [
         (&["nonsense"], 2, "nonsense"),
         (&["get", "rule"], 2, "NAME"),
-        (&["get", "event", "evt_nothing"], 3, "evt_nothing"),
+        (
+            &["get", "event", "evt_01jd0c4z8k000"],
+            3,
+            "evt_01jd0c4z8k000",
+        ),
         (&["get", "bus", "nowhere"], 3, "nowhere"),
-        (&["apply", "-f", "missing.yaml"], 2, "missing.yaml"),
+        (&["apply", "-f", "missing.yaml"], 1, "missing.yaml"),
     ];
     let mut wrong = Vec::new();
     for (arguments, code, said) in cases {

@@ -213,11 +213,11 @@ async fn nothing_accepted_is_lost_by_sigkill_under_load() -> Result<()> {
         stored.len(),
         started.elapsed(),
     ));
-    // Repeats are what was on the wire or not yet noted when the kill came: bounded by what fits in memory.
+    // Repeats are what was on the wire, or arrived and not yet noted, when a kill came: a handful each time, far from
+    // delivering everything again.
     ensure!(
-        duplicates <= steady.len(),
-        "{duplicates} duplicates of {} events",
-        steady.len()
+        duplicates <= rounds * 100,
+        "{duplicates} duplicates in {rounds} rounds"
     );
     Ok(())
 }

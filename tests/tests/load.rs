@@ -143,3 +143,33 @@ async fn open_streams_end_with_the_server() -> Result<()> {
     drop(tail);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_second_signal_ends_the_server_at_once_and_loses_nothing() -> Result<()> {
+    let sink = Sink::start().await?;
+    sink.script("/hang", [Reply::Hang]);
+    let mut server = Server::with("server.shutdown_limit", "10m")
+        .set("server.drain_limit", "5m")
+        .start()
+        .await?;
+    let mut target = webhook(&sink.url("/hang"));
+    target["settings"]["timeoutSeconds"] = 300.into();
+    put_rule(
+        &server.admin()?,
+        "r",
+        &rule(&["t"], &json!({"hook": target})),
+    )
+    .await?;
+    let uid = belfry_tests::post(&server.admin()?, &events::event("a", "t")).await?;
+    sink.wait_for("/hang", 1, LIMIT).await?;
+    server.terminate()?;
+    wait_until("the first signal", LIMIT, async || {
+        Ok(server.output().contains("stopping").then_some(()))
+    })
+    .await?;
+    server.stop(Duration::from_secs(10)).await?;
+    sink.script("/hang", [Reply::status(204)]);
+    server.restart().await?;
+    belfry_tests::delivery_with(&server.admin()?, &uid, "delivered").await?;
+    Ok(())
+}

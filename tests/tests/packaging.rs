@@ -66,7 +66,7 @@ async fn the_settings_of_the_containers_are_settings() -> Result<()> {
         .run(&["config", "check"])
         .await?;
     ensure!(
-        wrong.code == Some(2) && wrong.stderr.contains("listen"),
+        wrong.code == Some(2) && wrong.stderr.contains("BELFRY_SERVER__LISTEN"),
         "{wrong:?}"
     );
     Ok(())

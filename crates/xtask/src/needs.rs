@@ -47,6 +47,16 @@ const NEEDS: &[Need] = &[
         },
     },
     Need {
+        name: "curl",
+        why: "a test types the first steps that the server prints",
+        detect: &["curl", "--version"],
+        get: Get::Packages {
+            apt: &["curl"],
+            dnf: &["curl"],
+            apk: &["curl"],
+        },
+    },
+    Need {
         name: "rustfmt",
         why: "the formatting is checked",
         detect: &["cargo", "fmt", "--version"],
