@@ -83,7 +83,12 @@ pub fn split_batch(body: &Bytes, limits: &EventLimits) -> Result<Vec<Bytes>, Eve
     {
         let detail = "expected an array of events, such as [{\"specversion\":\"1.0\",...}]; send a single event \
                       as application/cloudevents+json";
-        return Err(not_json(detail.to_owned()));
+        // JSON all the same? Then it would be wrong to say that it is none.
+        let kind = match serde_json::from_slice::<&RawValue>(body) {
+            Ok(_) => EventErrorKind::NotCloudEvent,
+            Err(_) => EventErrorKind::NotJson,
+        };
+        return Err(EventErrors::one(kind, "", detail));
     }
     let elements: Vec<&RawValue> = serde_json::from_slice(body)
         .map_err(|error| not_json(format!("not valid JSON: {error}")))?;

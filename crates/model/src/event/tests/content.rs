@@ -85,12 +85,15 @@ fn broken_batches_are_refused() {
         "[1,]",
         "[1] 2",
         "[{\"a\":]",
-        "{}",
-        "3",
+        "nope",
         "[\"\u{1}\"]",
     ] {
         let errors = split_batch(&Bytes::copy_from_slice(body.as_bytes()), &limits()).unwrap_err();
         assert_eq!(errors.kind, EventErrorKind::NotJson, "{body}");
+    }
+    for body in ["{}", "3", "null"] {
+        let errors = split_batch(&Bytes::from_static(body.as_bytes()), &limits()).unwrap_err();
+        assert_eq!(errors.kind, EventErrorKind::NotCloudEvent, "{body}");
     }
     assert!(split_batch(&Bytes::from_static(b"[\"\xff\"]"), &limits()).is_err());
     let few = EventLimits {
