@@ -3,6 +3,7 @@
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::bench;
 use crate::client::{Client, ClientArgs};
 use crate::command::{apply, config, db, delivery, key, log, resource, send, tail, test};
 use crate::failure::Result;
@@ -15,7 +16,12 @@ use crate::settings::SettingsArgs;
 /// Without a command it starts the server. Exit codes: 0 done, 1 failed, 2 called wrongly or invalid input,
 /// 3 not found, 4 differences found.
 #[derive(Debug, Parser)]
-#[command(name = "belfry", version, max_term_width = 120, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "belfry",
+    version,
+    max_term_width = 120,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -29,7 +35,15 @@ pub struct Remote {
     #[command(flatten)]
     client: ClientArgs,
     /// How the answer is shown.
-    #[arg(short, long, env = "BELFRY_OUTPUT", value_enum, default_value_t, value_name = "FORMAT", help_heading = "Output")]
+    #[arg(
+        short,
+        long,
+        env = "BELFRY_OUTPUT",
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        help_heading = "Output"
+    )]
     output: Format,
 }
 
@@ -82,6 +96,8 @@ enum Command {
     /// The database in the data directory
     #[command(subcommand)]
     Db(db::DbCommand),
+    /// Measures what this machine accepts and delivers with full durability
+    Bench(bench::BenchArgs),
     /// Prints completions for a shell
     Completions {
         /// The shell.
@@ -95,6 +111,7 @@ enum Command {
 pub fn run(cli: Cli) -> Result {
     match cli.command.unwrap_or(Command::Serve(cli.settings)) {
         Command::Serve(settings) => serve::run(&settings),
+        Command::Bench(args) => bench::main(args),
         Command::Config(command) => config::run(&command),
         Command::Db(command) => block_on(db::run(command)),
         Command::Completions { shell } => completions(shell),
@@ -143,7 +160,10 @@ pub fn reference() -> String {
 }
 
 fn section(out: &mut String, command: &mut clap::Command, path: &str) {
-    let help = command.render_long_help().to_string();
+    // Described once, at the top of the page.
+    let is_shared = |arg: &clap::Arg| matches!(arg.get_help_heading(), Some("Server" | "Output"));
+    let mut shown = command.clone().mut_args(|arg| if is_shared(&arg) { arg.hide(true) } else { arg });
+    let help = shown.render_long_help().to_string();
     let help: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
     for part in ["\n## `", path, "`\n\n```text\n", &help.join("\n"), "\n```\n"] {
         out.push_str(part);

@@ -34,7 +34,13 @@ pub struct ClientArgs {
     #[arg(long, env = "BELFRY_URL", default_value_t = format!("http://127.0.0.1:{DEFAULT_PORT}"), value_name = "URL")]
     pub url: String,
     /// API key.
-    #[arg(long, env = "BELFRY_API_KEY", hide_env_values = true, value_name = "KEY", conflicts_with = "api_key_file")]
+    #[arg(
+        long,
+        env = "BELFRY_API_KEY",
+        hide_env_values = true,
+        value_name = "KEY",
+        conflicts_with = "api_key_file"
+    )]
     pub api_key: Option<String>,
     /// File that holds the API key.
     #[arg(long, env = "BELFRY_API_KEY_FILE", value_name = "FILE")]
@@ -54,7 +60,13 @@ pub struct Call {
 impl Call {
     /// A request without body. `path` begins with `/` and is used as it is: see [`segment`].
     pub fn new(method: Method, path: impl Into<String>) -> Self {
-        Self { method, path: path.into(), query: Vec::new(), headers: HeaderMap::new(), body: Bytes::new() }
+        Self {
+            method,
+            path: path.into(),
+            query: Vec::new(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        }
     }
     /// `GET`.
     pub fn get(path: impl Into<String>) -> Self {
@@ -77,7 +89,8 @@ impl Call {
     /// Sets the body.
     #[must_use]
     pub fn body(mut self, content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        self.headers
+            .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         self.body = body.into();
         self
     }
@@ -112,11 +125,19 @@ impl Answer {
     }
     /// The body as JSON.
     pub fn json(&self) -> Result<Value> {
-        serde_json::from_slice(&self.body).context("the server's answer is no JSON (is this a Belfry server?)")
+        serde_json::from_slice(&self.body)
+            .context("the server's answer is no JSON (is this a Belfry server?)")
     }
     /// What `Retry-After` says, in seconds; only that form is used by our server.
     pub fn retry_after(&self) -> Option<Duration> {
-        let seconds = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse::<u64>().ok()?;
+        let seconds = self
+            .headers
+            .get(RETRY_AFTER)?
+            .to_str()
+            .ok()?
+            .trim()
+            .parse::<u64>()
+            .ok()?;
         Some(Duration::from_secs(seconds.min(300)))
     }
 }
@@ -141,11 +162,17 @@ impl Client {
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
             .ok_or_else(|| {
-                Failure::usage(format!("--url: expected a URL such as http://127.0.0.1:{DEFAULT_PORT}, got {:?}", args.url))
+                Failure::usage(format!(
+                    "--url: expected a URL such as http://127.0.0.1:{DEFAULT_PORT}, got {:?}",
+                    args.url
+                ))
             })?;
         let key = match (&args.api_key, &args.api_key_file) {
             (Some(key), _) => Some(key.clone()),
-            (None, Some(path)) => Some(std::fs::read_to_string(path).context(format!("--api-key-file {}", path.display()))?),
+            (None, Some(path)) => Some(
+                std::fs::read_to_string(path)
+                    .context(format!("--api-key-file {}", path.display()))?,
+            ),
             (None, None) => None,
         };
         let key = key
@@ -166,7 +193,9 @@ impl Client {
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        let http = Legacy::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+        let http = Legacy::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .build(connector);
         Ok(Self { base, key, http })
     }
 
@@ -185,35 +214,60 @@ impl Client {
         let mut request = Request::builder().method(&call.method).uri(url.as_str());
         if let Some(headers) = request.headers_mut() {
             headers.extend(call.headers.clone());
-            headers.insert(USER_AGENT, HeaderValue::from_static(concat!("belfry-cli/", env!("CARGO_PKG_VERSION"))));
+            headers.insert(
+                USER_AGENT,
+                HeaderValue::from_static(concat!("belfry-cli/", env!("CARGO_PKG_VERSION"))),
+            );
             if let Some(key) = &self.key {
                 headers.insert(AUTHORIZATION, key.clone());
             }
         }
-        request.body(Full::new(call.body.clone())).context("the request cannot be made")
+        request
+            .body(Full::new(call.body.clone()))
+            .context("the request cannot be made")
     }
 
     /// Sends it once and reads the whole answer, whatever its status.
     pub async fn send(&self, call: &Call) -> Result<Answer> {
         let request = self.request(call)?;
         let exchange = async {
-            let response = self.http.request(request).await.map_err(|error| self.unreachable(&error))?;
+            let response = self
+                .http
+                .request(request)
+                .await
+                .map_err(|error| self.unreachable(&error))?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, ANSWER_BYTES_MAX)
                 .collect()
                 .await
-                .map_err(|error| Failure::failed(format!("the answer of {} broke off: {error}", self.base())))?;
-            Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
+                .map_err(|error| {
+                    Failure::failed(format!("the answer of {} broke off: {error}", self.base()))
+                })?;
+            Ok(Answer {
+                status: head.status,
+                headers: head.headers,
+                body: body.to_bytes(),
+            })
         };
-        tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or_else(|_| {
-            Err(Failure::failed(format!("{} did not answer within {} s", self.base(), ANSWER_TIMEOUT.as_secs())))
-        })
+        tokio::time::timeout(ANSWER_TIMEOUT, exchange)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Failure::failed(format!(
+                    "{} did not answer within {} s",
+                    self.base(),
+                    ANSWER_TIMEOUT.as_secs()
+                )))
+            })
     }
 
     /// Sends it once; an answer that is no success is a failure.
     pub async fn call(&self, call: &Call) -> Result<Answer> {
         let answer = self.send(call).await?;
-        if answer.status.is_success() { Ok(answer) } else { Err(problem::failure(&answer, self.key.is_some())) }
+        if answer.status.is_success() {
+            Ok(answer)
+        } else {
+            Err(problem::failure(&answer, self.key.is_some()))
+        }
     }
 
     /// The answer as JSON.
@@ -233,7 +287,9 @@ impl Client {
 
     /// A stream of server-sent events; headers only, within the usual time.
     pub async fn open(&self, call: &Call) -> Result<Incoming> {
-        let call = call.clone().header("accept", HeaderValue::from_static("text/event-stream"));
+        let call = call
+            .clone()
+            .header("accept", HeaderValue::from_static("text/event-stream"));
         let request = self.request(&call)?;
         let response = tokio::time::timeout(ANSWER_TIMEOUT, self.http.request(request))
             .await
@@ -243,12 +299,27 @@ impl Client {
         if head.status.is_success() {
             return Ok(body);
         }
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes);
-        Err(problem::failure(&Answer { status: head.status, headers: head.headers, body }, self.key.is_some()))
+        let body = Limited::new(body, ANSWER_BYTES_MAX)
+            .collect()
+            .await
+            .map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes);
+        Err(problem::failure(
+            &Answer {
+                status: head.status,
+                headers: head.headers,
+                body,
+            },
+            self.key.is_some(),
+        ))
     }
 
     fn unreachable(&self, error: &hyper_util::client::legacy::Error) -> Failure {
-        let failure = Failure::failed(format!("{} cannot be reached: {}", self.base(), chain(error)));
+        let failure = Failure::failed(format!(
+            "{} cannot be reached: {}",
+            self.base(),
+            chain(error)
+        ))
+        .transient();
         if error.is_connect() {
             failure.hint("is the server running there? Start one with `belfry serve`, or name another with --url or BELFRY_URL")
         } else {
@@ -259,5 +330,7 @@ impl Client {
 
 /// A name as one segment of a path.
 pub fn segment(name: &str) -> String {
-    url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20")
+    url::form_urlencoded::byte_serialize(name.as_bytes())
+        .collect::<String>()
+        .replace('+', "%20")
 }

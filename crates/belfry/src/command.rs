@@ -21,9 +21,13 @@ use crate::failure::{Context as _, Failure, Result};
 pub(crate) fn read_input(path: &Path) -> Result<String> {
     let mut bytes = Vec::new();
     if path == Path::new("-") {
-        std::io::stdin().read_to_end(&mut bytes).context("standard input")?;
+        std::io::stdin()
+            .read_to_end(&mut bytes)
+            .context("standard input")?;
     } else {
-        bytes = std::fs::read(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+        bytes = std::fs::read(path)
+            .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
     }
-    String::from_utf8(bytes).map_err(|_| Failure::usage(format!("{}: the text is no UTF-8", path.display())))
+    String::from_utf8(bytes)
+        .map_err(|_| Failure::usage(format!("{}: the text is no UTF-8", path.display())))
 }

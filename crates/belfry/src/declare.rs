@@ -72,6 +72,8 @@ pub struct Document {
     pub identity: Identity,
     /// The body to put, as JSON text, references replaced.
     pub body: String,
+    /// The same with references as they stand in the file: to be shown.
+    pub shown: String,
     /// Whether references were replaced: the body holds secrets then.
     pub has_references: bool,
     /// Where it stands.
@@ -109,7 +111,10 @@ pub fn load(paths: &[PathBuf], variables: Variables<'_>) -> Result<Vec<Document>
     let mut places: BTreeMap<Identity, Place> = BTreeMap::new();
     for document in &documents {
         if let Some(first) = places.insert(document.identity.clone(), document.place.clone()) {
-            errors.push(format!("{}: {} is described by {first} already", document.place, document.identity));
+            errors.push(format!(
+                "{}: {} is described by {first} already",
+                document.place, document.identity
+            ));
         }
     }
     if errors.is_empty() {
@@ -127,7 +132,10 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             let before = files.len();
             walk(path, &mut files)?;
             if files.len() == before {
-                return Err(Failure::usage(format!("{}: no .yaml, .yml or .json file in it", path.display())));
+                return Err(Failure::usage(format!(
+                    "{}: no .yaml, .yml or .json file in it",
+                    path.display()
+                )));
             }
         } else {
             files.push(path.clone());
@@ -139,18 +147,27 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
 fn walk(directory: &Path, files: &mut Vec<PathBuf>) -> Result {
     let place = directory.display();
     let mut entries: Vec<PathBuf> = std::fs::read_dir(directory)
-        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
+        .and_then(|entries| {
+            entries
+                .map(|entry| entry.map(|entry| entry.path()))
+                .collect()
+        })
         .context(place)?;
     // The order of a directory is chance; errors and actions should come in the same order every time.
     entries.sort();
     for path in entries {
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
         if hidden {
             continue;
         }
         if path.is_dir() {
             walk(&path, files)?;
-        } else if path.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json") {
+        } else if path
+            .extension()
+            .is_some_and(|end| end == "yaml" || end == "yml" || end == "json")
+        {
             files.push(path);
         }
     }

@@ -31,7 +31,12 @@ pub fn difference<'a>(old: &'a str, new: &'a str) -> Vec<Line<'a>> {
 /// Every line of both, by their longest common subsequence.
 fn script<'a>(old: &[&'a str], new: &[&'a str]) -> Vec<Line<'a>> {
     if old.len() > LINES_MAX || new.len() > LINES_MAX {
-        return old.iter().copied().map(Line::Old).chain(new.iter().copied().map(Line::New)).collect();
+        return old
+            .iter()
+            .copied()
+            .map(Line::Old)
+            .chain(new.iter().copied().map(Line::New))
+            .collect();
     }
     // lengths[i * width + j]: length of the longest common subsequence of old[i..] and new[j..].
     let width = new.len() + 1;
@@ -98,7 +103,10 @@ mod tests {
         let new = old.replace("10\n", "ten\n").replace("19\n", "");
         let shown = difference(&old, &new);
         assert_eq!(shown.first(), Some(&Line::Gap));
-        let position = shown.iter().position(|line| *line == Line::Old("10")).unwrap();
+        let position = shown
+            .iter()
+            .position(|line| *line == Line::Old("10"))
+            .unwrap();
         assert_eq!(shown.get(position + 1), Some(&Line::New("ten")));
         assert_eq!(position, 4);
         assert!(shown.contains(&Line::Old("19")));

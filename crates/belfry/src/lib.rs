@@ -1,5 +1,6 @@
 //! The server and the command line: settings, telemetry, wiring.
 
+pub mod bench;
 pub mod cli;
 pub mod client;
 pub mod command;

@@ -82,8 +82,15 @@ impl Output {
     /// For this process.
     pub fn new(format: Format) -> Self {
         let terminal = std::io::stdout().is_terminal();
-        let width = terminal.then(terminal_size::terminal_size).flatten().map(|(width, _)| width.0);
-        Self { format, colour: terminal && std::env::var_os("NO_COLOR").is_none(), width }
+        let width = terminal
+            .then(terminal_size::terminal_size)
+            .flatten()
+            .map(|(width, _)| width.0);
+        Self {
+            format,
+            colour: terminal && std::env::var_os("NO_COLOR").is_none(),
+            width,
+        }
     }
 
     /// One line of the answer.
@@ -95,7 +102,9 @@ impl Output {
     /// Text of the answer that brings its own line ends.
     pub fn text(&self, text: &str) -> Result {
         let mut out = std::io::stdout().lock();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| output_failed(&error))
+        out.write_all(text.as_bytes())
+            .and_then(|()| out.flush())
+            .map_err(|error| output_failed(&error))
     }
 
     /// A remark, not part of the answer.
@@ -108,7 +117,10 @@ impl Output {
         match self.format {
             Format::Yaml => {
                 let value: Value = serde_json::from_str(json).context("the answer is no JSON")?;
-                self.text(&yaml_serde::to_string(&value).context("the answer cannot be written as YAML")?)
+                self.text(
+                    &yaml_serde::to_string(&value)
+                        .context("the answer cannot be written as YAML")?,
+                )
             }
             Format::Json | Format::Table => self.line(pretty(json)),
         }
@@ -121,7 +133,11 @@ impl Output {
 
     /// Text in a colour, where there are colours.
     pub fn paint(&self, colour: Colour, text: &str) -> String {
-        if self.colour { paint(colour, text) } else { text.to_owned() }
+        if self.colour {
+            paint(colour, text)
+        } else {
+            text.to_owned()
+        }
     }
 }
 

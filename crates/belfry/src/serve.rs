@@ -42,7 +42,8 @@ const CLOSE_RESERVE: Duration = Duration::from_secs(1);
 /// Runs until a signal.
 pub fn run(args: &SettingsArgs) -> Result {
     let loaded = load_for(args)?;
-    telemetry::start_logging(&loaded.settings.log).map_err(|error| Failure::failed(error.to_string()))?;
+    telemetry::start_logging(&loaded.settings.log)
+        .map_err(|error| Failure::failed(error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("belfry")
@@ -66,7 +67,11 @@ async fn serve(settings: &Settings) -> Result {
     let listener = bind(settings.server.listen).await?;
     let address = listener.local_addr().context("the address of the server")?;
     let parts = Parts::start(settings).await?;
-    let admin_key = parts.app.ensure_admin_key().await.context("the admin key cannot be made")?;
+    let admin_key = parts
+        .app
+        .ensure_admin_key()
+        .await
+        .context("the admin key cannot be made")?;
 
     let upkeep = metrics.clone();
     tokio::spawn(async move {
@@ -78,12 +83,21 @@ async fn serve(settings: &Settings) -> Result {
     });
     let mut router = belfry_api::router(Arc::clone(&parts.app), settings.api(stop.clone()));
     if settings.metrics.enabled {
-        router = router.merge(metrics_page::router(metrics, Arc::clone(&parts.app), settings.metrics.require_key));
+        router = router.merge(metrics_page::router(
+            metrics,
+            Arc::clone(&parts.app),
+            settings.metrics.require_key,
+        ));
     }
 
     greet(settings, address, admin_key.as_deref())?;
-    let cut = listener::listen(listener, router, settings.listen_limits(), stop).await;
-    shut_down(&parts, settings, cut).await
+    let asked = async {
+        stop.cancelled().await;
+        Instant::now()
+    };
+    let serving = listener::listen(listener, router, settings.listen_limits(), stop.clone());
+    let (cut, asked) = tokio::join!(serving, asked);
+    shut_down(&parts, asked + settings.server.shutdown_limit, cut).await
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener> {
@@ -115,7 +129,10 @@ fn stop_on_signal() -> Result<CancellationToken> {
                 _ = interrupt.recv() => "SIGINT",
             };
             if stopping.is_cancelled() {
-                tracing::warn!(signal = name, "a second signal: ending at once; nothing accepted is lost");
+                tracing::warn!(
+                    signal = name,
+                    "a second signal: ending at once; nothing accepted is lost"
+                );
                 std::process::exit(1);
             }
             tracing::info!(signal = name, "stopping; a second signal ends at once");
@@ -132,26 +149,48 @@ fn greet(settings: &Settings, address: SocketAddr, admin_key: Option<&str>) -> R
             "other machines can reach this server, and it speaks plain HTTP: put TLS in front of it"
         );
     }
-    let welcome = Welcome { settings, address, admin_key };
+    let welcome = Welcome {
+        settings,
+        address,
+        admin_key,
+    };
     tracing::info!(%address, data = %settings.data.dir.display(), version = env!("CARGO_PKG_VERSION"), "Belfry is ready");
     // Collectors of JSON logs read both streams; a page of text would only be noise there, the key is not.
-    let text = if settings.log.format == LogFormat::Json { welcome.short() } else { welcome.text() };
-    Output::new(Format::Table).text(&text)
+    let text = if settings.log.format == LogFormat::Json {
+        welcome.short()
+    } else {
+        welcome.text()
+    };
+    if let Err(failure) = Output::new(Format::Table).text(&text) {
+        // Without its key the first start would be for nothing; later the text is only a courtesy.
+        if admin_key.is_some() {
+            return Err(failure.at("the admin key cannot be shown"));
+        }
+    }
+    Ok(())
 }
 
-async fn shut_down(parts: &Parts, settings: &Settings, cut: usize) -> Result {
+async fn shut_down(parts: &Parts, deadline: Instant, cut: usize) -> Result {
     if cut > 0 {
-        tracing::warn!(connections = cut, "requests that were still under way after server.drain_limit were cut");
+        tracing::warn!(
+            connections = cut,
+            "requests that were still under way after server.drain_limit were cut"
+        );
     }
-    // The accept loop has used up to drain_limit of it.
-    let left = settings.server.shutdown_limit.saturating_sub(settings.server.drain_limit).max(CLOSE_RESERVE);
-    let deadline = Instant::now() + left;
-    let in_time = parts.engine.shutdown(left.saturating_sub(CLOSE_RESERVE)).await;
+    let left = deadline.saturating_duration_since(Instant::now());
+    let in_time = parts
+        .engine
+        .shutdown(left.saturating_sub(CLOSE_RESERVE))
+        .await;
     if !in_time {
         tracing::warn!("deliveries that were still on the wire are made again by the next start");
     }
     let store: &Arc<dyn Store> = &parts.store;
-    if tokio::time::timeout_at(deadline.max(Instant::now() + CLOSE_RESERVE), store.close()).await.is_err() {
+    let deadline = deadline.max(Instant::now() + CLOSE_RESERVE);
+    if tokio::time::timeout_at(deadline, store.close())
+        .await
+        .is_err()
+    {
         tracing::warn!("the database did not close in time; the next start checks it");
     }
     tracing::info!("stopped");

@@ -11,6 +11,7 @@ mod derived;
 mod describe;
 mod layers;
 mod table;
+mod unknown;
 mod value;
 
 #[cfg(test)]

@@ -40,7 +40,8 @@ impl Parser {
                 continue;
             }
             let line = std::mem::take(&mut self.line);
-            let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line)).into_owned();
+            let line =
+                String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line)).into_owned();
             events.extend(self.take_line(&line));
         }
         Ok(events)
@@ -50,7 +51,11 @@ impl Parser {
         if line.is_empty() {
             let event = std::mem::take(&mut self.event);
             return std::mem::take(&mut self.has_data).then(|| SseEvent {
-                name: if event.name.is_empty() { "message".to_owned() } else { event.name },
+                name: if event.name.is_empty() {
+                    "message".to_owned()
+                } else {
+                    event.name
+                },
                 ..event
             });
         }
@@ -83,13 +88,18 @@ pub struct Stream {
 impl Stream {
     /// Of this body.
     pub fn new(body: Incoming) -> Self {
-        Self { body, parser: Parser::default() }
+        Self {
+            body,
+            parser: Parser::default(),
+        }
     }
 
     /// The next events; `None` when the stream has ended or broken.
     pub async fn next(&mut self) -> Result<Option<Vec<SseEvent>>> {
         loop {
-            let Some(Ok(frame)) = self.body.frame().await else { return Ok(None) };
+            let Some(Ok(frame)) = self.body.frame().await else {
+                return Ok(None);
+            };
             if let Some(bytes) = frame.data_ref() {
                 let events = self.parser.push(bytes)?;
                 if !events.is_empty() {
@@ -109,14 +119,25 @@ mod tests {
         let text = ": hello\n\nid: 7\nevent: delivery\ndata: {\"a\":1}\n\nretry: 5\ndata: x\r\ndata: y\r\n\r\ndata: cut";
         let whole = Parser::default().push(text.as_bytes()).unwrap();
         let mut parser = Parser::default();
-        let single: Vec<SseEvent> =
-            text.as_bytes().chunks(1).flat_map(|byte| parser.push(byte).unwrap()).collect();
+        let single: Vec<SseEvent> = text
+            .as_bytes()
+            .chunks(1)
+            .flat_map(|byte| parser.push(byte).unwrap())
+            .collect();
         assert_eq!(whole, single);
         assert_eq!(
             whole,
             [
-                SseEvent { id: Some("7".to_owned()), name: "delivery".to_owned(), data: "{\"a\":1}".to_owned() },
-                SseEvent { id: None, name: "message".to_owned(), data: "x\ny".to_owned() },
+                SseEvent {
+                    id: Some("7".to_owned()),
+                    name: "delivery".to_owned(),
+                    data: "{\"a\":1}".to_owned()
+                },
+                SseEvent {
+                    id: None,
+                    name: "message".to_owned(),
+                    data: "x\ny".to_owned()
+                },
             ]
         );
     }

@@ -3,6 +3,8 @@
 //! All documents are read first, then all are tried on the server (`dryRun`), and only when everything is valid is
 //! anything changed: buses, then rules, then what `--prune` removes. A run that is cut short is repeated as it is.
 
+mod compare;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -10,6 +12,7 @@ use clap::Args;
 use http::{Method, StatusCode};
 use serde_json::Value;
 
+use self::compare::{comparable, revisions, under_spec, yaml};
 use super::resource;
 use crate::cli::Remote;
 use crate::client::{Answer, Call, Client, problem};
@@ -59,6 +62,8 @@ struct Step {
     /// As it is, and as it would be: in YAML, without what only the server writes.
     before: String,
     after: String,
+    /// Revisions of the thing and its targets as it is.
+    revisions: Vec<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,18 +105,27 @@ pub async fn apply(args: ApplyArgs) -> Result {
     let mut table = Table::new(&["WHAT", "DONE"]);
     let mut report = Vec::new();
     for step in &steps {
-        if !args.dry_run {
-            run(&client, step, out).await.map_err(|failure| failure.at(&step.identity))?;
-        }
-        let done = if args.dry_run && step.action != Action::Nothing {
-            format!("would be {}", step.action.done())
-        } else {
+        let done = if !args.dry_run {
+            run(&client, step, out)
+                .await
+                .map_err(|failure| failure.at(&step.identity))?
+                .done()
+                .to_owned()
+        } else if step.action == Action::Update && step.before == step.after {
+            "would be updated if a secret is another one".to_owned()
+        } else if step.action == Action::Nothing {
             step.action.done().to_owned()
+        } else {
+            format!("would be {}", step.action.done())
         };
         report.push(serde_json::json!({ "resource": step.identity.to_string(), "done": done }));
         table.row([step.identity.to_string(), done]);
     }
-    if out.format == Format::Table { out.table(&table) } else { out.document(&Value::from(report).to_string()) }
+    if out.format == Format::Table {
+        out.table(&table)
+    } else {
+        out.document(&Value::from(report).to_string())
+    }
 }
 
 /// Shows what would change.
@@ -124,7 +138,10 @@ pub async fn diff(args: DiffArgs) -> Result {
         let lines = difference(&step.before, &step.after);
         differs |= !lines.is_empty();
         if !lines.is_empty() {
-            out.line(out.paint(Colour::Bold, &format!("{} ({})", step.identity, step.action.verb())))?;
+            out.line(out.paint(
+                Colour::Bold,
+                &format!("{} ({})", step.identity, step.action.verb()),
+            ))?;
         }
         for line in lines {
             out.line(match line {
@@ -135,7 +152,11 @@ pub async fn diff(args: DiffArgs) -> Result {
             })?;
         }
     }
-    if differs { Err(Failure::silent(Exit::Different)) } else { Ok(()) }
+    if differs {
+        Err(Failure::silent(Exit::Different))
+    } else {
+        Ok(())
+    }
 }
 
 /// Tries everything; every document that the server refuses is reported.
@@ -143,14 +164,25 @@ async fn plan(client: &Client, documents: Vec<Document>, prune: bool) -> Result<
     let mut steps = Vec::new();
     let mut errors = Vec::new();
     let mut exit = Exit::Usage;
-    let described: BTreeSet<Identity> = documents.iter().map(|document| document.identity.clone()).collect();
+    let described: BTreeSet<Identity> = documents
+        .iter()
+        .map(|document| document.identity.clone())
+        .collect();
     let mut new_buses = BTreeSet::new();
     for document in documents {
         let identity = document.identity.clone();
         if matches!(identity, Identity::Rule(..)) && new_buses.contains(identity.bus()) {
             // The server cannot try a rule on a bus that is not there yet; it will judge it when it is made.
-            let after = yaml(&serde_json::from_str(&document.body).context(&document.place)?)?;
-            steps.push(Step { identity, action: Action::Create, document: Some(document), before: String::new(), after });
+            let after = yaml(&serde_json::from_str(&document.shown).context(&document.place)?)?;
+            let (before, revisions) = (String::new(), Vec::new());
+            steps.push(Step {
+                identity,
+                action: Action::Create,
+                document: Some(document),
+                before,
+                after,
+                revisions,
+            });
             continue;
         }
         let found = client.find(&Call::get(identity.path())).await?;
@@ -162,10 +194,16 @@ async fn plan(client: &Client, documents: Vec<Document>, prune: bool) -> Result<
             if tried.status.is_server_error() || tried.status == StatusCode::TOO_MANY_REQUESTS {
                 exit = Exit::Failed;
             }
-            errors.push(format!("{} ({identity}): {}", document.place, under_spec(&tried)));
+            errors.push(format!(
+                "{} ({identity}): {}",
+                document.place,
+                under_spec(&tried)
+            ));
             continue;
         }
-        let before = found.as_ref().map(Answer::json).transpose()?.map(|value| comparable(&value)).transpose()?;
+        let found = found.as_ref().map(Answer::json).transpose()?;
+        let revisions = found.as_ref().map(revisions).unwrap_or_default();
+        let before = found.as_ref().map(comparable).transpose()?;
         let after = comparable(&tried.json()?)?;
         let action = match &before {
             None => Action::Create,
@@ -176,23 +214,52 @@ async fn plan(client: &Client, documents: Vec<Document>, prune: bool) -> Result<
         if let (Action::Create, Identity::Bus(bus)) = (action, &identity) {
             new_buses.insert(bus.clone());
         }
-        steps.push(Step { identity, action, document: Some(document), before: before.unwrap_or_default(), after });
+        let before = before.unwrap_or_default();
+        steps.push(Step {
+            identity,
+            action,
+            document: Some(document),
+            before,
+            after,
+            revisions,
+        });
     }
     if !errors.is_empty() {
-        return Err(Failure { exit, message: errors.join("\n"), hint: Some("nothing was changed".to_owned()) });
+        let failure = Failure::usage(errors.join("\n")).hint("nothing was changed");
+        return Err(Failure { exit, ..failure });
     }
     if prune {
-        let buses: BTreeSet<_> = described.iter().map(|identity| identity.bus().clone()).collect();
+        let buses: BTreeSet<_> = described
+            .iter()
+            .map(|identity| identity.bus().clone())
+            .collect();
         for bus in buses.difference(&new_buses) {
-            let (rules, _) = resource::pages(client, &Call::get(format!("/v1/buses/{bus}/rules")), usize::MAX).await?;
+            let (rules, _) = resource::pages(
+                client,
+                &Call::get(format!("/v1/buses/{bus}/rules")),
+                usize::MAX,
+            )
+            .await?;
             for rule in rules {
-                let Some(name) = rule.get("name").and_then(Value::as_str).and_then(|name| name.parse().ok()) else {
+                let Some(name) = rule
+                    .get("name")
+                    .and_then(Value::as_str)
+                    .and_then(|name| name.parse().ok())
+                else {
                     continue;
                 };
                 let identity = Identity::Rule(bus.clone(), name);
                 if !described.contains(&identity) {
-                    let before = comparable(&rule)?;
-                    steps.push(Step { identity, action: Action::Delete, document: None, before, after: String::new() });
+                    let (before, after) = (comparable(&rule)?, String::new());
+                    let revisions = revisions(&rule);
+                    steps.push(Step {
+                        identity,
+                        action: Action::Delete,
+                        document: None,
+                        before,
+                        after,
+                        revisions,
+                    });
                 }
             }
         }
@@ -200,103 +267,48 @@ async fn plan(client: &Client, documents: Vec<Document>, prune: bool) -> Result<
     Ok(steps)
 }
 
-async fn run(client: &Client, step: &Step, out: Output) -> Result {
+/// Does it; answers what was really done.
+async fn run(client: &Client, step: &Step, out: Output) -> Result<Action> {
     let answer = match (&step.document, step.action) {
-        (_, Action::Nothing) => return Ok(()),
-        (Some(document), _) => client.call(&put(document)).await.map_err(|failure| failure.at(&document.place))?,
+        (_, Action::Nothing) => return Ok(Action::Nothing),
+        (Some(document), _) => client
+            .call(&put(document))
+            .await
+            .map_err(|failure| failure.at(&document.place))?,
         (None, _) => {
-            client.call(&Call::new(Method::DELETE, step.identity.path())).await?;
-            return Ok(());
+            client
+                .call(&Call::new(Method::DELETE, step.identity.path()))
+                .await?;
+            return Ok(Action::Delete);
         }
     };
     // Secrets that the server made are shown now or never.
     let answer = answer.json()?;
-    for (name, target) in answer.get("targets").and_then(Value::as_object).into_iter().flatten() {
-        for secret in target.get("generatedSecrets").and_then(Value::as_array).into_iter().flatten() {
+    for (name, target) in answer
+        .get("targets")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        for secret in target
+            .get("generatedSecrets")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             let of = |name: &str| secret.get(name).and_then(Value::as_str).unwrap_or_default();
-            out.note(format!("{} target {name} {} was made by the server, shown only now: {}", step.identity, of("pointer"), of("value")));
+            out.note(format!(
+                "{} target {name}: {} was made by the server, shown only now: {}",
+                step.identity,
+                of("pointer"),
+                of("value")
+            ));
         }
     }
-    Ok(())
+    let same = step.action == Action::Update && revisions(&answer) == step.revisions;
+    Ok(if same { Action::Nothing } else { step.action })
 }
 
 fn put(document: &Document) -> Call {
     Call::new(Method::PUT, document.identity.path()).body("application/json", document.body.clone())
-}
-
-/// Pointers of the server count from the body, which is the document's `spec`.
-fn under_spec(answer: &Answer) -> String {
-    let Ok(mut problem) = answer.json() else { return problem::message(answer) };
-    for error in problem.get_mut("errors").and_then(Value::as_array_mut).into_iter().flatten() {
-        if let Some(Value::String(pointer)) = error.get_mut("pointer")
-            && (pointer.is_empty() || pointer.starts_with('/'))
-        {
-            pointer.insert_str(0, "/spec");
-        }
-    }
-    problem::message(&Answer { status: answer.status, headers: answer.headers.clone(), body: problem.to_string().into() })
-}
-
-/// Members that only the server writes.
-const OF_SERVER: [&str; 10] = [
-    "revision", "createdAt", "updatedAt", "dryRun", "generatedSecrets", "handshake", "disabled", "bus", "rule", "name",
-];
-
-/// What a person would have written to get this thing.
-fn comparable(value: &Value) -> Result<String> {
-    let mut value = value.clone();
-    strip(&mut value);
-    if let Some(members) = value.as_object_mut() {
-        // Of a bus: the number of its rules.
-        if members.get("rules").is_some_and(Value::is_number) {
-            members.shift_remove("rules");
-        }
-        for target in members.get_mut("targets").and_then(Value::as_object_mut).into_iter().flat_map(|targets| targets.values_mut()) {
-            strip(target);
-        }
-    }
-    yaml(&value)
-}
-
-fn strip(value: &mut Value) {
-    if let Some(members) = value.as_object_mut() {
-        for name in OF_SERVER {
-            members.shift_remove(name);
-        }
-    }
-}
-
-fn yaml(value: &Value) -> Result<String> {
-    yaml_serde::to_string(value).context("this cannot be shown as YAML")
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn what_only_the_server_writes_is_no_difference() {
-        let stored = json!({
-            "bus": "b", "name": "r", "description": "", "enabled": true, "pattern": {"type": ["a"], "bus": ["x"]},
-            "targets": {"t": {"bus": "b", "rule": "r", "name": "t", "type": "log", "settings": {"log": "l", "name": "n"}, "revision": 3}},
-            "revision": 7, "createdAt": "x", "updatedAt": "y",
-        });
-        let tried = json!({
-            "bus": "b", "name": "r", "description": "", "enabled": true, "pattern": {"type": ["a"], "bus": ["x"]},
-            "targets": {"t": {"bus": "b", "rule": "r", "name": "t", "type": "log", "settings": {"log": "l", "name": "n"}, "revision": 4, "dryRun": true}},
-            "revision": 8, "createdAt": "x", "updatedAt": "z", "dryRun": true,
-        });
-        let (stored, tried) = (comparable(&stored).unwrap(), comparable(&tried).unwrap());
-        assert_eq!(stored, tried);
-        assert!(stored.contains("bus:") && stored.contains("name: n"), "{stored}");
-    }
-
-    #[test]
-    fn pointers_count_from_the_document() {
-        let body = r#"{"title":"Invalid","errors":[{"pointer":"/pattern/a","detail":"x"},{"pointer":"header:x","detail":"y"}]}"#;
-        let answer = Answer { status: StatusCode::BAD_REQUEST, headers: http::HeaderMap::new(), body: body.into() };
-        assert_eq!(under_spec(&answer), "Invalid\n  /spec/pattern/a: x\n  header:x: y");
-    }
 }

@@ -42,7 +42,9 @@ pub fn run(command: &ConfigCommand) -> Result {
         ConfigCommand::Check { settings } => {
             let loaded = load_for(settings)?;
             let changed = loaded.effective.iter().filter(|one| one.is_set()).count();
-            Output::new(Format::Table).line(format!("The settings are valid; {changed} differ from the defaults or repeat them."))
+            Output::new(Format::Table).line(format!(
+                "The settings are valid; {changed} differ from the defaults or repeat them."
+            ))
         }
         ConfigCommand::Print { settings, output } => {
             let loaded = load_for(settings)?;

@@ -52,9 +52,14 @@ pub async fn run(command: DbCommand) -> Result {
             if !path.exists() {
                 return Err(missing(&path));
             }
-            let store = SqliteStore::open(settings.sqlite()).await.map_err(|error| refused(&path, &error))?;
+            let store = SqliteStore::open(settings.sqlite())
+                .await
+                .map_err(|error| refused(&path, &error))?;
             store.close().await;
-            out.line(format!("{} is at the version of this program", path.display()))
+            out.line(format!(
+                "{} is at the version of this program",
+                path.display()
+            ))
         }
         DbCommand::Backup { to, settings } => {
             let store = reader(&settings).await?;
@@ -81,7 +86,9 @@ async fn reader(args: &SettingsArgs) -> Result<SqliteStore> {
     if !path.exists() {
         return Err(missing(&path));
     }
-    SqliteStore::open_reader(&path).await.map_err(|error| refused(&path, &error))
+    SqliteStore::open_reader(&path)
+        .await
+        .map_err(|error| refused(&path, &error))
 }
 
 fn missing(path: &Path) -> Failure {
@@ -90,13 +97,18 @@ fn missing(path: &Path) -> Failure {
 }
 
 async fn stats(store: &SqliteStore) -> Result<(Usage, Vec<(String, u64)>)> {
-    Ok((store.usage().await.context("sizes")?, store.stats().await.context("numbers of rows")?))
+    Ok((
+        store.usage().await.context("sizes")?,
+        store.stats().await.context("numbers of rows")?,
+    ))
 }
 
 fn show(out: Output, (usage, stats): &(Usage, Vec<(String, u64)>)) -> Result {
     if out.format != Format::Table {
-        let stats: serde_json::Map<String, Value> =
-            stats.iter().map(|(name, value)| (name.clone(), Value::from(*value))).collect();
+        let stats: serde_json::Map<String, Value> = stats
+            .iter()
+            .map(|(name, value)| (name.clone(), Value::from(*value)))
+            .collect();
         return out.document(&json!({ "usage": usage, "stats": stats }).to_string());
     }
     let at = |id: Option<EventId>| {
@@ -109,7 +121,10 @@ fn show(out: Output, (usage, stats): &(Usage, Vec<(String, u64)>)) -> Result {
         &[
             ("in use", bytes_shown(usage.used_bytes)),
             ("files", bytes_shown(usage.file_bytes)),
-            ("free on the disk", usage.disk_free_bytes.map(bytes_shown).unwrap_or_default()),
+            (
+                "free on the disk",
+                usage.disk_free_bytes.map(bytes_shown).unwrap_or_default(),
+            ),
             ("oldest event", at(usage.oldest_event)),
             ("newest event", at(usage.newest_event)),
         ],

@@ -27,7 +27,10 @@ pub enum EventCommand {
 
 /// Commands about deliveries.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "made once, from the command line")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once, from the command line"
+)]
 pub enum DeliveryCommand {
     /// Shows a delivery with every attempt: request, answer, what comes next
     Show {
@@ -58,7 +61,12 @@ pub async fn event(command: EventCommand) -> Result {
     if out.format == Format::Table {
         return show_event(&client, out, &id).await;
     }
-    out.document(&client.call(&Call::get(format!("/v1/events/{}", segment(&id)))).await?.text())
+    out.document(
+        &client
+            .call(&Call::get(format!("/v1/events/{}", segment(&id))))
+            .await?
+            .text(),
+    )
 }
 
 /// Does it.
@@ -69,33 +77,62 @@ pub async fn delivery(command: DeliveryCommand) -> Result {
             if out.format == Format::Table {
                 return show_delivery(&client, out, &id).await;
             }
-            out.document(&client.call(&Call::get(format!("/v1/deliveries/{}", segment(&id)))).await?.text())
+            out.document(
+                &client
+                    .call(&Call::get(format!("/v1/deliveries/{}", segment(&id))))
+                    .await?
+                    .text(),
+            )
         }
-        DeliveryCommand::Retry { id: Some(id), filters, remote } => {
+        DeliveryCommand::Retry {
+            id: Some(id),
+            filters,
+            remote,
+        } => {
             if !filters.is_empty() {
                 return Err(Failure::usage("give either a delivery or filters"));
             }
             let (client, out) = remote.open()?;
             let answer = client
-                .call(&Call::new(Method::POST, format!("/v1/deliveries/{}/retry", segment(&id))).json(&json!({})))
+                .call(
+                    &Call::new(
+                        Method::POST,
+                        format!("/v1/deliveries/{}/retry", segment(&id)),
+                    )
+                    .json(&json!({})),
+                )
                 .await?;
             if out.format == Format::Table {
-                out.note(format!("delivery {id} is queued again; watch it with: belfry delivery show {id}"));
+                out.note(format!(
+                    "delivery {id} is queued again; watch it with: belfry delivery show {id}"
+                ));
                 return Ok(());
             }
             out.document(&answer.text())
         }
-        DeliveryCommand::Retry { id: None, filters, remote } => {
+        DeliveryCommand::Retry {
+            id: None,
+            filters,
+            remote,
+        } => {
             let (client, out) = remote.open()?;
-            let filter: serde_json::Map<String, Value> =
-                filters.pairs().into_iter().map(|(name, value)| (name.to_owned(), Value::from(value))).collect();
+            let filter: serde_json::Map<String, Value> = filters
+                .pairs()
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), Value::from(value)))
+                .collect();
             let body = json!({ "filter": filter });
-            let answer = client.call(&Call::new(Method::POST, "/v1/deliveries:retry").json(&body)).await?;
+            let answer = client
+                .call(&Call::new(Method::POST, "/v1/deliveries:retry").json(&body))
+                .await?;
             if out.format != Format::Table {
                 return out.document(&answer.text());
             }
             let answer = answer.json()?;
-            out.line(format!("{} deliveries are queued again", show::cell(&answer, &["/count"])))?;
+            out.line(format!(
+                "{} deliveries are queued again",
+                show::cell(&answer, &["/count"])
+            ))?;
             if answer.get("next").is_some() {
                 out.note("there may be more: repeat the command");
             }
@@ -106,7 +143,9 @@ pub async fn delivery(command: DeliveryCommand) -> Result {
 
 /// An event for people.
 pub async fn show_event(client: &Client, out: Output, id: &str) -> Result {
-    let answer = client.call(&Call::get(format!("/v1/events/{}", segment(id)))).await?;
+    let answer = client
+        .call(&Call::get(format!("/v1/events/{}", segment(id))))
+        .await?;
     let event = answer.json()?;
     let of = |pointers: &[&str]| show::cell(&event, pointers);
     show::facts(
@@ -143,16 +182,21 @@ fn document_of(answer: &[u8]) -> Option<Box<RawValue>> {
     struct Detail {
         event: Box<RawValue>,
     }
-    serde_json::from_slice::<Detail>(answer).ok().map(|detail| detail.event)
+    serde_json::from_slice::<Detail>(answer)
+        .ok()
+        .map(|detail| detail.event)
 }
 
 /// A delivery for people.
 pub async fn show_delivery(client: &Client, out: Output, id: &str) -> Result {
-    let detail = client.value(&Call::get(format!("/v1/deliveries/{}", segment(id)))).await?;
+    let detail = client
+        .value(&Call::get(format!("/v1/deliveries/{}", segment(id))))
+        .await?;
     let delivery = detail.get("delivery").unwrap_or(&Value::Null);
     let of = |pointers: &[&str]| show::cell(delivery, pointers);
     let status = of(&["/status"]);
-    let status = Colour::of_status(&status).map_or_else(|| status.clone(), |colour| out.paint(colour, &status));
+    let status = Colour::of_status(&status)
+        .map_or_else(|| status.clone(), |colour| out.paint(colour, &status));
     out.line(format!("{} {status}", of(&["/id"])))?;
     show::facts(
         out,
@@ -168,7 +212,9 @@ pub async fn show_delivery(client: &Client, out: Output, id: &str) -> Result {
             ("next attempt", of(&["/nextAttemptAt"])),
         ],
     )?;
-    let Some(Value::Array(attempts)) = detail.get("attempts") else { return Ok(()) };
+    let Some(Value::Array(attempts)) = detail.get("attempts") else {
+        return Ok(());
+    };
     if attempts.is_empty() {
         return out.line("no attempt yet");
     }
@@ -185,24 +231,45 @@ const BODY_LINES_MAX: usize = 40;
 
 /// Request and answer of one attempt.
 fn show_exchange(out: Output, attempt: &Value) -> Result {
-    let part = |name: &str| attempt.pointer(&format!("/record/{name}")).filter(|part| part.is_object());
-    let Some(request) = part("request") else { return Ok(()) };
+    let part = |name: &str| {
+        attempt
+            .pointer(&format!("/record/{name}"))
+            .filter(|part| part.is_object())
+    };
+    let Some(request) = part("request") else {
+        return Ok(());
+    };
     let number = show::cell(attempt, &["/number"]);
     out.line("")?;
     out.line(out.paint(Colour::Bold, &format!("attempt {number}")))?;
-    out.line(format!("> {} {}", show::cell(request, &["/method"]), printable(&show::cell(request, &["/url"]))))?;
+    out.line(format!(
+        "> {} {}",
+        show::cell(request, &["/method"]),
+        printable(&show::cell(request, &["/url"]))
+    ))?;
     headers(out, '>', request)?;
     body(out, '>', request)?;
-    let Some(response) = part("response") else { return Ok(()) };
+    let Some(response) = part("response") else {
+        return Ok(());
+    };
     out.line(format!("< {}", show::cell(response, &["/status"])))?;
     headers(out, '<', response)?;
     body(out, '<', response)
 }
 
 fn headers(out: Output, mark: char, message: &Value) -> Result {
-    for header in message.get("headers").and_then(Value::as_array).into_iter().flatten() {
+    for header in message
+        .get("headers")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         let (name, value) = (show::cell(header, &["/0"]), show::cell(header, &["/1"]));
-        out.line(format!("{mark} {}: {}", printable(&name), printable(&value)))?;
+        out.line(format!(
+            "{mark} {}: {}",
+            printable(&name),
+            printable(&value)
+        ))?;
     }
     Ok(())
 }

@@ -20,7 +20,12 @@ pub enum KeyCommand {
         #[arg(long)]
         name: String,
         /// What it may do: events:write, events:write:BUS, config:read, config:write, history:read, admin. Several: repeat it.
-        #[arg(long = "scope", required = true, value_delimiter = ',', value_name = "SCOPE")]
+        #[arg(
+            long = "scope",
+            required = true,
+            value_delimiter = ',',
+            value_name = "SCOPE"
+        )]
         scopes: Vec<String>,
         /// When it stops working: 2027-01-01T00:00:00Z, or after a span such as 90d.
         #[arg(long, value_name = "TIME")]
@@ -62,7 +67,13 @@ pub enum KeyCommand {
 /// Does it.
 pub async fn run(command: KeyCommand) -> Result {
     match command {
-        KeyCommand::Create { name, scopes, expires, requests_per_second, remote } => {
+        KeyCommand::Create {
+            name,
+            scopes,
+            expires,
+            requests_per_second,
+            remote,
+        } => {
             let (client, out) = remote.open()?;
             let expires = expires.map(|text| expiry(&text)).transpose()?;
             let body = json!({
@@ -71,7 +82,9 @@ pub async fn run(command: KeyCommand) -> Result {
                 "expiresAt": expires,
                 "requestsPerSecond": requests_per_second,
             });
-            let answer = client.call(&Call::new(Method::POST, "/v1/keys").json(&without_nulls(body))).await?;
+            let answer = client
+                .call(&Call::new(Method::POST, "/v1/keys").json(&without_nulls(body)))
+                .await?;
             made(out, &answer)
         }
         KeyCommand::List { remote } => {
@@ -81,15 +94,26 @@ pub async fn run(command: KeyCommand) -> Result {
         }
         KeyCommand::Revoke { id, remote } => {
             let (client, out) = remote.open()?;
-            client.call(&Call::new(Method::DELETE, format!("/v1/keys/{}", segment(&id)))).await?;
+            client
+                .call(&Call::new(
+                    Method::DELETE,
+                    format!("/v1/keys/{}", segment(&id)),
+                ))
+                .await?;
             out.note(format!("key {id} revoked"));
             Ok(())
         }
-        KeyCommand::Rotate { id, overlap, remote } => {
+        KeyCommand::Rotate {
+            id,
+            overlap,
+            remote,
+        } => {
             let (client, out) = remote.open()?;
             let body = json!({ "overlapSeconds": span(&overlap)?.as_secs() });
             let path = format!("/v1/keys/{}/rotate", segment(&id));
-            let answer = client.call(&Call::new(Method::POST, path).json(&body)).await?;
+            let answer = client
+                .call(&Call::new(Method::POST, path).json(&body))
+                .await?;
             made(out, &answer)
         }
     }
@@ -102,13 +126,21 @@ fn made(out: Output, answer: &Answer) -> Result {
     }
     let value = answer.json()?;
     let of = |pointers: &[&str]| show::cell(&value, pointers);
-    out.note(format!("{} {} ({}); shown only now:", of(&["/info/id"]), of(&["/info/name"]), of(&["/info/scopes"])));
+    out.note(format!(
+        "{} {} ({}); shown only now:",
+        of(&["/info/id"]),
+        of(&["/info/name"]),
+        of(&["/info/scopes"])
+    ));
     out.line(of(&["/key"]))
 }
 
 fn without_nulls(value: Value) -> Value {
     match value {
-        Value::Object(members) => members.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+        Value::Object(members) => members
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .collect(),
         other => other,
     }
 }
@@ -117,8 +149,11 @@ fn span(text: &str) -> Result<std::time::Duration> {
     if text == "0" || text == "0s" {
         return Ok(std::time::Duration::ZERO);
     }
-    std::time::Duration::read(&Raw::Text(text.to_owned()))
-        .ok_or_else(|| Failure::usage(format!("expected a span such as 30s, 15m, 24h or 90d, got {text:?}")))
+    std::time::Duration::read(&Raw::Text(text.to_owned())).ok_or_else(|| {
+        Failure::usage(format!(
+            "expected a span such as 30s, 15m, 24h or 90d, got {text:?}"
+        ))
+    })
 }
 
 /// A time as it is, a span counted from now.
@@ -127,7 +162,9 @@ fn expiry(text: &str) -> Result<String> {
         return Ok(text.to_owned());
     }
     let now = belfry_model::Clock::now_ms(&belfry_model::SystemClock);
-    let at = i64::try_from(span(text)?.as_millis()).ok().and_then(|span| now.checked_add(span));
+    let at = i64::try_from(span(text)?.as_millis())
+        .ok()
+        .and_then(|span| now.checked_add(span));
     at.and_then(chrono::DateTime::from_timestamp_millis)
         .map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
         .ok_or_else(|| Failure::usage(format!("--expires {text}: this is too far away")))

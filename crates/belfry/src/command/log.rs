@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::resource::{self, Filters};
+use super::resource::{self, EventFilters};
 use super::show;
 use crate::cli::Remote;
 use crate::client::{Call, segment};
@@ -10,7 +10,10 @@ use crate::failure::Result;
 
 /// Commands about logs.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "made once, from the command line")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once, from the command line"
+)]
 pub enum LogCommand {
     /// Lists logs
     List {
@@ -24,7 +27,7 @@ pub enum LogCommand {
         log: String,
         /// Which ones.
         #[command(flatten)]
-        filters: Filters,
+        filters: EventFilters,
         /// At most so many entries.
         #[arg(short = 'n', long, default_value_t = 50)]
         limit: usize,
@@ -42,7 +45,12 @@ pub async fn run(command: LogCommand) -> Result {
             let (logs, _) = resource::pages(&client, &Call::get("/v1/logs"), 10_000).await?;
             show::list(out, show::LOGS, &logs)
         }
-        LogCommand::Search { log, filters, limit, remote } => {
+        LogCommand::Search {
+            log,
+            filters,
+            limit,
+            remote,
+        } => {
             let (client, out) = remote.open()?;
             let call = filters.apply(Call::get(format!("/v1/logs/{}/entries", segment(&log))));
             let (entries, _) = resource::pages(&client, &call, limit).await?;

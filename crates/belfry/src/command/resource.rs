@@ -88,6 +88,15 @@ pub struct Filters {
     /// In this state: queued, retrying, delivered, dead, expired, skipped. Several separated by commas.
     #[arg(long)]
     pub status: Option<String>,
+    /// By their events.
+    #[command(flatten)]
+    pub event: EventFilters,
+}
+
+/// Which events something is about.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Filters")]
+pub struct EventFilters {
     /// Events of this type.
     #[arg(id = "type", long = "type", value_name = "TYPE")]
     pub kind: Option<String>,
@@ -97,7 +106,7 @@ pub struct Filters {
     /// Events with this subject.
     #[arg(long)]
     pub subject: Option<String>,
-    /// With this text in the event.
+    /// With this text in it.
     #[arg(short, long = "text", value_name = "TEXT")]
     pub q: Option<String>,
     /// Not before: 2026-11-21T08:00:00Z, or a span back from now such as 15m, 2h, 7d.
@@ -108,19 +117,35 @@ pub struct Filters {
     pub until: Option<String>,
 }
 
+type Pairs = Vec<(&'static str, String)>;
+
 impl Filters {
     /// As parameters of the API.
     pub fn apply(&self, call: Call) -> Call {
-        self.pairs().into_iter().fold(call, |call, (name, value)| call.query(name, value))
+        with(call, self.pairs())
     }
 
     /// Names and values of the API, of those that were given.
-    pub fn pairs(&self) -> Vec<(&'static str, String)> {
+    pub fn pairs(&self) -> Pairs {
+        let own = [("bus", &self.bus), ("rule", &self.rule), ("target", &self.target), ("status", &self.status)];
+        let own = own.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
+        own.chain(self.event.pairs()).collect()
+    }
+
+    /// Whether nothing was given.
+    pub fn is_empty(&self) -> bool {
+        self.pairs().is_empty()
+    }
+}
+
+impl EventFilters {
+    /// As parameters of the API.
+    pub fn apply(&self, call: Call) -> Call {
+        with(call, self.pairs())
+    }
+
+    fn pairs(&self) -> Pairs {
         [
-            ("bus", self.bus.clone()),
-            ("rule", self.rule.clone()),
-            ("target", self.target.clone()),
-            ("status", self.status.clone()),
             ("type", self.kind.clone()),
             ("source", self.source.clone()),
             ("subject", self.subject.clone()),
@@ -132,17 +157,21 @@ impl Filters {
         .filter_map(|(name, value)| Some((name, value?)))
         .collect()
     }
+}
 
-    /// Whether nothing was given.
-    pub fn is_empty(&self) -> bool {
-        self.pairs().is_empty()
-    }
+fn with(call: Call, pairs: Pairs) -> Call {
+    pairs.into_iter().fold(call, |call, (name, value)| call.query(name, value))
 }
 
 /// The API counts spans back from now with a minus sign, which would look like a flag here.
 fn moment(text: &str) -> String {
-    let is_span = text.starts_with(|c: char| c.is_ascii_digit()) && text.ends_with(|c: char| "smhdw".contains(c));
-    if is_span { format!("-{text}") } else { text.to_owned() }
+    let is_span = text.starts_with(|c: char| c.is_ascii_digit())
+        && text.ends_with(|c: char| "smhdw".contains(c));
+    if is_span {
+        format!("-{text}")
+    } else {
+        text.to_owned()
+    }
 }
 
 /// Arguments of `list`.
@@ -174,17 +203,27 @@ fn path(kind: Kind, bus: &str, name: &str) -> Result<String> {
         (Kind::Rule, [rule]) => format!("/v1/buses/{bus}/rules/{rule}"),
         (Kind::Rule, [bus, rule]) => format!("/v1/buses/{bus}/rules/{rule}"),
         (Kind::Target, [rule, target]) => format!("/v1/buses/{bus}/rules/{rule}/targets/{target}"),
-        (Kind::Target, [bus, rule, target]) => format!("/v1/buses/{bus}/rules/{rule}/targets/{target}"),
+        (Kind::Target, [bus, rule, target]) => {
+            format!("/v1/buses/{bus}/rules/{rule}/targets/{target}")
+        }
         (Kind::Key, [id]) => format!("/v1/keys/{id}"),
         (Kind::Log, _) => {
-            return Err(Failure::usage(format!("a log has only entries: belfry log search {name}")));
+            return Err(Failure::usage(format!(
+                "a log has only entries: belfry log search {name}"
+            )));
         }
         (Kind::Event, [id]) => format!("/v1/events/{id}"),
         (Kind::Delivery, [id]) => format!("/v1/deliveries/{id}"),
         (Kind::Target, _) => {
-            return Err(Failure::usage(format!("{name}: expected RULE/TARGET or BUS/RULE/TARGET")));
+            return Err(Failure::usage(format!(
+                "{name}: expected RULE/TARGET or BUS/RULE/TARGET"
+            )));
         }
-        _ => return Err(Failure::usage(format!("{name}: this name has too many parts"))),
+        _ => {
+            return Err(Failure::usage(format!(
+                "{name}: this name has too many parts"
+            )));
+        }
     })
 }
 
@@ -192,13 +231,17 @@ fn path(kind: Kind, bus: &str, name: &str) -> Result<String> {
 pub async fn get(args: GetArgs) -> Result {
     let (client, out) = args.remote.open()?;
     match args.kind {
-        Kind::Event if out.format == Format::Table => return delivery::show_event(&client, out, &args.name).await,
+        Kind::Event if out.format == Format::Table => {
+            return delivery::show_event(&client, out, &args.name).await;
+        }
         Kind::Delivery if out.format == Format::Table => {
             return delivery::show_delivery(&client, out, &args.name).await;
         }
         _ => {}
     }
-    let answer = client.call(&Call::get(path(args.kind, &args.bus, &args.name)?)).await?;
+    let answer = client
+        .call(&Call::get(path(args.kind, &args.bus, &args.name)?))
+        .await?;
     out.document(&answer.text())
 }
 
@@ -211,19 +254,30 @@ pub async fn list(args: ListArgs) -> Result {
         Kind::Rule => (Call::get(format!("/v1/buses/{bus}/rules")), show::RULES),
         Kind::Target => {
             let Some(rule) = &args.filters.rule else {
-                return Err(Failure::usage("targets belong to a rule: name it with --rule"));
+                return Err(Failure::usage(
+                    "targets belong to a rule: name it with --rule",
+                ));
             };
-            (Call::get(format!("/v1/buses/{bus}/rules/{}/targets", segment(rule))), show::TARGETS)
+            (
+                Call::get(format!("/v1/buses/{bus}/rules/{}/targets", segment(rule))),
+                show::TARGETS,
+            )
         }
         Kind::Key => (Call::get("/v1/keys"), show::KEYS),
         Kind::Log => (Call::get("/v1/logs"), show::LOGS),
         Kind::Event => (args.filters.apply(Call::get("/v1/events")), show::EVENTS),
-        Kind::Delivery => (args.filters.apply(Call::get("/v1/deliveries")), show::DELIVERIES),
+        Kind::Delivery => (
+            args.filters.apply(Call::get("/v1/deliveries")),
+            show::DELIVERIES,
+        ),
     };
     let (items, more) = pages(&client, &call, args.limit).await?;
     show::list(out, columns, &items)?;
     if more && out.format == Format::Table {
-        out.note(format!("there are more; show more with --limit, or narrow the filters ({} shown)", items.len()));
+        out.note(format!(
+            "there are more; show more with --limit, or narrow the filters ({} shown)",
+            items.len()
+        ));
     }
     Ok(())
 }
@@ -235,13 +289,19 @@ pub async fn pages(client: &Client, call: &Call, limit: usize) -> Result<(Vec<Va
     loop {
         let page = call
             .clone()
-            .query("limit", (limit - items.len()).clamp(1, PAGE_MAX).to_string())
+            .query(
+                "limit",
+                (limit - items.len()).clamp(1, PAGE_MAX).to_string(),
+            )
             .maybe("cursor", cursor.take());
         let mut answer = client.value(&page).await?;
         if let Some(Value::Array(page)) = answer.get_mut("items").map(Value::take) {
             items.extend(page);
         }
-        cursor = answer.get("next").and_then(Value::as_str).map(str::to_owned);
+        cursor = answer
+            .get("next")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
         if cursor.is_none() || items.len() >= limit {
             items.truncate(limit);
             return Ok((items, cursor.is_some()));
@@ -252,7 +312,9 @@ pub async fn pages(client: &Client, call: &Call, limit: usize) -> Result<(Vec<Va
 /// Deletes one thing.
 pub async fn delete(args: DeleteArgs) -> Result {
     if matches!(args.kind, Kind::Event | Kind::Delivery | Kind::Log) {
-        return Err(Failure::usage("history is not deleted by hand; retention.age and retention.bytes bound it"));
+        return Err(Failure::usage(
+            "history is not deleted by hand; retention.age and retention.bytes bound it",
+        ));
     }
     let (client, out) = args.remote.open()?;
     let mut call = Call::new(Method::DELETE, path(args.kind, &args.bus, &args.name)?);
@@ -268,7 +330,11 @@ pub async fn delete(args: DeleteArgs) -> Result {
         (false, Kind::Key) => "revoked",
         (false, _) => "deleted",
     };
-    let kind = args.kind.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    let kind = args
+        .kind
+        .to_possible_value()
+        .map(|value| value.get_name().to_owned())
+        .unwrap_or_default();
     out.note(format!("{kind} {} {done}", args.name));
     Ok(())
 }
@@ -279,11 +345,26 @@ mod tests {
 
     #[test]
     fn names_become_paths() {
-        assert_eq!(path(Kind::Rule, "default", "a").unwrap(), "/v1/buses/default/rules/a");
-        assert_eq!(path(Kind::Rule, "default", "b/a").unwrap(), "/v1/buses/b/rules/a");
-        assert_eq!(path(Kind::Target, "default", "b/a/t").unwrap(), "/v1/buses/b/rules/a/targets/t");
-        assert_eq!(path(Kind::Bus, "x", "../keys").unwrap_err().exit, crate::failure::Exit::Usage);
-        assert_eq!(path(Kind::Bus, "x", "a?b c").unwrap(), "/v1/buses/a%3Fb%20c");
+        assert_eq!(
+            path(Kind::Rule, "default", "a").unwrap(),
+            "/v1/buses/default/rules/a"
+        );
+        assert_eq!(
+            path(Kind::Rule, "default", "b/a").unwrap(),
+            "/v1/buses/b/rules/a"
+        );
+        assert_eq!(
+            path(Kind::Target, "default", "b/a/t").unwrap(),
+            "/v1/buses/b/rules/a/targets/t"
+        );
+        assert_eq!(
+            path(Kind::Bus, "x", "../keys").unwrap_err().exit,
+            crate::failure::Exit::Usage
+        );
+        assert_eq!(
+            path(Kind::Bus, "x", "a?b c").unwrap(),
+            "/v1/buses/a%3Fb%20c"
+        );
         assert!(path(Kind::Target, "default", "a").is_err());
     }
 

@@ -38,7 +38,12 @@ pub struct SendArgs {
     #[arg(long, requires = "kind", help_heading = "Event")]
     source: Option<String>,
     /// What happened.
-    #[arg(long = "type", value_name = "TYPE", requires = "source", help_heading = "Event")]
+    #[arg(
+        long = "type",
+        value_name = "TYPE",
+        requires = "source",
+        help_heading = "Event"
+    )]
     kind: Option<String>,
     /// What it happened to.
     #[arg(long, requires = "kind", help_heading = "Event")]
@@ -115,23 +120,39 @@ pub async fn run(args: SendArgs) -> Result {
     let mut totals = Totals::default();
     let result = post_all(&args, sources, &poster, &progress, &mut totals, out).await;
     progress.finish_and_clear();
-    report(out, &args, &totals)?;
+    if result.is_ok() || totals.count() > 0 {
+        report(out, &args, &totals)?;
+    }
     result?;
-    if totals.failed > 0 { Err(Failure::silent(Exit::Failed)) } else { Ok(()) }
+    if totals.failed > 0 {
+        Err(Failure::silent(Exit::Failed))
+    } else {
+        Ok(())
+    }
 }
 
 fn sources(args: &SendArgs) -> Result<Vec<LineSource>> {
     if let (Some(source), Some(kind)) = (&args.source, &args.kind) {
         let mut event = json!({ "source": source, "type": kind });
         if let Some(members) = event.as_object_mut() {
-            members.extend(args.id.as_ref().map(|id| ("id".to_owned(), Value::from(id.as_str()))));
-            members.extend(args.subject.as_ref().map(|subject| ("subject".to_owned(), Value::from(subject.as_str()))));
+            members.extend(
+                args.id
+                    .as_ref()
+                    .map(|id| ("id".to_owned(), Value::from(id.as_str()))),
+            );
+            members.extend(
+                args.subject
+                    .as_ref()
+                    .map(|subject| ("subject".to_owned(), Value::from(subject.as_str()))),
+            );
         }
         let mut text = event.to_string();
         if let Some(data) = &args.data {
             // As written, if it is JSON: numbers in it are not ours to rewrite.
-            let raw = serde_json::from_str::<&serde_json::value::RawValue>(data)
-                .map_or_else(|_| Value::from(data.as_str()).to_string(), |raw| raw.get().to_owned());
+            let raw = serde_json::from_str::<&serde_json::value::RawValue>(data).map_or_else(
+                |_| Value::from(data.as_str()).to_string(),
+                |raw| raw.get().to_owned(),
+            );
             text.pop();
             for part in [",\"data\":", &raw, "}"] {
                 text.push_str(part);
@@ -143,18 +164,26 @@ fn sources(args: &SendArgs) -> Result<Vec<LineSource>> {
         return Err(Failure::usage("nothing to send")
             .hint("name a file, - for standard input, or give --source and --type (and --subject, --data)"));
     }
-    args.files.iter().map(|file| source(file, args.lines)).collect()
+    args.files
+        .iter()
+        .map(|file| source(file, args.lines))
+        .collect()
 }
 
 fn source(file: &Path, lines: bool) -> Result<LineSource> {
-    let by_name = file.extension().is_some_and(|end| end == "ndjson" || end == "jsonl");
+    let by_name = file
+        .extension()
+        .is_some_and(|end| end == "ndjson" || end == "jsonl");
     if file == Path::new("-") {
         return Ok(LineSource::stdin());
     }
     if lines || by_name {
         return LineSource::file(file).context(file.display());
     }
-    Ok(LineSource::single(&file.display().to_string(), read_input(file)?))
+    Ok(LineSource::single(
+        &file.display().to_string(),
+        read_input(file)?,
+    ))
 }
 
 async fn post_all(
@@ -201,7 +230,11 @@ async fn next(lines: &mut lines::Lines, slots: &Arc<Semaphore>, max: usize) -> (
 }
 
 fn progress() -> ProgressBar {
-    let target = if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let target = if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
     let bar = ProgressBar::with_draw_target(None, target);
     match ProgressStyle::with_template("{spinner} {human_pos} events  {per_sec}  {elapsed}") {
         Ok(style) => bar.with_style(style),
@@ -229,12 +262,22 @@ fn report(out: Output, args: &SendArgs, totals: &Totals) -> Result {
     if totals.shown.len() <= SHOWN_MAX && !totals.shown.is_empty() {
         let mut table = Table::new(&["EVENT", "RESULT"]);
         for (id, duplicate) in &totals.shown {
-            table.row([id.as_str(), if *duplicate { "duplicate of this one" } else { "accepted" }]);
+            table.row([
+                id.as_str(),
+                if *duplicate {
+                    "duplicate of this one"
+                } else {
+                    "accepted"
+                },
+            ]);
         }
         out.table(&table)?;
     }
     if totals.count() != 1 || totals.failed > 0 {
-        out.line(format!("accepted {}, duplicates {}, failed {}", totals.accepted, totals.duplicates, totals.failed))?;
+        out.line(format!(
+            "accepted {}, duplicates {}, failed {}",
+            totals.accepted, totals.duplicates, totals.failed
+        ))?;
     }
     Ok(())
 }

@@ -27,7 +27,11 @@ pub fn list(out: Output, columns: &[Column], items: &[Value]) -> Result {
 
 /// The text of one cell.
 pub fn cell(item: &Value, pointers: &[&str]) -> String {
-    pointers.iter().find_map(|pointer| item.pointer(pointer)).map(text).unwrap_or_default()
+    pointers
+        .iter()
+        .find_map(|pointer| item.pointer(pointer))
+        .map(text)
+        .unwrap_or_default()
 }
 
 fn text(value: &Value) -> String {
@@ -49,10 +53,18 @@ fn text(value: &Value) -> String {
 
 /// Named values, one a line.
 pub fn facts(out: Output, facts: &[(&str, String)]) -> Result {
-    let width = facts.iter().filter(|(_, value)| !value.is_empty()).map(|(name, _)| name.len()).max().unwrap_or(0);
+    let width = facts
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, _)| name.len())
+        .max()
+        .unwrap_or(0);
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
         let value = crate::output::printable(value);
-        out.line(format!("{}  {value}", out.paint(crate::output::Colour::Dim, &format!("{name:width$}"))))?;
+        out.line(format!(
+            "{}  {value}",
+            out.paint(crate::output::Colour::Dim, &format!("{name:width$}"))
+        ))?;
     }
     Ok(())
 }
@@ -92,8 +104,11 @@ pub const KEYS: &[Column] = &[
     ("EXPIRES", &["/revokedAt", "/expiresAt"]),
 ];
 /// Columns of logs.
-pub const LOGS: &[Column] =
-    &[("NAME", &["/name"]), ("KEPT (DAYS)", &["/retentionDays"]), ("NEWEST", &["/newestAt"])];
+pub const LOGS: &[Column] = &[
+    ("NAME", &["/name"]),
+    ("KEPT (DAYS)", &["/retentionDays"]),
+    ("NEWEST", &["/newestAt"]),
+];
 /// Columns of events.
 pub const EVENTS: &[Column] = &[
     ("EVENT", &["/eventUid"]),

@@ -9,7 +9,7 @@ use super::show;
 use crate::cli::Remote;
 use crate::client::sse::{SseEvent, Stream};
 use crate::client::{Call, Client};
-use crate::failure::{Exit, Result};
+use crate::failure::Result;
 use crate::output::{Colour, Format, Output, printable};
 
 /// Arguments of `tail`.
@@ -65,7 +65,7 @@ pub async fn run(args: TailArgs) -> Result {
                 }
             }
             // What never worked will not start to; a refusal stays one. A server that restarts comes back.
-            Err(failure) if !connected_once || failure.exit != Exit::Failed => return Err(failure),
+            Err(failure) if !connected_once || !failure.transient => return Err(failure),
             Err(_) => {}
         }
         pause(&client, out, wait).await;
@@ -74,12 +74,20 @@ pub async fn run(args: TailArgs) -> Result {
 }
 
 async fn pause(client: &Client, out: Output, wait: Duration) {
-    out.note(format!("connection to {} lost; trying again", client.base()));
+    out.note(format!(
+        "connection to {} lost; trying again",
+        client.base()
+    ));
     tokio::time::sleep(wait).await;
 }
 
 /// Whether all that were asked for were shown.
-async fn follow(mut stream: Stream, out: Output, kind: Option<&str>, left: &mut u64) -> Result<bool> {
+async fn follow(
+    mut stream: Stream,
+    out: Output,
+    kind: Option<&str>,
+    left: &mut u64,
+) -> Result<bool> {
     if *left == 0 {
         return Ok(true);
     }
@@ -98,9 +106,14 @@ async fn follow(mut stream: Stream, out: Output, kind: Option<&str>, left: &mut 
 
 /// Whether it was a delivery.
 fn show(out: Output, kind: Option<&str>, event: &SseEvent) -> Result<bool> {
-    let Ok(value) = serde_json::from_str::<Value>(&event.data) else { return Ok(false) };
+    let Ok(value) = serde_json::from_str::<Value>(&event.data) else {
+        return Ok(false);
+    };
     if event.name == "skipped" {
-        out.note(format!("{} deliveries were missed: more happened than could be shown", show::cell(&value, &["/count"])));
+        out.note(format!(
+            "{} deliveries were missed: more happened than could be shown",
+            show::cell(&value, &["/count"])
+        ));
     }
     if event.name != "delivery" {
         return Ok(false);
@@ -116,7 +129,8 @@ fn show(out: Output, kind: Option<&str>, event: &SseEvent) -> Result<bool> {
     let of = |pointers: &[&str]| printable(&show::cell(&value, pointers));
     let status = of(&["/status"]);
     let padded = format!("{status:9}");
-    let painted = Colour::of_status(&status).map_or_else(|| padded.clone(), |colour| out.paint(colour, &padded));
+    let painted = Colour::of_status(&status)
+        .map_or_else(|| padded.clone(), |colour| out.paint(colour, &padded));
     let mut line = format!(
         "{}  {painted}  {}/{}/{}  {}",
         time(&value),
@@ -125,7 +139,12 @@ fn show(out: Output, kind: Option<&str>, event: &SseEvent) -> Result<bool> {
         of(&["/target"]),
         of(&["/type"]),
     );
-    for part in [of(&["/subject"]), of(&["/statusCode"]), of(&["/reason"]), of(&["/detail"])] {
+    for part in [
+        of(&["/subject"]),
+        of(&["/statusCode"]),
+        of(&["/reason"]),
+        of(&["/detail"]),
+    ] {
         if !part.is_empty() {
             line.push_str("  ");
             line.push_str(&part);
@@ -136,10 +155,8 @@ fn show(out: Output, kind: Option<&str>, event: &SseEvent) -> Result<bool> {
 }
 
 fn time(value: &Value) -> String {
-    value
-        .get("atMs")
-        .and_then(Value::as_i64)
-        .and_then(chrono::DateTime::from_timestamp_millis)
-        .map(|at| at.format("%H:%M:%S%.3f").to_string())
-        .unwrap_or_default()
+    let at = show::cell(value, &["/at"]);
+    // Live: the day is today.
+    chrono::DateTime::parse_from_rfc3339(&at)
+        .map_or(at, |at| at.format("%H:%M:%S%.3fZ").to_string())
 }

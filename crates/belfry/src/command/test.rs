@@ -50,9 +50,15 @@ pub async fn rule(command: RuleCommand) -> Result {
     let event = read_input(&event)?;
     let body = json_text("the event", &event)?.to_owned();
     let path = format!("/v1/buses/{}/rules:test", segment(&bus));
-    let answer = client.call(&Call::new(Method::POST, path).body("application/json", body)).await?;
+    let answer = client
+        .call(&Call::new(Method::POST, path).body("application/json", body))
+        .await?;
     let value = answer.json()?;
-    let rules = value.get("rules").and_then(Value::as_array).cloned().unwrap_or_default();
+    let rules = value
+        .get("rules")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     let matched = rules.iter().any(is_match);
     if out.format == Format::Table {
         if rules.is_empty() {
@@ -65,24 +71,46 @@ pub async fn rule(command: RuleCommand) -> Result {
     } else {
         out.document(&answer.text())?;
     }
-    if matched { Ok(()) } else { Err(Failure::silent(Exit::Different)) }
+    if matched {
+        Ok(())
+    } else {
+        Err(Failure::silent(Exit::Different))
+    }
 }
 
 /// Does it.
 pub async fn pattern(command: PatternCommand) -> Result {
-    let PatternCommand::Test { pattern, event, remote } = command;
+    let PatternCommand::Test {
+        pattern,
+        event,
+        remote,
+    } = command;
     let (client, out) = remote.open()?;
-    let text = if pattern.trim_start().starts_with('{') { pattern } else { read_input(&PathBuf::from(pattern))? };
+    let text = if pattern.trim_start().starts_with('{') {
+        pattern
+    } else {
+        read_input(&PathBuf::from(pattern))?
+    };
     let event = read_input(&event)?;
-    let body = format!("{{\"pattern\":{},\"event\":{}}}", json_text("the pattern", &text)?, json_text("the event", &event)?);
-    let answer = client.call(&Call::new(Method::POST, "/v1/patterns:test").body("application/json", body)).await?;
+    let body = format!(
+        "{{\"pattern\":{},\"event\":{}}}",
+        json_text("the pattern", &text)?,
+        json_text("the event", &event)?
+    );
+    let answer = client
+        .call(&Call::new(Method::POST, "/v1/patterns:test").body("application/json", body))
+        .await?;
     let value = answer.json()?;
     if out.format == Format::Table {
         verdict(out, "pattern", &value)?;
     } else {
         out.document(&answer.text())?;
     }
-    if is_match(&value) { Ok(()) } else { Err(Failure::silent(Exit::Different)) }
+    if is_match(&value) {
+        Ok(())
+    } else {
+        Err(Failure::silent(Exit::Different))
+    }
 }
 
 /// The text as it is, once it is known to be one JSON value: it becomes part of a larger one.
@@ -111,12 +139,28 @@ fn verdict(out: Output, name: &str, value: &Value) -> Result {
 /// The leaves of an explanation that did not match.
 fn leaves(value: &Value) -> Vec<String> {
     let explanation = value.get("explanation").unwrap_or(&Value::Null);
-    let leaves = explanation.get("leaves").and_then(Value::as_array).into_iter().flatten();
+    let leaves = explanation
+        .get("leaves")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     let mut lines: Vec<String> = leaves
         .filter(|leaf| leaf.get("satisfied").and_then(Value::as_bool) == Some(false))
-        .map(|leaf| format!("{}: {}", show::cell(leaf, &["/path"]), show::cell(leaf, &["/message"])))
+        .map(|leaf| {
+            format!(
+                "{}: {}",
+                show::cell(leaf, &["/path"]),
+                show::cell(leaf, &["/message"])
+            )
+        })
         .collect();
     let texts = [explanation.get("reason"), value.get("problem")];
-    lines.extend(texts.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned));
+    lines.extend(
+        texts
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned),
+    );
     lines
 }

@@ -42,11 +42,19 @@ pub(super) fn documents(
     documents: &mut Vec<Document>,
     errors: &mut Vec<String>,
 ) {
-    let is_json = file.extension().is_some_and(|end| end == "json") || text.trim_start().starts_with('{');
-    let texts = if is_json { json_texts(text) } else { yaml_texts(text) };
+    let is_json =
+        file.extension().is_some_and(|end| end == "json") || text.trim_start().starts_with('{');
+    let texts = if is_json {
+        json_texts(text)
+    } else {
+        yaml_texts(text)
+    };
     let mut found = 0;
     for (index, text) in texts.into_iter().enumerate() {
-        let place = Place { file: file.to_owned(), number: index + 1 };
+        let place = Place {
+            file: file.to_owned(),
+            number: index + 1,
+        };
         match text {
             Ok(None) => {}
             Ok(Some(text)) => {
@@ -54,7 +62,11 @@ pub(super) fn documents(
                 match document(&text, place.clone(), variables) {
                     Ok(document) => documents.push(document),
                     Err(found) => errors.extend(found.iter().map(|error| {
-                        let pointer = if error.pointer.is_empty() { "(whole document)" } else { &error.pointer };
+                        let pointer = if error.pointer.is_empty() {
+                            "(whole document)"
+                        } else {
+                            &error.pointer
+                        };
                         format!("{place}: {pointer}: {}", error.detail)
                     })),
                 }
@@ -91,7 +103,9 @@ fn yaml_texts(text: &str) -> Vec<Result<Option<String>, String>> {
         match yaml_serde::Value::deserialize(document) {
             Ok(yaml_serde::Value::Null) => texts.push(Ok(None)),
             Ok(value) => texts.push(
-                serde_json::to_string(&value).map(Some).map_err(|error| format!("this has no form in JSON: {error}")),
+                serde_json::to_string(&value)
+                    .map(Some)
+                    .map_err(|error| format!("this has no form in JSON: {error}")),
             ),
             Err(error) => {
                 texts.push(Err(format!("this is no YAML: {}", chain(&error))));
@@ -103,26 +117,57 @@ fn yaml_texts(text: &str) -> Vec<Result<Option<String>, String>> {
 }
 
 fn document(text: &str, place: Place, variables: Variables<'_>) -> Result<Document, Errors> {
-    let Envelope { kind, metadata, spec } = from_slice(text.as_bytes())?;
-    let name_error = |at: &str, error: &dyn std::error::Error| vec![FieldError::new(at, error.to_string())];
+    let Envelope {
+        kind,
+        metadata,
+        spec,
+    } = from_slice(text.as_bytes())?;
+    let name_error =
+        |at: &str, error: &dyn std::error::Error| vec![FieldError::new(at, error.to_string())];
     let identity = match kind {
         Kind::Bus if metadata.bus.is_some() => {
-            return Err(vec![FieldError::new("/metadata/bus", "only a Rule is on a bus; a Bus has only a name")]);
+            return Err(vec![FieldError::new(
+                "/metadata/bus",
+                "only a Rule is on a bus; a Bus has only a name",
+            )]);
         }
-        Kind::Bus => Identity::Bus(metadata.name.parse().map_err(|error| name_error("/metadata/name", &error))?),
+        Kind::Bus => Identity::Bus(
+            metadata
+                .name
+                .parse()
+                .map_err(|error| name_error("/metadata/name", &error))?,
+        ),
         Kind::Rule => Identity::Rule(
-            metadata.bus.as_deref().unwrap_or("default").parse().map_err(|error| name_error("/metadata/bus", &error))?,
-            metadata.name.parse().map_err(|error| name_error("/metadata/name", &error))?,
+            metadata
+                .bus
+                .as_deref()
+                .unwrap_or("default")
+                .parse()
+                .map_err(|error| name_error("/metadata/bus", &error))?,
+            metadata
+                .name
+                .parse()
+                .map_err(|error| name_error("/metadata/name", &error))?,
         ),
     };
     let mut has_references = false;
+    let shown = spec.as_ref().map_or("{}", |spec| spec.get()).to_owned();
     let body = match (kind, spec) {
-        (Kind::Bus, None) => "{}".to_owned(),
-        (Kind::Bus, Some(spec)) => spec.get().to_owned(),
-        (Kind::Rule, None) => return Err(vec![FieldError::new("/spec", "a Rule needs a spec with a pattern")]),
+        (Kind::Bus, _) => shown.clone(),
+        (Kind::Rule, None) => {
+            return Err(vec![FieldError::new(
+                "/spec",
+                "a Rule needs a spec with a pattern",
+            )]);
+        }
         (Kind::Rule, Some(spec)) => {
             let directory = place.file.parent().unwrap_or_else(|| Path::new("."));
-            let mut references = References { directory, variables, found: false, errors: Vec::new() };
+            let mut references = References {
+                directory,
+                variables,
+                found: false,
+                errors: Vec::new(),
+            };
             let body = rule_body(&spec, &mut references)?;
             if !references.errors.is_empty() {
                 return Err(references.errors);
@@ -131,22 +176,34 @@ fn document(text: &str, place: Place, variables: Variables<'_>) -> Result<Docume
             body
         }
     };
-    Ok(Document { identity, body, has_references, place })
+    Ok(Document {
+        identity,
+        body,
+        shown,
+        has_references,
+        place,
+    })
 }
 
 fn object(raw: &RawValue, at: &str) -> Result<RawObject, Errors> {
-    serde_json::from_str(raw.get())
-        .map_err(|error| vec![FieldError::new(at, format!("expected an object: {}", without_position(&error)))])
+    serde_json::from_str(raw.get()).map_err(|error| {
+        vec![FieldError::new(
+            at,
+            format!("expected an object: {}", without_position(&error)),
+        )]
+    })
 }
 
 /// The position would be one inside a part of the document.
 fn without_position(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    text.rsplit_once(" at line ").map_or_else(|| text.clone(), |(text, _)| text.to_owned())
+    text.rsplit_once(" at line ")
+        .map_or_else(|| text.clone(), |(text, _)| text.to_owned())
 }
 
 fn raw(value: &impl serde::Serialize, at: &str) -> Result<Box<RawValue>, Errors> {
-    serde_json::value::to_raw_value(value).map_err(|error| vec![FieldError::new(at, error.to_string())])
+    serde_json::value::to_raw_value(value)
+        .map_err(|error| vec![FieldError::new(at, error.to_string())])
 }
 
 /// Replaces references in the settings of targets and unpacks JSON written as text; the rest stays as written.
@@ -169,7 +226,11 @@ fn rule_body(spec: &RawValue, references: &mut References<'_>) -> Result<String,
     raw(&spec, "/spec").map(|raw| raw.get().to_owned())
 }
 
-fn target_body(target: &RawValue, at: &str, references: &mut References<'_>) -> Result<Box<RawValue>, Errors> {
+fn target_body(
+    target: &RawValue,
+    at: &str,
+    references: &mut References<'_>,
+) -> Result<Box<RawValue>, Errors> {
     let mut target = object(target, at)?;
     for (name, value) in &mut target.0 {
         match name.as_str() {
@@ -189,7 +250,9 @@ fn target_body(target: &RawValue, at: &str, references: &mut References<'_>) -> 
 
 /// A text is JSON written as text: in YAML the only way to keep numbers and escapes as they are.
 fn unpack(value: &RawValue, at: &str) -> Result<Box<RawValue>, Errors> {
-    let Ok(text) = serde_json::from_str::<String>(value.get()) else { return Ok(value.to_owned()) };
+    let Ok(text) = serde_json::from_str::<String>(value.get()) else {
+        return Ok(value.to_owned());
+    };
     RawValue::from_string(text)
         .map_err(|error| vec![FieldError::new(at, format!("the text is no JSON: {error}"))])
 }
@@ -230,9 +293,8 @@ impl References<'_> {
 
     fn resolve(&self, reference: &Reference) -> Result<String, String> {
         match reference {
-            Reference::Variable(name) => {
-                (self.variables)(name).ok_or_else(|| format!("the environment variable {name} is not set"))
-            }
+            Reference::Variable(name) => (self.variables)(name)
+                .ok_or_else(|| format!("the environment variable {name} is not set")),
             Reference::File(path) => std::fs::read_to_string(self.directory.join(path))
                 .map(|text| text.trim_end_matches(['\n', '\r']).to_owned())
                 .map_err(|error| format!("the file {path} cannot be read: {error}")),

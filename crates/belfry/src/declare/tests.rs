@@ -15,7 +15,11 @@ fn errors_of(name: &str, text: &str) -> Vec<String> {
     let (dir, path) = write(name, text);
     let error = load(&[path], &nothing).unwrap_err();
     let prefix = format!("{}/", dir.path().display());
-    error.message.lines().map(|line| line.replace(&prefix, "")).collect()
+    error
+        .message
+        .lines()
+        .map(|line| line.replace(&prefix, ""))
+        .collect()
 }
 
 #[test]
@@ -25,10 +29,17 @@ fn documents_of_a_directory_come_sorted_with_buses_first() {
     let bus = "kind: Bus\nmetadata: {name: orders}\n";
     std::fs::create_dir(dir.path().join("sub")).unwrap();
     std::fs::write(dir.path().join("a.yaml"), format!("{rule}---\n---\n{bus}")).unwrap();
-    std::fs::write(dir.path().join("sub/b.json"), r#"{"kind":"Bus","metadata":{"name":"a"},"spec":{"description":"x"}}"#).unwrap();
+    std::fs::write(
+        dir.path().join("sub/b.json"),
+        r#"{"kind":"Bus","metadata":{"name":"a"},"spec":{"description":"x"}}"#,
+    )
+    .unwrap();
     std::fs::write(dir.path().join(".hidden.yaml"), "nonsense").unwrap();
     let documents = load(&[dir.path().to_owned()], &nothing).unwrap();
-    let shown: Vec<_> = documents.iter().map(|one| (one.identity.to_string(), one.body.as_str())).collect();
+    let shown: Vec<_> = documents
+        .iter()
+        .map(|one| (one.identity.to_string(), one.body.as_str()))
+        .collect();
     assert_eq!(
         shown,
         [
@@ -46,12 +57,21 @@ fn patterns_keep_their_text() {
     let (_dir, path) = write("r.json", text);
     let documents = load(&[path], &nothing).unwrap();
     let body = &documents.first().unwrap().body;
-    assert!(body.contains(r#""pattern":{"n":[{"numeric":["=",1.50e2]}],"m":["\u4e2d"]}"#), "{body}");
-    assert!(body.contains(r#""transform":{"big":12345678901234567890123}"#), "{body}");
+    assert!(
+        body.contains(r#""pattern":{"n":[{"numeric":["=",1.50e2]}],"m":["\u4e2d"]}"#),
+        "{body}"
+    );
+    assert!(
+        body.contains(r#""transform":{"big":12345678901234567890123}"#),
+        "{body}"
+    );
 
     let yaml = "kind: Rule\nmetadata: {name: r}\nspec:\n  pattern: |\n    {\"n\": [1.50e2]}\n";
     let (_dir, path) = write("r.yml", yaml);
-    assert_eq!(load(&[path], &nothing).unwrap().first().unwrap().body, "{\"pattern\":{\"n\": [1.50e2]}}");
+    assert_eq!(
+        load(&[path], &nothing).unwrap().first().unwrap().body,
+        "{\"pattern\":{\"n\": [1.50e2]}}"
+    );
 }
 
 #[test]
@@ -93,16 +113,40 @@ fn every_error_names_file_document_and_pointer() {
 #[test]
 fn what_stands_there_twice_is_refused() {
     let twice = "kind: Bus\nmetadata: {name: x}\n---\nkind: Bus\nmetadata: {name: x}\n";
-    assert_eq!(errors_of("b.yaml", twice), ["b.yaml document 2: bus x is described by b.yaml document 1 already"]);
+    assert_eq!(
+        errors_of("b.yaml", twice),
+        ["b.yaml document 2: bus x is described by b.yaml document 1 already"]
+    );
     let errors = errors_of("b.yaml", "kind: Bus\nkind: Rule\nmetadata: {name: x}\n");
-    assert!(errors.iter().all(|one| one.contains("no YAML") && one.contains("duplicate")), "{errors:?}");
-    let errors = errors_of("r.json", r#"{"kind":"Rule","metadata":{"name":"x"},"spec":{"targets":{},"targets":{}}}"#);
-    assert!(errors.iter().all(|one| one.contains("/spec/targets: ") && one.contains("twice")), "{errors:?}");
+    assert!(
+        errors
+            .iter()
+            .all(|one| one.contains("no YAML") && one.contains("duplicate")),
+        "{errors:?}"
+    );
+    let errors = errors_of(
+        "r.json",
+        r#"{"kind":"Rule","metadata":{"name":"x"},"spec":{"targets":{},"targets":{}}}"#,
+    );
+    assert!(
+        errors
+            .iter()
+            .all(|one| one.contains("/spec/targets: ") && one.contains("twice")),
+        "{errors:?}"
+    );
 }
 
 #[test]
 fn files_without_documents_are_refused() {
-    assert_eq!(errors_of("e.yaml", "# nothing\n"), ["e.yaml: no document in it"]);
+    assert_eq!(
+        errors_of("e.yaml", "# nothing\n"),
+        ["e.yaml: no document in it"]
+    );
     let dir = tempfile::tempdir().unwrap();
-    assert!(load(&[dir.path().to_owned()], &nothing).unwrap_err().message.contains("no .yaml, .yml or .json"));
+    assert!(
+        load(&[dir.path().to_owned()], &nothing)
+            .unwrap_err()
+            .message
+            .contains("no .yaml, .yml or .json")
+    );
 }

@@ -58,7 +58,8 @@ mod tests {
 
     #[test]
     fn numbers_escapes_and_repeated_names_stay_as_they_are() {
-        let text = r#"{"a":1.50e3,"a":12345678901234567890123,"b":[ ],"c":{"d":"x\"{\u4e2d,"},"e":[1,2]}"#;
+        let text =
+            r#"{"a":1.50e3,"a":12345678901234567890123,"b":[ ],"c":{"d":"x\"{\u4e2d,"},"e":[1,2]}"#;
         assert_eq!(
             pretty(text),
             "{\n  \"a\": 1.50e3,\n  \"a\": 12345678901234567890123,\n  \"b\": [],\n  \"c\": {\n    \"d\": \"x\\\"{\\u4e2d,\"\n  },\n  \"e\": [\n    1,\n    2\n  ]\n}"

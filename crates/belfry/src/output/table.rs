@@ -14,12 +14,20 @@ pub struct Table {
 impl Table {
     /// A table with these headings.
     pub fn new(header: &[&str]) -> Self {
-        Self { header: header.iter().map(|text| (*text).to_owned()).collect(), rows: Vec::new() }
+        Self {
+            header: header.iter().map(|text| (*text).to_owned()).collect(),
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row.
     pub fn row<S: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = S>) {
-        self.rows.push(cells.into_iter().map(|cell| printable(cell.as_ref())).collect());
+        self.rows.push(
+            cells
+                .into_iter()
+                .map(|cell| printable(cell.as_ref()))
+                .collect(),
+        );
     }
 
     /// Whether there are no rows.
@@ -32,7 +40,9 @@ impl Table {
         let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING);
         if let Some(width) = width {
-            table.set_width(width).set_content_arrangement(ContentArrangement::Dynamic);
+            table
+                .set_width(width)
+                .set_content_arrangement(ContentArrangement::Dynamic);
         }
         table.set_header(self.header.clone());
         for row in &self.rows {
@@ -63,7 +73,10 @@ fn paint_states(line: &str) -> String {
     let paint_word = |word: &str| {
         Colour::of_status(word).map_or_else(|| word.to_owned(), |colour| paint(colour, word))
     };
-    line.split(' ').map(paint_word).collect::<Vec<_>>().join(" ")
+    line.split(' ')
+        .map(paint_word)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]
@@ -75,7 +88,14 @@ mod tests {
         let mut table = Table::new(&["NAME", "STATUS"]);
         table.row(["磁盘", "delivered"]);
         table.row(["a\u{1b}[2Jb", "dead"]);
-        assert_eq!(table.render(None, false), "NAME    STATUS\n磁盘    delivered\na\u{fffd}[2Jb  dead");
-        assert!(table.render(None, true).contains("\u{1b}[32mdelivered\u{1b}[0m"));
+        assert_eq!(
+            table.render(None, false),
+            "NAME    STATUS\n磁盘    delivered\na\u{fffd}[2Jb  dead"
+        );
+        assert!(
+            table
+                .render(None, true)
+                .contains("\u{1b}[32mdelivered\u{1b}[0m")
+        );
     }
 }

@@ -59,7 +59,10 @@ pub async fn listen(
     loop {
         if slots.available_permits() == 0 && !full_noted {
             full_noted = true;
-            tracing::warn!(connections = limits.connections_max, "all connections are in use; new ones wait");
+            tracing::warn!(
+                connections = limits.connections_max,
+                "all connections are in use; new ones wait"
+            );
         }
         let accepted = async {
             // Never closed, so this waits only for room.
@@ -97,7 +100,10 @@ pub async fn listen(
     }
     drop(listener);
     tracker.close();
-    if tokio::time::timeout(limits.drain_limit, tracker.wait()).await.is_ok() {
+    if tokio::time::timeout(limits.drain_limit, tracker.wait())
+        .await
+        .is_ok()
+    {
         return 0;
     }
     let left = tracker.len();
@@ -125,7 +131,10 @@ fn builder(limits: &ListenLimits) -> auto::Builder<TokioExecutor> {
 
 fn of_one_connection(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
 }
 
 /// What a connection is doing, to tell an idle one from a busy one.

@@ -22,13 +22,20 @@ pub(super) fn router(metrics: PrometheusHandle, app: Arc<App>, require_key: bool
             if require_key && !may_read(&app, &headers).await {
                 return refused();
             }
-            ([(CONTENT_TYPE, TEXT_FORMAT), (CACHE_CONTROL, "no-store")], metrics.render()).into_response()
+            (
+                [(CONTENT_TYPE, TEXT_FORMAT), (CACHE_CONTROL, "no-store")],
+                metrics.render(),
+            )
+                .into_response()
         }),
     )
 }
 
 async fn may_read(app: &App, headers: &HeaderMap) -> bool {
-    let key = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|text| text.split_once(' '));
+    let key = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.split_once(' '));
     match key {
         Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => app
             .authenticate(key.trim(), None)
@@ -40,6 +47,9 @@ async fn may_read(app: &App, headers: &HeaderMap) -> bool {
 
 fn refused() -> Response {
     let body = r#"{"type":"about:blank","title":"Unauthorized","status":401,"detail":"reading metrics needs an API key with scope history:read"}"#;
-    let headers = [(CONTENT_TYPE, "application/problem+json"), (WWW_AUTHENTICATE, "Bearer")];
+    let headers = [
+        (CONTENT_TYPE, "application/problem+json"),
+        (WWW_AUTHENTICATE, "Bearer"),
+    ];
     (StatusCode::UNAUTHORIZED, headers, body).into_response()
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use belfry_app::App;
+use belfry_app::{App, Sealer};
 use belfry_egress::{EgressClient, SystemResolver};
 use belfry_engine::{Collaborators, Engine};
 use belfry_model::{Clock, NodeId, SystemClock};
@@ -26,8 +26,7 @@ impl Parts {
         let connect = Arc::new(connect(settings)?);
         make_directory(&settings.data.dir)?;
         let store: Arc<dyn Store> = Arc::new(open(settings).await?);
-        let sealer = Arc::new(settings.sealer().context("the key for stored secrets")?);
-        sealer.check(&*store).await.context("the key for stored secrets")?;
+        let sealer = sealer(settings, &*store).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let engine = Engine::start(
             Collaborators {
@@ -55,12 +54,32 @@ impl Parts {
     }
 }
 
+/// The key must be the one that the database was used with.
+async fn sealer(settings: &Settings, store: &dyn Store) -> Result<Arc<Sealer>> {
+    let file = settings.key_file();
+    let is_new = settings.secrets.key.is_none() && !file.exists();
+    let sealer = settings.sealer().context("the key for stored secrets")?;
+    let checked = sealer
+        .check(store)
+        .await
+        .context("the key for stored secrets");
+    if checked.is_err() && is_new {
+        // A new key for an old database helps nobody, and would be in the way of the one that is missing.
+        std::fs::remove_file(&file).context(file.display())?;
+        return checked
+            .map_err(|failure| failure.hint(format!("{} is missing", file.display())))
+            .map(|()| Arc::new(sealer));
+    }
+    checked.map(|()| Arc::new(sealer))
+}
+
 fn connect(settings: &Settings) -> Result<ConnectContext> {
     let (policy, limits) = (settings.egress_policy(), settings.egress_limits());
     let resolver = Arc::new(SystemResolver);
     let egress = match &settings.egress.extra_ca {
         Some(path) => {
-            let roots = std::fs::read(path).context(format!("egress.extra_ca: {}", path.display()))?;
+            let roots =
+                std::fs::read(path).context(format!("egress.extra_ca: {}", path.display()))?;
             EgressClient::with_roots(policy, limits, resolver, &roots)
         }
         None => EgressClient::new(policy, limits, resolver),
@@ -78,22 +97,37 @@ fn make_directory(path: &Path) -> Result {
     if path.is_dir() {
         return Ok(());
     }
+    if path.exists() {
+        return Err(Failure::failed(format!(
+            "the data directory {} is no directory",
+            path.display()
+        )));
+    }
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .context(format!("the data directory {} cannot be made", path.display()))
+        .context(format!(
+            "the data directory {} cannot be made",
+            path.display()
+        ))
         .map_err(|failure| failure.hint("choose another with --data-dir or BELFRY_DATA__DIR"))
 }
 
 /// Opens the database; says for each way it can fail what to do.
 pub(crate) async fn open(settings: &Settings) -> Result<SqliteStore> {
-    SqliteStore::open(settings.sqlite()).await.map_err(|error| refused(&settings.database(), &error))
+    SqliteStore::open(settings.sqlite())
+        .await
+        .map_err(|error| refused(&settings.database(), &error))
 }
 
 /// The failure to open a database.
 pub(crate) fn refused(path: &Path, error: &StoreError) -> Failure {
-    let failure = Failure::failed(format!("the database {} cannot be used: {}", path.display(), chain(error)));
+    let failure = Failure::failed(format!(
+        "the database {} cannot be used: {}",
+        path.display(),
+        chain(error)
+    ));
     match error {
         StoreError::Newer { .. } => failure.hint("the file was left as it is"),
         StoreError::Full(_) => failure.hint("make room on the disk, then start again"),

@@ -16,7 +16,11 @@ pub(super) struct Welcome<'a> {
 impl Welcome<'_> {
     /// Only what must not be missed: the key, which is said once.
     pub(super) fn short(&self) -> String {
-        let listens = format!("Belfry {} listens on {}\n", env!("CARGO_PKG_VERSION"), self.url());
+        let listens = format!(
+            "Belfry {} listens on {}\n",
+            env!("CARGO_PKG_VERSION"),
+            self.url()
+        );
         match self.admin_key {
             Some(key) => listens + &format!("Admin key, shown only now: {key}\n"),
             None => listens,
@@ -29,7 +33,9 @@ impl Welcome<'_> {
         let mut text = format!(
             "\nBelfry {} listens on {url}\n\n  documentation  {url}/docs\n  data           {}\n",
             env!("CARGO_PKG_VERSION"),
-            std::path::absolute(&self.settings.data.dir).unwrap_or_else(|_| self.settings.data.dir.clone()).display(),
+            std::path::absolute(&self.settings.data.dir)
+                .unwrap_or_else(|_| self.settings.data.dir.clone())
+                .display(),
         );
         if let Some(allowed) = self.allowed() {
             text = text + "  targets        " + &allowed + "\n";
@@ -58,7 +64,9 @@ impl Welcome<'_> {
             (false, true) => "may use plain http",
             (false, false) => return None,
         };
-        Some(format!("{what}: fine to begin with; see [egress] before others write rules"))
+        Some(format!(
+            "{what}: fine to begin with; see [egress] before others write rules"
+        ))
     }
 
     fn first_steps(&self, key: &str) -> String {
@@ -83,14 +91,14 @@ read-only, and see what became of it.
     -H "Authorization: Bearer $BELFRY_API_KEY" -H 'Content-Type: application/json' -d '{{
       "pattern": {{"source": ["cvm.cloud.tencent"], "type": ["cvm:ErrorEvent:DiskReadonly"]}},
       "targets": {{"alarms": {{"type": "log", "settings": {{"log": "alarms"}}}}}}
-    }}'
+    }}'; echo
 
   curl -sS {url}/v1/buses/default/events \
     -H "Authorization: Bearer $BELFRY_API_KEY" -H 'Content-Type: application/json' -d '{{
       "source": "cvm.cloud.tencent", "type": "cvm:ErrorEvent:DiskReadonly",
       "subject": "ins-demo0003", "region": "ap-guangzhou", "status": "1",
       "data": {{"instanceId": "ins-demo0003", "disk": "vdb"}}
-    }}'
+    }}'; echo
 
   {program} list deliveries
 
@@ -101,10 +109,17 @@ read-only, and see what became of it.
 
 /// How this program was called, so that the commands can be copied: after `cargo run` it is on no path.
 fn program() -> String {
-    let called = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    let called = std::env::args_os()
+        .next()
+        .map(PathBuf::from)
+        .unwrap_or_default();
     let shown = called.to_string_lossy().into_owned();
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_');
-    if shown.is_empty() || !shown.chars().all(plain) { "belfry".to_owned() } else { shown }
+    if shown.is_empty() || !shown.chars().all(plain) {
+        "belfry".to_owned()
+    } else {
+        shown
+    }
 }
 
 #[cfg(test)]
@@ -116,13 +131,28 @@ mod tests {
     fn the_first_start_shows_the_key_once_and_what_to_do_with_it() {
         let loaded = load(&Sources::default()).unwrap();
         let address = "127.0.0.1:7311".parse().unwrap();
-        let first = Welcome { settings: &loaded.settings, address, admin_key: Some("bfy_x") }.text();
+        let first = Welcome {
+            settings: &loaded.settings,
+            address,
+            admin_key: Some("bfy_x"),
+        }
+        .text();
         assert_eq!(first.matches("bfy_x").count(), 1);
-        for part in ["http://127.0.0.1:7311/docs", "export BELFRY_API_KEY=bfy_x", "DiskReadonly", "plain http"] {
+        for part in [
+            "http://127.0.0.1:7311/docs",
+            "export BELFRY_API_KEY=bfy_x",
+            "DiskReadonly",
+            "plain http",
+        ] {
             assert!(first.contains(part), "{part}\n{first}");
         }
         assert!(!first.contains("BELFRY_URL"), "{first}");
-        let later = Welcome { settings: &loaded.settings, address, admin_key: None }.text();
+        let later = Welcome {
+            settings: &loaded.settings,
+            address,
+            admin_key: None,
+        }
+        .text();
         assert!(!later.contains("BELFRY_API_KEY"), "{later}");
     }
 
@@ -130,7 +160,15 @@ mod tests {
     fn another_port_is_told_to_the_client() {
         let loaded = load(&Sources::default()).unwrap();
         let address = "0.0.0.0:9000".parse().unwrap();
-        let text = Welcome { settings: &loaded.settings, address, admin_key: Some("bfy_x") }.text();
-        assert!(text.contains("export BELFRY_URL=http://127.0.0.1:9000"), "{text}");
+        let text = Welcome {
+            settings: &loaded.settings,
+            address,
+            admin_key: Some("bfy_x"),
+        }
+        .text();
+        assert!(
+            text.contains("export BELFRY_URL=http://127.0.0.1:9000"),
+            "{text}"
+        );
     }
 }

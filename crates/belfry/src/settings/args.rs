@@ -34,20 +34,36 @@ const FILE_DEFAULT: &str = "belfry.toml";
 /// Reads the settings of this process; every error in one failure.
 pub fn load_for(args: &SettingsArgs) -> Result<Loaded> {
     let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+        .filter_map(|(name, value)| {
+            Some((
+                name.into_string().ok()?,
+                value.to_string_lossy().into_owned(),
+            ))
+        })
         .collect::<Vec<_>>();
     let named = args.config.clone().or_else(|| {
-        variables.iter().find(|(name, _)| name == "BELFRY_CONFIG").map(|(_, value)| PathBuf::from(value))
+        variables
+            .iter()
+            .find(|(name, _)| name == "BELFRY_CONFIG")
+            .map(|(_, value)| PathBuf::from(value))
     });
-    let sources = Sources { file: find_file(named)?, flags: flags(args)?, variables };
+    let sources = Sources {
+        file: find_file(named)?,
+        flags: flags(args)?,
+        variables,
+    };
     load(&sources).map_err(|problems| {
-        let lines: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
+        let lines: Vec<String> = problems
+            .iter()
+            .map(|problem| format!("  {problem}"))
+            .collect();
         let count = match problems.len() {
             1 => "there is an error in the settings".to_owned(),
             many => format!("there are {many} errors in the settings"),
         };
-        Failure::usage(format!("{count}:\n{}", lines.join("\n")))
-            .hint("every setting is described in docs/reference/configuration.md and config/default.toml")
+        Failure::usage(format!("{count}:\n{}", lines.join("\n"))).hint(
+            "every setting is described in docs/reference/configuration.md and config/default.toml",
+        )
     })
 }
 
@@ -59,9 +75,10 @@ fn find_file(named: Option<PathBuf>) -> Result<Option<FileSource>> {
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(Some(FileSource { path, text })),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => Ok(None),
-        Err(error) => {
-            Err(Failure::usage(format!("the configuration file {} cannot be read: {error}", path.display())))
-        }
+        Err(error) => Err(Failure::usage(format!(
+            "the configuration file {} cannot be read: {error}",
+            path.display()
+        ))),
     }
 }
 
@@ -69,9 +86,15 @@ fn flags(args: &SettingsArgs) -> Result<Vec<Flag>> {
     let mut flags = Vec::new();
     for text in &args.set {
         let (path, value) = text.split_once('=').ok_or_else(|| {
-            Failure::usage(format!("--set {text}: expected SECTION.KEY=VALUE, for example --set log.level=debug"))
+            Failure::usage(format!(
+                "--set {text}: expected SECTION.KEY=VALUE, for example --set log.level=debug"
+            ))
         })?;
-        flags.push(Flag { shown: format!("--set {path}"), path: path.trim().to_owned(), value: value.to_owned() });
+        flags.push(Flag {
+            shown: format!("--set {path}"),
+            path: path.trim().to_owned(),
+            value: value.to_owned(),
+        });
     }
     // After --set: whoever writes both means the one with a name of its own.
     for (shown, path, value) in [
@@ -80,7 +103,11 @@ fn flags(args: &SettingsArgs) -> Result<Vec<Flag>> {
         ("--log-format", "log.format", &args.log_format),
     ] {
         if let Some(value) = value {
-            flags.push(Flag { shown: shown.to_owned(), path: path.to_owned(), value: value.clone() });
+            flags.push(Flag {
+                shown: shown.to_owned(),
+                path: path.to_owned(),
+                value: value.clone(),
+            });
         }
     }
     Ok(flags)

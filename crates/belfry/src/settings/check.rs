@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::layers::{Origin, Problem};
 use super::Settings;
+use super::layers::{Origin, Problem};
 
 /// Notes what is wrong with the setting at `path`.
 struct Notes<'a> {
@@ -26,17 +26,24 @@ impl Notes<'_> {
 impl Settings {
     /// Everything wrong with settings that are right one by one.
     pub(super) fn check(&self, origins: &BTreeMap<String, Origin>) -> Vec<Problem> {
-        let mut notes = Notes { origins, problems: Vec::new() };
-        notes.must(self.server.drain_limit <= self.server.shutdown_limit, "server.drain_limit", || {
-            "must not be longer than server.shutdown_limit".to_owned()
-        });
+        let mut notes = Notes {
+            origins,
+            problems: Vec::new(),
+        };
+        notes.must(
+            self.server.drain_limit <= self.server.shutdown_limit,
+            "server.drain_limit",
+            || "must not be longer than server.shutdown_limit".to_owned(),
+        );
         notes.must(
             (8192..=1024 * 1024).contains(&self.server.header_bytes_max.0),
             "server.header_bytes_max",
             || "expected 8KiB to 1MiB".to_owned(),
         );
         let event = self.ingest.event_bytes_max.0;
-        notes.must(event <= 16 * 1024 * 1024, "ingest.event_bytes_max", || "expected at most 16MiB".to_owned());
+        notes.must(event <= 16 * 1024 * 1024, "ingest.event_bytes_max", || {
+            "expected at most 16MiB".to_owned()
+        });
         for (path, limit) in [
             ("ingest.request_bytes_max", self.ingest.request_bytes_max),
             ("ingest.waiting_bytes_max", self.ingest.waiting_bytes_max),
@@ -47,18 +54,26 @@ impl Settings {
                 format!("must hold at least one event of ingest.event_bytes_max ({event} bytes)")
             });
         }
-        notes.must(self.ingest.waiting_bytes_max.0 >= self.ingest.request_bytes_max.0, "ingest.waiting_bytes_max", || {
-            "must not be smaller than ingest.request_bytes_max".to_owned()
-        });
-        notes.must(self.engine.lane_bytes_max.0 <= self.engine.lanes_bytes_max.0, "engine.lanes_bytes_max", || {
-            "must not be smaller than engine.lane_bytes_max".to_owned()
-        });
-        notes.must(self.engine.circuit_open <= self.engine.circuit_open_max, "engine.circuit_open_max", || {
-            "must not be shorter than engine.circuit_open".to_owned()
-        });
-        notes.must(self.egress.connect_timeout <= self.egress.timeout_max, "egress.connect_timeout", || {
-            "must not be longer than egress.timeout_max".to_owned()
-        });
+        notes.must(
+            self.ingest.waiting_bytes_max.0 >= self.ingest.request_bytes_max.0,
+            "ingest.waiting_bytes_max",
+            || "must not be smaller than ingest.request_bytes_max".to_owned(),
+        );
+        notes.must(
+            self.engine.lane_bytes_max.0 <= self.engine.lanes_bytes_max.0,
+            "engine.lanes_bytes_max",
+            || "must not be smaller than engine.lane_bytes_max".to_owned(),
+        );
+        notes.must(
+            self.engine.circuit_open <= self.engine.circuit_open_max,
+            "engine.circuit_open_max",
+            || "must not be shorter than engine.circuit_open".to_owned(),
+        );
+        notes.must(
+            self.egress.connect_timeout <= self.egress.timeout_max,
+            "egress.connect_timeout",
+            || "must not be longer than egress.timeout_max".to_owned(),
+        );
         if let Err(error) = self.log.level.0.parse::<tracing_subscriber::EnvFilter>() {
             notes.must(false, "log.level", || {
                 format!("expected a level (error, warn, info, debug, trace) or directives: {error}")
@@ -72,7 +87,9 @@ impl Settings {
         if let Some(path) = &self.egress.extra_ca
             && let Err(error) = std::fs::File::open(path)
         {
-            notes.must(false, "egress.extra_ca", || format!("{} cannot be read: {error}", path.display()));
+            notes.must(false, "egress.extra_ca", || {
+                format!("{} cannot be read: {error}", path.display())
+            });
         }
         notes.problems
     }
@@ -87,7 +104,11 @@ mod tests {
     fn every_default_is_of_its_type() {
         let settings = SECTIONS.iter().flat_map(|section| section.settings);
         for setting in settings.filter(|setting| !setting.default.is_empty()) {
-            assert!((setting.default_toml)().is_some(), "{}", Setting::path(setting));
+            assert!(
+                (setting.default_toml)().is_some(),
+                "{}",
+                Setting::path(setting)
+            );
         }
     }
 }

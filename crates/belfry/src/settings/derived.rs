@@ -20,6 +20,11 @@ impl Settings {
         self.data.dir.join("belfry.db")
     }
 
+    /// The file with the key for secrets, unless the key is configured.
+    pub fn key_file(&self) -> PathBuf {
+        self.data.dir.join("secret.key")
+    }
+
     /// For the store.
     pub fn sqlite(&self) -> SqliteOptions {
         SqliteOptions {
@@ -69,7 +74,12 @@ impl Settings {
             rules_per_bus_max: self.limits.rules_per_bus_max.as_usize(),
             scan_max: self.limits.history_scan_max.as_u32(),
             requests_per_second: self.auth.requests_per_second.map(super::Count::as_u32),
-            webhook_origins: self.ingest.webhook_origins.iter().map(|origin| origin.0.clone()).collect(),
+            webhook_origins: self
+                .ingest
+                .webhook_origins
+                .iter()
+                .map(|origin| origin.0.clone())
+                .collect(),
         }
     }
 
@@ -100,7 +110,11 @@ impl Settings {
             allow_loopback: egress.allow_loopback,
             allow_private: egress.allow_private,
             allow_http: egress.allow_http,
-            ports: egress.ports.iter().filter_map(|port| u16::try_from(port.0).ok()).collect(),
+            ports: egress
+                .ports
+                .iter()
+                .filter_map(|port| u16::try_from(port.0).ok())
+                .collect(),
         }
     }
 
@@ -129,13 +143,17 @@ impl Settings {
     pub fn sealer(&self) -> Result<Sealer, SealError> {
         match &self.secrets.key {
             Some(key) => sealer_of(key),
-            None => Sealer::load_or_create(&self.data.dir.join("secret.key")),
+            None => Sealer::load_or_create(&self.key_file()),
         }
     }
 }
 
 /// Takes also the text of a key file that the server made, comments included.
 pub(super) fn sealer_of(key: &Secret) -> Result<Sealer, SealError> {
-    let keys: Vec<&str> = key.expose().lines().map(|line| line.split('#').next().unwrap_or_default()).collect();
+    let keys: Vec<&str> = key
+        .expose()
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default())
+        .collect();
     Sealer::from_base64(&keys.join("\n"))
 }

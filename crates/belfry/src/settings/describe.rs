@@ -29,7 +29,10 @@ pub fn default_file() -> String {
 pub fn reference() -> String {
     let mut out = String::from(REFERENCE_HEAD);
     for section in SECTIONS {
-        push(&mut out, format_args!("\n## `[{}]`\n\n{}\n\n", section.name, joined(section.doc)));
+        push(
+            &mut out,
+            format_args!("\n## `[{}]`\n\n{}\n\n", section.name, joined(section.doc)),
+        );
         out.push_str("| setting | default | what it does |\n|---|---|---|\n");
         for setting in section.settings {
             out.push_str(&reference_row(section, setting));
@@ -69,7 +72,11 @@ fn reference_row(section: &Section, setting: &Setting) -> String {
         Some(toml) => format!("`{toml}`"),
         None => "not set".to_owned(),
     };
-    let file = if setting.secret { format!(" Also as `{}_file`.", setting.key) } else { String::new() };
+    let file = if setting.secret {
+        format!(" Also as `{}_file`.", setting.key)
+    } else {
+        String::new()
+    };
     let expected = cell(&(setting.expected)());
     format!(
         "| `{}.{}` | {default} | {}{file} Expects {expected}. |\n",
@@ -104,7 +111,10 @@ pub fn effective_toml(effective: &[Effective]) -> String {
 }
 
 fn joined(doc: &[&str]) -> String {
-    doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
+    doc.iter()
+        .map(|line| line.trim())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn cell(text: &str) -> String {

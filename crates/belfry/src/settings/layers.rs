@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use belfry_model::json::nearest;
 use toml::de::{DeTable, DeValue};
 
-use super::table::{Setting, variable};
+use super::table::Setting;
+use super::unknown::{misplaced, unknown_key, unknown_section, unknown_variable};
 use super::value::{Raw, SettingValue};
 use super::{SECTIONS, Settings};
 
@@ -111,8 +111,13 @@ pub struct Loaded {
 }
 
 /// Variables that are no settings: they belong to the command line.
-const OTHER_VARIABLES: [&str; 5] =
-    ["BELFRY_CONFIG", "BELFRY_URL", "BELFRY_API_KEY", "BELFRY_API_KEY_FILE", "BELFRY_OUTPUT"];
+pub(super) const OTHER_VARIABLES: [&str; 5] = [
+    "BELFRY_CONFIG",
+    "BELFRY_URL",
+    "BELFRY_API_KEY",
+    "BELFRY_API_KEY_FILE",
+    "BELFRY_OUTPUT",
+];
 
 /// Reads the settings; else everything that is wrong with them.
 pub fn load(sources: &Sources) -> Result<Loaded, Vec<Problem>> {
@@ -130,7 +135,10 @@ pub fn load(sources: &Sources) -> Result<Loaded, Vec<Problem>> {
         Some(settings) if reader.problems.is_empty() => {
             let problems = settings.check(&reader.origins());
             if problems.is_empty() {
-                return Ok(Loaded { settings, effective: reader.effective });
+                return Ok(Loaded {
+                    settings,
+                    effective: reader.effective,
+                });
             }
             Err(problems)
         }
@@ -154,22 +162,39 @@ impl Reader {
         let default = || (Raw::Text(setting.default.to_owned()), Origin::Default);
         let (raw, origin) = self.given.get(&path).cloned().unwrap_or_else(default);
         let Some(value) = T::read(&raw) else {
-            let got = if setting.secret { "something else".to_owned() } else { raw.shown() };
+            let got = if setting.secret {
+                "something else".to_owned()
+            } else {
+                raw.shown()
+            };
             let detail = format!("expected {}, got {got}", T::expected());
-            self.problems.push(Problem { key: path, detail, origin });
+            self.problems.push(Problem {
+                key: path,
+                detail,
+                origin,
+            });
             return None;
         };
-        self.effective.push(Effective { setting, toml: value.toml(), origin });
+        self.effective.push(Effective {
+            setting,
+            toml: value.toml(),
+            origin,
+        });
         Some(value)
     }
 
     fn origins(&self) -> BTreeMap<String, Origin> {
-        self.effective.iter().map(|one| (one.setting.path(), one.origin.clone())).collect()
+        self.effective
+            .iter()
+            .map(|one| (one.setting.path(), one.origin.clone()))
+            .collect()
     }
 
     fn add_file(&mut self, file: &FileSource) {
         let line_at = |offset: usize| {
-            file.text.get(..offset).map_or(1, |before| before.matches('\n').count() + 1)
+            file.text
+                .get(..offset)
+                .map_or(1, |before| before.matches('\n').count() + 1)
         };
         let table = match DeTable::parse(&file.text) {
             Ok(table) => table,
@@ -204,7 +229,9 @@ impl Reader {
 
     fn add_variables(&mut self, variables: &[(String, String)]) {
         for (name, value) in variables {
-            let Some(rest) = name.strip_prefix("BELFRY_") else { continue };
+            let Some(rest) = name.strip_prefix("BELFRY_") else {
+                continue;
+            };
             let origin = Origin::Variable(name.clone());
             if let Some((section, key)) = rest.split_once("__") {
                 let (section, key) = (section.to_ascii_lowercase(), key.to_ascii_lowercase());
@@ -221,7 +248,10 @@ impl Reader {
 
     fn add_flag(&mut self, flag: &Flag) {
         let origin = Origin::Flag(flag.shown.clone());
-        let (section, key) = flag.path.split_once('.').unwrap_or((flag.path.as_str(), ""));
+        let (section, key) = flag
+            .path
+            .split_once('.')
+            .unwrap_or((flag.path.as_str(), ""));
         self.give(section, key, Raw::Text(flag.value.clone()), origin);
     }
 
@@ -243,9 +273,15 @@ impl Reader {
 
     /// Turns each `<key>_file` of a secret into the secret.
     fn take_secret_files(&mut self) {
-        for setting in SECTIONS.iter().flat_map(|section| section.settings).filter(|one| one.secret) {
+        for setting in SECTIONS
+            .iter()
+            .flat_map(|section| section.settings)
+            .filter(|one| one.secret)
+        {
             let path = format!("{}_file", setting.path());
-            let Some((raw, origin)) = self.given.remove(&path) else { continue };
+            let Some((raw, origin)) = self.given.remove(&path) else {
+                continue;
+            };
             let content = match &raw {
                 Raw::Text(file) | Raw::String(file) => std::fs::read_to_string(file)
                     .map_err(|error| format!("the file {file:?} cannot be read: {error}")),
@@ -253,13 +289,22 @@ impl Reader {
             };
             match content.map(|text| text.trim_end_matches(['\n', '\r']).to_owned()) {
                 Ok(text) if !text.is_empty() => {
-                    self.given.insert(setting.path(), (Raw::String(text), origin));
+                    self.given
+                        .insert(setting.path(), (Raw::String(text), origin));
                 }
                 Ok(_) => {
                     let detail = format!("the file {} is empty", raw.shown());
-                    self.problems.push(Problem { key: path, detail, origin });
+                    self.problems.push(Problem {
+                        key: path,
+                        detail,
+                        origin,
+                    });
                 }
-                Err(detail) => self.problems.push(Problem { key: path, detail, origin }),
+                Err(detail) => self.problems.push(Problem {
+                    key: path,
+                    detail,
+                    origin,
+                }),
             }
         }
     }
@@ -274,7 +319,10 @@ fn find(section: &str, key: &str) -> Option<&'static Setting> {
 
 fn known(section: &str, key: &str) -> bool {
     find(section, key).is_some()
-        || key.strip_suffix("_file").and_then(|base| find(section, base)).is_some_and(|base| base.secret)
+        || key
+            .strip_suffix("_file")
+            .and_then(|base| find(section, base))
+            .is_some_and(|base| base.secret)
 }
 
 fn raw_of(value: &DeValue<'_>) -> Raw {
@@ -285,82 +333,13 @@ fn raw_of(value: &DeValue<'_>) -> Raw {
                 .map_or(Raw::Other("integer"), Raw::Integer)
         }
         DeValue::Boolean(flag) => Raw::Bool(*flag),
-        DeValue::Array(items) => Raw::List(items.iter().map(|item| raw_of(item.get_ref())).collect()),
+        DeValue::Array(items) => {
+            Raw::List(items.iter().map(|item| raw_of(item.get_ref())).collect())
+        }
         DeValue::Float(_) => Raw::Other("float"),
         DeValue::Datetime(_) => Raw::Other("datetime"),
         DeValue::Table(_) => Raw::Other("table"),
     }
-}
-
-fn did_you_mean(near: Option<String>) -> String {
-    near.map(|near| format!("; did you mean {near}?")).unwrap_or_default()
-}
-
-fn keys_of(section: &str) -> impl Iterator<Item = &'static str> {
-    SECTIONS
-        .iter()
-        .filter(move |known| known.name == section)
-        .flat_map(|known| known.settings)
-        .map(|setting| setting.key)
-}
-
-/// The same key in another section: people remember names better than sections.
-fn elsewhere(key: &str) -> Option<String> {
-    SECTIONS
-        .iter()
-        .flat_map(|section| section.settings)
-        .find(|setting| setting.key == key)
-        .map(Setting::path)
-}
-
-fn unknown_key(section: &str, key: &str, origin: Origin) -> Problem {
-    let near = nearest(key, keys_of(section))
-        .map(|near| format!("{section}.{near}"))
-        .or_else(|| elsewhere(key));
-    let detail = format!("there is no such setting{}", did_you_mean(near));
-    Problem { key: format!("{section}.{key}"), detail, origin }
-}
-
-fn unknown_section(section: &str, origin: Origin) -> Problem {
-    let names = || SECTIONS.iter().map(|known| known.name);
-    let near = nearest(section, names()).map(|near| format!("[{near}]"));
-    let detail = if near.is_some() {
-        format!("there is no such section{}", did_you_mean(near))
-    } else {
-        format!("there is no such section; there are {}", names().collect::<Vec<_>>().join(", "))
-    };
-    Problem { key: section.to_owned(), detail, origin }
-}
-
-fn misplaced(key: &str, origin: Origin) -> Problem {
-    let near = elsewhere(key).or_else(|| {
-        nearest(key, SECTIONS.iter().map(|known| known.name)).map(|near| format!("section [{near}]"))
-    });
-    let detail = format!("every setting stands in a section{}", did_you_mean(near));
-    Problem { key: key.to_owned(), detail, origin }
-}
-
-fn unknown_variable(name: &str, origin: Origin) -> Problem {
-    let known: Vec<String> = SECTIONS
-        .iter()
-        .flat_map(|section| section.settings)
-        .flat_map(|setting| {
-            let file = setting.secret.then(|| variable(setting.section, &format!("{}_file", setting.key)));
-            [Some(setting.variable()), file]
-        })
-        .flatten()
-        .chain(OTHER_VARIABLES.map(str::to_owned))
-        .collect();
-    // The prefix would make every variable look like every other.
-    let rest = |name: &str| name.strip_prefix("BELFRY_").unwrap_or(name).replace("__", "_");
-    let shortened: Vec<String> = known.iter().map(|one| rest(one)).collect();
-    let wanted = rest(name);
-    let near = nearest(&wanted, shortened.iter().map(String::as_str))
-        .and_then(|near| shortened.iter().position(|one| one == near))
-        .or_else(|| shortened.iter().position(|one| one.ends_with(&format!("_{wanted}"))))
-        .and_then(|index| known.get(index).cloned());
-    let detail = format!("there is no such setting{}", did_you_mean(near));
-    Problem { key: name.to_owned(), detail, origin }
 }
 
 /// A Kubernetes service named `belfry` puts `BELFRY_PORT`, `BELFRY_PORT_7311_TCP`, `BELFRY_SERVICE_HOST` ... into

@@ -46,7 +46,11 @@ impl Setting {
 
 /// The environment variable of a setting.
 pub(super) fn variable(section: &str, key: &str) -> String {
-    format!("BELFRY_{}__{}", section.to_ascii_uppercase(), key.to_ascii_uppercase())
+    format!(
+        "BELFRY_{}__{}",
+        section.to_ascii_uppercase(),
+        key.to_ascii_uppercase()
+    )
 }
 
 /// The default of a type as TOML; checked for every setting by a test.

@@ -114,8 +114,13 @@ impl<const MIN: u64, const MAX: u64> SettingValue for Count<MIN, MAX> {
     }
 }
 
-const DURATION_UNITS: [(&str, u64); 5] =
-    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+const DURATION_UNITS: [(&str, u64); 5] = [
+    ("d", 86_400_000),
+    ("h", 3_600_000),
+    ("m", 60_000),
+    ("s", 1000),
+    ("ms", 1),
+];
 
 impl SettingValue for Duration {
     fn expected() -> String {
@@ -125,10 +130,14 @@ impl SettingValue for Duration {
         let text = text_of(raw)?.trim();
         let digits = text.find(|c: char| !c.is_ascii_digit())?;
         let (number, unit) = text.split_at(digits);
-        let (_, factor) = DURATION_UNITS.iter().find(|(name, _)| *name == unit.trim())?;
+        let (_, factor) = DURATION_UNITS
+            .iter()
+            .find(|(name, _)| *name == unit.trim())?;
         let millis = number.parse::<u64>().ok()?.checked_mul(*factor)?;
         // Nothing here means anything with zero; a hundred years keeps sums far from overflowing.
-        (1..=3_155_760_000_000).contains(&millis).then(|| Self::from_millis(millis))
+        (1..=3_155_760_000_000)
+            .contains(&millis)
+            .then(|| Self::from_millis(millis))
     }
     fn toml(&self) -> Option<String> {
         let millis = self.as_millis();
@@ -177,10 +186,14 @@ impl SettingValue for ByteSize {
             Raw::Integer(number) => u64::try_from(*number).ok()?,
             Raw::Text(text) | Raw::String(text) => {
                 let text = text.trim();
-                let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+                let digits = text
+                    .find(|c: char| !c.is_ascii_digit())
+                    .unwrap_or(text.len());
                 let (number, unit) = text.split_at(digits);
                 let unit = if unit.is_empty() { "B" } else { unit.trim() };
-                let (_, factor) = SIZE_UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?;
+                let (_, factor) = SIZE_UNITS
+                    .iter()
+                    .find(|(name, _)| name.eq_ignore_ascii_case(unit))?;
                 number.parse::<u64>().ok()?.checked_mul(*factor)?
             }
             _ => return None,
@@ -188,8 +201,12 @@ impl SettingValue for ByteSize {
         (bytes > 0 && i64::try_from(bytes).is_ok()).then_some(Self(bytes))
     }
     fn toml(&self) -> Option<String> {
-        let (name, factor) =
-            SIZE_UNITS.iter().take(4).find(|(_, factor)| self.0.is_multiple_of(*factor)).copied().unwrap_or(("B", 1));
+        let (name, factor) = SIZE_UNITS
+            .iter()
+            .take(4)
+            .find(|(_, factor)| self.0.is_multiple_of(*factor))
+            .copied()
+            .unwrap_or(("B", 1));
         Some(quoted(&format!("{}{name}", self.0 / factor)))
     }
 }
@@ -228,7 +245,9 @@ impl SettingValue for Text {
         "a text".to_owned()
     }
     fn read(raw: &Raw) -> Option<Self> {
-        text_of(raw).filter(|text| !text.is_empty()).map(|text| Self(text.to_owned()))
+        text_of(raw)
+            .filter(|text| !text.is_empty())
+            .map(|text| Self(text.to_owned()))
     }
     fn toml(&self) -> Option<String> {
         Some(quoted(&self.0))
@@ -271,7 +290,9 @@ impl SettingValue for Secret {
         "a text (secret)".to_owned()
     }
     fn read(raw: &Raw) -> Option<Self> {
-        text_of(raw).filter(|text| !text.is_empty()).map(|text| Self(text.to_owned()))
+        text_of(raw)
+            .filter(|text| !text.is_empty())
+            .map(|text| Self(text.to_owned()))
     }
     fn toml(&self) -> Option<String> {
         Some(quoted("********"))
@@ -324,7 +345,9 @@ impl SettingValue for ipnet::IpNet {
     }
     fn read(raw: &Raw) -> Option<Self> {
         let text = text_of(raw)?.trim();
-        text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(Self::from))
+        text.parse()
+            .ok()
+            .or_else(|| text.parse::<std::net::IpAddr>().ok().map(Self::from))
     }
     fn toml(&self) -> Option<String> {
         Some(quoted(&self.to_string()))

@@ -52,7 +52,9 @@ impl Poster {
             } else if !about_the_events(answer.status) {
                 return Err(problem::failure(&answer, true));
             } else if let [(place, _)] = batch.as_slice() {
-                outcome.failed.push((place.clone(), problem::message(&answer)));
+                outcome
+                    .failed
+                    .push((place.clone(), problem::message(&answer)));
             } else {
                 let rest = batch.split_off(batch.len() / 2);
                 batches.extend([rest, batch]);
@@ -64,9 +66,17 @@ impl Poster {
     async fn exchange(&self, waiting: &[(String, String)]) -> Result<Answer> {
         let body = match waiting {
             [(_, event)] => event.clone(),
-            many => format!("[{}]", many.iter().map(|(_, event)| event.as_str()).collect::<Vec<_>>().join(",")),
+            many => format!(
+                "[{}]",
+                many.iter()
+                    .map(|(_, event)| event.as_str())
+                    .collect::<Vec<_>>()
+                    .join(",")
+            ),
         };
-        let call = Call::new(Method::POST, &*self.path).query("partial", "true").body("application/json", body);
+        let call = Call::new(Method::POST, &*self.path)
+            .query("partial", "true")
+            .body("application/json", body);
         let mut backoff = BACKOFF_FIRST;
         let mut tries = 0;
         loop {
@@ -75,7 +85,9 @@ impl Poster {
                 Ok(answer) if !later(answer.status) || tries > self.retries => return Ok(answer),
                 Ok(answer) => answer.retry_after().unwrap_or(backoff).max(backoff / 2),
                 // Nobody there at the very first try is a mistake rather than a moment of weakness.
-                Err(failure) if tries > self.retries || is_first(tries, &failure) => return Err(failure),
+                Err(failure) if tries > self.retries || is_first(tries, &failure) => {
+                    return Err(failure);
+                }
                 Err(_) => backoff,
             };
             tokio::time::sleep(wait).await;
@@ -85,26 +97,42 @@ impl Poster {
 }
 
 fn is_first(tries: u32, failure: &Failure) -> bool {
-    tries == 1 && failure.hint.is_some()
+    tries == 1 && failure.hint.is_some() || !failure.transient
 }
 
 fn later(status: StatusCode) -> bool {
-    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    )
 }
 
 fn about_the_events(status: StatusCode) -> bool {
-    matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE)
+    matches!(
+        status,
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE
+    )
 }
 
 impl Outcome {
     /// What the server says about each event, in the order of the request.
     fn take(&mut self, batch: Vec<(String, String)>, answer: &Value) {
-        let events = answer.get("events").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let events = answer
+            .get("events")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         for (index, (place, _)) in batch.into_iter().enumerate() {
             let event = events.get(index).unwrap_or(&Value::Null);
-            match (event.get("eventUid").and_then(Value::as_str), event.get("errors").and_then(Value::as_array)) {
+            match (
+                event.get("eventUid").and_then(Value::as_str),
+                event.get("errors").and_then(Value::as_array),
+            ) {
                 (Some(id), _) => {
-                    let duplicate = event.get("duplicate").and_then(Value::as_bool).unwrap_or_default();
+                    let duplicate = event
+                        .get("duplicate")
+                        .and_then(Value::as_bool)
+                        .unwrap_or_default();
                     self.accepted.push((id.to_owned(), duplicate));
                 }
                 (None, Some(errors)) => {
@@ -112,12 +140,17 @@ impl Outcome {
                     let prefix = format!("/{index}");
                     let details = errors.iter().map(|error| {
                         let field = problem::field(error);
-                        field.strip_prefix(&prefix).map(str::to_owned).unwrap_or(field)
+                        field
+                            .strip_prefix(&prefix)
+                            .map(str::to_owned)
+                            .unwrap_or(field)
                     });
                     let details: Vec<String> = details.collect();
                     self.failed.push((place, details.join("; ")));
                 }
-                (None, None) => self.failed.push((place, "the server did not say what became of it".to_owned())),
+                (None, None) => self
+                    .failed
+                    .push((place, "the server did not say what became of it".to_owned())),
             }
         }
     }
@@ -137,7 +170,17 @@ mod tests {
         let batch = ["line 1", "line 2", "line 3"].map(|place| (place.to_owned(), String::new()));
         outcome.take(batch.to_vec(), &answer);
         assert_eq!(outcome.accepted, [("evt_1".to_owned(), true)]);
-        let places: Vec<_> = outcome.failed.iter().map(|(place, detail)| (place.as_str(), detail.as_str())).collect();
-        assert_eq!(places, [("line 2", "/type: missing"), ("line 3", "the server did not say what became of it")]);
+        let places: Vec<_> = outcome
+            .failed
+            .iter()
+            .map(|(place, detail)| (place.as_str(), detail.as_str()))
+            .collect();
+        assert_eq!(
+            places,
+            [
+                ("line 2", "/type: missing"),
+                ("line 3", "the server did not say what became of it")
+            ]
+        );
     }
 }

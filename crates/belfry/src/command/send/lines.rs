@@ -35,14 +35,26 @@ pub(super) struct LineSource {
 
 impl LineSource {
     pub(super) fn single(name: &str, text: String) -> Self {
-        Self { name: name.into(), input: Box::new(Cursor::new(text)), single: Some(true) }
+        Self {
+            name: name.into(),
+            input: Box::new(Cursor::new(text)),
+            single: Some(true),
+        }
     }
     pub(super) fn stdin() -> Self {
-        Self { name: "line".into(), input: Box::new(BufReader::new(std::io::stdin())), single: None }
+        Self {
+            name: "line".into(),
+            input: Box::new(BufReader::new(std::io::stdin())),
+            single: None,
+        }
     }
     pub(super) fn file(path: &Path) -> std::io::Result<Self> {
         let name = format!("{} line", path.display()).into();
-        Ok(Self { name, input: Box::new(BufReader::new(File::open(path)?)), single: Some(false) })
+        Ok(Self {
+            name,
+            input: Box::new(BufReader::new(File::open(path)?)),
+            single: Some(false),
+        })
     }
 }
 
@@ -61,7 +73,9 @@ impl Lines {
     /// The next lines, at most `max`; empty at the end.
     pub(super) async fn batch(&mut self, max: usize) -> Vec<Line> {
         let mut batch = Vec::new();
-        let Some(first) = self.0.recv().await else { return batch };
+        let Some(first) = self.0.recv().await else {
+            return batch;
+        };
         let mut bytes = first.bytes();
         batch.push(first);
         while batch.len() < max && bytes < BATCH_BYTES {
@@ -98,9 +112,18 @@ fn read_source(mut source: LineSource, lines: &mpsc::Sender<Line>) -> Option<()>
         number += 1;
         let place = format!("{name} {number}");
         let mut text = Vec::new();
-        let read = source.input.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut text);
+        let read = source
+            .input
+            .by_ref()
+            .take(LINE_BYTES_MAX)
+            .read_until(b'\n', &mut text);
         if let Err(error) = &read {
-            return lines.blocking_send(Line { place, event: Err(error.to_string()) }).ok();
+            return lines
+                .blocking_send(Line {
+                    place,
+                    event: Err(error.to_string()),
+                })
+                .ok();
         }
         if matches!(read, Ok(0)) {
             return Some(());
@@ -108,15 +131,30 @@ fn read_source(mut source: LineSource, lines: &mpsc::Sender<Line>) -> Option<()>
         if text.trim_ascii().is_empty() {
             continue;
         }
-        let single = *source.single.get_or_insert_with(|| serde_json::from_slice::<&RawValue>(&text).is_err());
+        let single = *source
+            .single
+            .get_or_insert_with(|| serde_json::from_slice::<&RawValue>(&text).is_err());
         if single {
-            let rest = source.input.by_ref().take(LINE_BYTES_MAX).read_to_end(&mut text);
-            let event = rest.map_err(|error| error.to_string()).and_then(|_| event(&text));
+            let rest = source
+                .input
+                .by_ref()
+                .take(LINE_BYTES_MAX)
+                .read_to_end(&mut text);
+            let event = rest
+                .map_err(|error| error.to_string())
+                .and_then(|_| event(&text));
             // A name that ends in "line" counts lines; the whole is no line.
-            let place = name.strip_suffix("line").map_or_else(|| name.to_string(), |name| format!("{name}the event"));
+            let place = name
+                .strip_suffix("line")
+                .map_or_else(|| name.to_string(), |name| format!("{name}the event"));
             return lines.blocking_send(Line { place, event }).ok();
         }
-        lines.blocking_send(Line { place, event: event(&text) }).ok()?;
+        lines
+            .blocking_send(Line {
+                place,
+                event: event(&text),
+            })
+            .ok()?;
     }
 }
 
@@ -133,20 +171,35 @@ fn event(text: &[u8]) -> Result<String, String> {
     let Some(members) = text.strip_prefix('{') else {
         return Err("expected an event as a JSON object".to_owned());
     };
-    let probe: Probe<'_> = serde_json::from_str(text).map_err(|error| format!("this is no JSON: {error}"))?;
+    let probe: Probe<'_> =
+        serde_json::from_str(text).map_err(|error| format!("this is no JSON: {error}"))?;
     if probe.id.is_some() {
         return Ok(text.to_owned());
     }
-    let comma = if members.trim_start().starts_with('}') { "" } else { "," };
-    Ok(format!("{{\"id\":\"{}\"{comma}{members}", uuid::Uuid::new_v4()))
+    let comma = if members.trim_start().starts_with('}') {
+        ""
+    } else {
+        ","
+    };
+    Ok(format!(
+        "{{\"id\":\"{}\"{comma}{members}",
+        uuid::Uuid::new_v4()
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    async fn all(text: &'static str, single: Option<bool>) -> Vec<(String, Result<String, String>)> {
-        let source = LineSource { name: "line".into(), input: Box::new(Cursor::new(text)), single };
+    async fn all(
+        text: &'static str,
+        single: Option<bool>,
+    ) -> Vec<(String, Result<String, String>)> {
+        let source = LineSource {
+            name: "line".into(),
+            input: Box::new(Cursor::new(text)),
+            single,
+        };
         let mut lines = read(vec![source], 4);
         let mut all = Vec::new();
         loop {
@@ -160,8 +213,15 @@ mod tests {
 
     #[tokio::test]
     async fn lines_are_numbered_and_bad_ones_do_not_stop_the_others() {
-        let all = all("{\"id\":\"1\",\"n\":1.50}\n\nnonsense\n[1]\r\n{\"id\":\"2\"}", None).await;
-        let shown: Vec<_> = all.iter().map(|(place, event)| (place.as_str(), event.as_deref().ok())).collect();
+        let all = all(
+            "{\"id\":\"1\",\"n\":1.50}\n\nnonsense\n[1]\r\n{\"id\":\"2\"}",
+            None,
+        )
+        .await;
+        let shown: Vec<_> = all
+            .iter()
+            .map(|(place, event)| (place.as_str(), event.as_deref().ok()))
+            .collect();
         assert_eq!(
             shown,
             [
@@ -176,13 +236,22 @@ mod tests {
     #[tokio::test]
     async fn one_event_over_several_lines_is_one_event() {
         let all = all("{\n  \"id\": \"1\"\n}\n", None).await;
-        assert_eq!(all, [("the event".to_owned(), Ok("{\n  \"id\": \"1\"\n}".to_owned()))]);
+        assert_eq!(
+            all,
+            [(
+                "the event".to_owned(),
+                Ok("{\n  \"id\": \"1\"\n}".to_owned())
+            )]
+        );
     }
 
     #[test]
     fn an_event_without_id_gets_one_and_stays_as_it_is() {
         let made = event(b" {\"n\":1e3} ").unwrap();
-        assert!(made.starts_with("{\"id\":\"") && made.ends_with("\",\"n\":1e3}"), "{made}");
+        assert!(
+            made.starts_with("{\"id\":\"") && made.ends_with("\",\"n\":1e3}"),
+            "{made}"
+        );
         assert!(serde_json::from_str::<serde_json::Value>(&event(b"{ }").unwrap()).is_ok());
         assert_eq!(event(b"{\"id\":\"\"}").unwrap(), "{\"id\":\"\"}");
     }

@@ -15,7 +15,11 @@ async fn start(limits: ListenLimits, router: Router) -> Server {
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let done = tokio::spawn(listen(listener, router, limits, stop.clone()));
-    Server { address, stop, done }
+    Server {
+        address,
+        stop,
+        done,
+    }
 }
 
 fn limits() -> ListenLimits {
@@ -39,7 +43,13 @@ async fn rest(stream: &mut TcpStream) -> String {
 #[tokio::test]
 async fn a_client_that_drips_headers_is_closed() {
     let server = start(limits(), Router::new().route("/", get(|| async { "ok" }))).await;
-    for beginning in ["", "G", "GET / HTTP/1.1\r\nhost: x\r\nslow: ", "PRI * HTTP/2.0\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+    for beginning in [
+        "",
+        "G",
+        "GET / HTTP/1.1\r\nhost: x\r\nslow: ",
+        "PRI * HTTP/2.0\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(beginning.as_bytes()).await.unwrap();
         rest(&mut stream).await;
@@ -50,9 +60,15 @@ async fn a_client_that_drips_headers_is_closed() {
 async fn an_idle_connection_is_closed_after_its_request() {
     let server = start(limits(), Router::new().route("/", get(|| async { "ok" }))).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
     let text = rest(&mut stream).await;
-    assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("ok"), "{text}");
+    assert!(
+        text.starts_with("HTTP/1.1 200") && text.ends_with("ok"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -68,13 +84,19 @@ async fn a_request_under_way_finishes_when_the_server_stops() {
     };
     let server = start(limits(), Router::new().route("/", post(handler))).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")
+        .await
+        .unwrap();
     let _under_way = entered.acquire().await.unwrap();
     server.stop.cancel();
     leave.add_permits(1);
     assert!(rest(&mut stream).await.ends_with("finished"));
     assert_eq!(server.done.await.unwrap(), 0);
-    assert!(TcpStream::connect(server.address).await.is_err(), "still accepting");
+    assert!(
+        TcpStream::connect(server.address).await.is_err(),
+        "still accepting"
+    );
 }
 
 #[tokio::test]
@@ -87,10 +109,16 @@ async fn what_is_left_after_the_drain_limit_is_cut() {
             std::future::pending::<()>().await;
         }
     };
-    let limits = ListenLimits { drain_limit: Duration::from_millis(50), ..limits() };
+    let limits = ListenLimits {
+        drain_limit: Duration::from_millis(50),
+        ..limits()
+    };
     let server = start(limits, Router::new().route("/", get(handler))).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
     let _under_way = entered.acquire().await.unwrap();
     server.stop.cancel();
     assert_eq!(server.done.await.unwrap(), 1);
@@ -99,7 +127,11 @@ async fn what_is_left_after_the_drain_limit_is_cut() {
 
 #[tokio::test]
 async fn connections_beyond_the_cap_wait_for_their_turn() {
-    let limits = ListenLimits { connections_max: 1, header_timeout: Duration::from_secs(20), ..limits() };
+    let limits = ListenLimits {
+        connections_max: 1,
+        header_timeout: Duration::from_secs(20),
+        ..limits()
+    };
     let server = start(limits, Router::new().route("/", get(|| async { "ok" }))).await;
     let request = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     let mut first = TcpStream::connect(server.address).await.unwrap();
