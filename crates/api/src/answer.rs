@@ -22,7 +22,12 @@ pub(crate) fn entity<T: Serialize>(value: &T, revision: i64) -> Response {
 }
 
 /// A thing after a change: 201 with `Location` when it is new. On a dry run 200, without `ETag`.
-pub(crate) fn changed<T: Serialize>(change: &Changed<T>, revision: i64, dry_run: bool, path: &str) -> Response {
+pub(crate) fn changed<T: Serialize>(
+    change: &Changed<T>,
+    revision: i64,
+    dry_run: bool,
+    path: &str,
+) -> Response {
     if dry_run {
         return Json(&change.value).into_response();
     }
@@ -38,14 +43,20 @@ pub(crate) fn changed<T: Serialize>(change: &Changed<T>, revision: i64, dry_run:
 
 /// After a deletion: 204. On a dry run 200 with what would be deleted.
 pub(crate) fn deleted<T: Serialize>(value: &T, dry_run: bool) -> Response {
-    if dry_run { Json(value).into_response() } else { StatusCode::NO_CONTENT.into_response() }
+    if dry_run {
+        Json(value).into_response()
+    } else {
+        StatusCode::NO_CONTENT.into_response()
+    }
 }
 
 /// The answer to a request that may carry an `Idempotency-Key`.
 pub(crate) fn answered<T: Serialize>(status: StatusCode, answer: &Answered<T>) -> Response {
     let mut response = (status, Json(&answer.value)).into_response();
     if answer.replayed {
-        response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+        response
+            .headers_mut()
+            .insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
     }
     response
 }

@@ -10,7 +10,9 @@ use utoipa_axum::routes;
 
 use crate::Shared;
 use crate::problem::ProblemDocument;
-use crate::routes::{audit, buses, deliveries, events, ingest, keys, logs, meta, rules, tail, targets, testing};
+use crate::routes::{
+    audit, buses, deliveries, events, ingest, keys, logs, meta, rules, tail, targets, testing,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -47,13 +49,28 @@ pub(crate) fn split() -> (Router<Shared>, utoipa::openapi::OpenApi) {
         .routes(routes!(events::list_events))
         .routes(routes!(events::get_event))
         .routes(routes!(buses::list_buses))
-        .routes(routes!(buses::get_bus, buses::put_bus, buses::patch_bus, buses::delete_bus))
+        .routes(routes!(
+            buses::get_bus,
+            buses::put_bus,
+            buses::patch_bus,
+            buses::delete_bus
+        ))
         .routes(routes!(rules::list_rules))
-        .routes(routes!(rules::get_rule, rules::put_rule, rules::patch_rule, rules::delete_rule))
+        .routes(routes!(
+            rules::get_rule,
+            rules::put_rule,
+            rules::patch_rule,
+            rules::delete_rule
+        ))
         .routes(routes!(testing::test_rules))
         .routes(routes!(testing::test_pattern))
         .routes(routes!(targets::list_targets))
-        .routes(routes!(targets::get_target, targets::put_target, targets::patch_target, targets::delete_target))
+        .routes(routes!(
+            targets::get_target,
+            targets::put_target,
+            targets::patch_target,
+            targets::delete_target
+        ))
         .routes(routes!(targets::target_status))
         .routes(routes!(targets::list_target_kinds))
         .routes(routes!(deliveries::list_deliveries))
@@ -87,12 +104,24 @@ fn finish(document: &mut utoipa::openapi::OpenApi) {
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("bfy_...")
-        .description(Some("An API key. The scope that an operation needs stands beside it."))
+        .description(Some(
+            "An API key. The scope that an operation needs stands beside it.",
+        ))
         .build();
-    components.security_schemes.insert(KEY.to_owned(), RefOr::T(SecurityScheme::Http(bearer)));
-    let header = ApiKey::Header(ApiKeyValue::with_description("X-Api-Key", "The same key, for senders that cannot set Authorization."));
-    components.security_schemes.insert("keyHeader".to_owned(), RefOr::T(SecurityScheme::ApiKey(header)));
-    components.responses.insert(PROBLEM.to_owned(), RefOr::T(problem()));
+    components
+        .security_schemes
+        .insert(KEY.to_owned(), RefOr::T(SecurityScheme::Http(bearer)));
+    let header = ApiKey::Header(ApiKeyValue::with_description(
+        "X-Api-Key",
+        "The same key, for senders that cannot set Authorization.",
+    ));
+    components.security_schemes.insert(
+        "keyHeader".to_owned(),
+        RefOr::T(SecurityScheme::ApiKey(header)),
+    );
+    components
+        .responses
+        .insert(PROBLEM.to_owned(), RefOr::T(problem()));
     for item in document.paths.paths.values_mut() {
         for operation in operations(item) {
             let common = || RefOr::Ref(Ref::from_response_name(PROBLEM));
@@ -111,12 +140,22 @@ fn problem() -> Response {
     let schema = RefOr::Ref(Ref::from_schema_name(PROBLEM));
     ResponseBuilder::new()
         .description("What is wrong, and what to change (RFC 9457)")
-        .content("application/problem+json", ContentBuilder::new().schema(Some(schema)).build())
+        .content(
+            "application/problem+json",
+            ContentBuilder::new().schema(Some(schema)).build(),
+        )
         .build()
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.options, &mut item.patch]
-        .into_iter()
-        .filter_map(Option::as_mut)
+    [
+        &mut item.get,
+        &mut item.put,
+        &mut item.post,
+        &mut item.delete,
+        &mut item.options,
+        &mut item.patch,
+    ]
+    .into_iter()
+    .filter_map(Option::as_mut)
 }

@@ -48,7 +48,10 @@ pub(crate) struct Page(pub(crate) Arc<str>);
 
 impl IntoResponse for Page {
     fn into_response(self) -> Response {
-        let headers = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, POLICY)];
+        let headers = [
+            (CONTENT_TYPE, "text/html; charset=utf-8"),
+            (CONTENT_SECURITY_POLICY, POLICY),
+        ];
         (headers, self.0.to_string()).into_response()
     }
 }

@@ -1,5 +1,8 @@
 //! The routes, one file per noun, and the parameters that several of them take.
-#![expect(unused_qualifications, reason = "utoipa's macro writes qualified paths in the place of our names")]
+#![expect(
+    unused_qualifications,
+    reason = "utoipa's macro writes qualified paths in the place of our names"
+)]
 
 pub(crate) mod audit;
 pub(crate) mod buses;
@@ -33,7 +36,10 @@ pub(crate) struct PageQuery {
 
 impl From<PageQuery> for PageRequest {
     fn from(query: PageQuery) -> Self {
-        Self { limit: query.limit, cursor: query.cursor }
+        Self {
+            limit: query.limit,
+            cursor: query.cursor,
+        }
     }
 }
 
@@ -90,7 +96,10 @@ pub(crate) struct TargetPath {
 /// Headers that make a change conditional.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "only its shape is used; the extractor `Conditions` reads the headers")]
+#[expect(
+    dead_code,
+    reason = "only its shape is used; the extractor `Conditions` reads the headers"
+)]
 pub(crate) struct ConditionHeaders {
     /// Changes it only if its `ETag` is one of these (`*`: if it is there at all). Else 412.
     #[param(rename = "If-Match", example = "\"r3\"")]
@@ -103,10 +112,16 @@ pub(crate) struct ConditionHeaders {
 /// The header that makes a request repeatable.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "only its shape is used; the extractor `Idempotent` reads the header")]
+#[expect(
+    dead_code,
+    reason = "only its shape is used; the extractor `Idempotent` reads the header"
+)]
 pub(crate) struct IdempotencyHeader {
     /// The same key with the same request within 24 hours is done once and answered alike; with another request: 422;
     /// while the first is under way: 409.
-    #[param(rename = "Idempotency-Key", example = "8e03978e-40d5-43dd-bc93-6894a57f9324")]
+    #[param(
+        rename = "Idempotency-Key",
+        example = "8e03978e-40d5-43dd-bc93-6894a57f9324"
+    )]
     idempotency_key: Option<String>,
 }

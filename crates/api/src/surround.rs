@@ -8,7 +8,8 @@ use std::time::Instant;
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::{self, Next};
@@ -18,8 +19,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::problem::Problem;
 use crate::Shared;
+use crate::problem::Problem;
 
 /// The request's id, in requests and answers.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -37,14 +38,24 @@ pub(crate) struct RequestContext {
 
 impl RequestContext {
     fn read(headers: &HeaderMap) -> Self {
-        let text = |name: &str| headers.get(name).and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
+        let text = |name: &str| {
+            headers
+                .get(name)
+                .and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+        };
         let request_id = text(X_REQUEST_ID.as_str())
-            .filter(|id| (1..=REQUEST_ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()))
+            .filter(|id| {
+                (1..=REQUEST_ID_CHARS_MAX).contains(&id.len())
+                    && id.bytes().all(|b| b.is_ascii_graphic())
+            })
             .map_or_else(|| Arc::from(new_id()), Arc::from);
         let trace_id = text("traceparent")
             .and_then(parse_traceparent)
             .map_or_else(|| Arc::from(new_id()), |parent| Arc::from(parent.trace_id));
-        Self { request_id, trace_id }
+        Self {
+            request_id,
+            trace_id,
+        }
     }
 }
 
@@ -58,13 +69,19 @@ pub(crate) fn surround(routes: Router<Shared>) -> Router<Shared> {
     routes
         .fallback(async || Problem::new("NOT_FOUND", "there is nothing at this path; see /docs"))
         .method_not_allowed_fallback(async || {
-            Problem::new("METHOD_NOT_ALLOWED", "this path does not take this method; see the header Allow")
+            Problem::new(
+                "METHOD_NOT_ALLOWED",
+                "this path does not take this method; see the header Allow",
+            )
         })
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(around))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the signature that the layer asks for")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature that the layer asks for"
+)]
 fn panicked(cause: Box<dyn Any + Send>) -> Response {
     let text = cause
         .downcast_ref::<String>()
@@ -72,7 +89,11 @@ fn panicked(cause: Box<dyn Any + Send>) -> Response {
         .or_else(|| cause.downcast_ref::<&str>().copied())
         .unwrap_or("no text");
     tracing::error!(panic = text, "a handler panicked");
-    Problem::new("INTERNAL", "the server made a mistake; the request id helps its operator to find it").into_response()
+    Problem::new(
+        "INTERNAL",
+        "the server made a mistake; the request id helps its operator to find it",
+    )
+    .into_response()
 }
 
 async fn around(mut request: Request, next: Next) -> Response {
@@ -80,7 +101,10 @@ async fn around(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(context.clone());
     let started = Instant::now();
     let method = known_method(request.method());
-    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
     let span = tracing::info_span!(
         "request",
         request.id = %context.request_id,
@@ -95,20 +119,39 @@ async fn around(mut request: Request, next: Next) -> Response {
     add_headers(response.headers_mut(), &context);
     let (status, took) = (response.status().as_u16(), started.elapsed());
     // Neither path nor query: both may hold what must not stand in a log.
-    span.in_scope(|| tracing::debug!(http.status = status, duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX), "answered"));
+    span.in_scope(|| {
+        tracing::debug!(
+            http.status = status,
+            duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            "answered"
+        );
+    });
     metrics::counter!("belfry_http_requests_total", "method" => method, "route" => route.clone(), "status" => status.to_string())
         .increment(1);
-    metrics::histogram!("belfry_http_request_seconds", "method" => method, "route" => route).record(took.as_secs_f64());
+    metrics::histogram!("belfry_http_request_seconds", "method" => method, "route" => route)
+        .record(took.as_secs_f64());
     response
 }
 
 /// A method's name; anything may be sent as a method, and a metric must not have a label for each.
 fn known_method(method: &Method) -> &'static str {
-    [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS, Method::HEAD]
-        .iter()
-        .position(|known| known == method)
-        .and_then(|at| ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"].get(at).copied())
-        .unwrap_or("OTHER")
+    [
+        Method::GET,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+        Method::HEAD,
+    ]
+    .iter()
+    .position(|known| known == method)
+    .and_then(|at| {
+        ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"]
+            .get(at)
+            .copied()
+    })
+    .unwrap_or("OTHER")
 }
 
 fn add_headers(headers: &mut HeaderMap, context: &RequestContext) {
@@ -120,10 +163,15 @@ fn add_headers(headers: &mut HeaderMap, context: &RequestContext) {
         (X_FRAME_OPTIONS, "DENY"),
         (REFERRER_POLICY, "no-referrer"),
         (CACHE_CONTROL, "no-store"),
-        (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
+        (
+            CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+        ),
     ] {
         // A page may have said it better.
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     }
 }
 
@@ -148,8 +196,15 @@ mod tests {
     #[test]
     fn an_invalid_traceparent_counts_as_absent() {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        assert_eq!(&*read("traceparent", good).trace_id, "4bf92f3577b34da6a3ce929d0e0e4736");
-        let new = read("traceparent", "00-00000000000000000000000000000000-00f067aa0ba902b7-01").trace_id;
+        assert_eq!(
+            &*read("traceparent", good).trace_id,
+            "4bf92f3577b34da6a3ce929d0e0e4736"
+        );
+        let new = read(
+            "traceparent",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+        )
+        .trace_id;
         assert!(new.len() == 32 && new.bytes().any(|b| b != b'0'));
     }
 }

@@ -7,7 +7,9 @@
 mod bus;
 mod check;
 mod index;
+mod plan;
 mod rule;
+mod rule_text;
 mod target;
 mod view;
 
@@ -16,6 +18,7 @@ use std::future::Future;
 use belfry_store::{AuditEntry, Change};
 
 use crate::App;
+use crate::actor::Actor;
 use crate::error::{Code, Error, Fault, Result};
 
 pub(crate) use bus::ensure_buses;
@@ -69,6 +72,14 @@ impl ChangeOptions {
     }
 }
 
+/// How a change is carried out: by whom, when, and whether for real.
+#[derive(Clone, Copy)]
+pub(crate) struct Way<'a> {
+    pub(crate) actor: &'a Actor,
+    pub(crate) now_ms: i64,
+    pub(crate) dry_run: bool,
+}
+
 /// What a change did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Done {
@@ -91,10 +102,13 @@ pub struct Changed<T> {
 
 impl App {
     /// Applies changes with their audit entries and waits until the engine works by them.
-    pub(crate) async fn apply(&self, changes: &[Change], audit: &[AuditEntry]) -> Result<()> {
-        self.store
-            .apply(changes, audit, None, self.now_ms())
-            .await?;
+    pub(crate) async fn apply(
+        &self,
+        changes: &[Change],
+        audit: &[AuditEntry],
+        now_ms: i64,
+    ) -> Result<()> {
+        self.store.apply(changes, audit, None, now_ms).await?;
         if let Err(error) = self.engine.reload().await {
             // It is durable; the engine looks for changes by itself every second.
             tracing::warn!(%error, "a change is stored but not yet in force");

@@ -12,5 +12,6 @@ pub use filter::{DeliveryFilter, EventFilter, LogFilter};
 pub use logs::{LogEntryView, LogSpec, LogView};
 pub use redrive::{RETRY_MAX, RetriedView, RetryMany};
 pub use view::{
-    AttemptView, DeliveryDetail, DeliveryView, EventDetail, EventSummary, EventView, MatchView, NoticeView,
+    AttemptView, DeliveryDetail, DeliveryView, EventDetail, EventSummary, EventView, MatchView,
+    NoticeView,
 };

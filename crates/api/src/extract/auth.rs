@@ -24,17 +24,25 @@ impl FromRequestParts<Shared> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Problem> {
         let key = key(&parts.headers)?;
-        let request_id = parts.extensions.get::<RequestContext>().map(|context| context.request_id.as_ref());
+        let request_id = parts
+            .extensions
+            .get::<RequestContext>()
+            .map(|context| context.request_id.as_ref());
         let found = state.app.authenticate(key, request_id).await?;
-        Ok(Self { actor: found.actor, rate: found.rate })
+        Ok(Self {
+            actor: found.actor,
+            rate: found.rate,
+        })
     }
 }
 
 /// The key from `Authorization: Bearer` or `X-Api-Key`.
 fn key(headers: &HeaderMap) -> Result<&str, Problem> {
     let missing = |detail: &str| {
-        Problem::new("UNAUTHENTICATED", detail)
-            .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"belfry\""))
+        Problem::new("UNAUTHENTICATED", detail).with_header(
+            WWW_AUTHENTICATE,
+            HeaderValue::from_static("Bearer realm=\"belfry\""),
+        )
     };
     if let Some(value) = headers.get(AUTHORIZATION) {
         let text = value.to_str().unwrap_or_default();
@@ -45,7 +53,12 @@ fn key(headers: &HeaderMap) -> Result<&str, Problem> {
         return Err(missing("expected Authorization: Bearer bfy_..."));
     }
     match headers.get("x-api-key") {
-        Some(value) => value.to_str().map(str::trim).map_err(|_| missing("expected X-Api-Key: bfy_...")),
-        None => Err(missing("send an API key: Authorization: Bearer bfy_... (or X-Api-Key: bfy_...)")),
+        Some(value) => value
+            .to_str()
+            .map(str::trim)
+            .map_err(|_| missing("expected X-Api-Key: bfy_...")),
+        None => Err(missing(
+            "send an API key: Authorization: Bearer bfy_... (or X-Api-Key: bfy_...)",
+        )),
     }
 }

@@ -43,14 +43,27 @@ impl FromRequest<Shared> for OptionalJsonBody {
 }
 
 fn must_be_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let sent = headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
-    let essence = sent.as_deref().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_owned();
+    let sent = headers
+        .get(CONTENT_TYPE)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
+    let essence = sent
+        .as_deref()
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_owned();
     match essence.as_str() {
         "application/json" | "application/merge-patch+json" => Ok(()),
-        "" => Err(unsupported("the request has no content type; send application/json")),
+        "" => Err(unsupported(
+            "the request has no content type; send application/json",
+        )),
         other => {
             let shown: String = other.chars().take(100).collect();
-            Err(unsupported(&format!("content type {shown} is not taken here; send application/json")))
+            Err(unsupported(&format!(
+                "content type {shown} is not taken here; send application/json"
+            )))
         }
     }
 }
@@ -60,20 +73,38 @@ fn unsupported(detail: &str) -> Problem {
 }
 
 /// Reads a body of at most `max` bytes that arrives within the deadline.
-pub(crate) async fn read_body(request: Request, max: usize, settings: &ApiSettings) -> Result<Bytes, Problem> {
-    let too_large = || Problem::new("TOO_LARGE", format!("the body may have at most {max} bytes"));
+pub(crate) async fn read_body(
+    request: Request,
+    max: usize,
+    settings: &ApiSettings,
+) -> Result<Bytes, Problem> {
+    let too_large = || {
+        Problem::new(
+            "TOO_LARGE",
+            format!("the body may have at most {max} bytes"),
+        )
+    };
     // What says that it is too large is refused before it is sent.
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let announced = request
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > max)) {
         return Err(too_large());
     }
     match timeout(settings.body_deadline, collect(request.into_body(), max)).await {
         Ok(Ok(Some(body))) => Ok(body),
         Ok(Ok(None)) => Err(too_large()),
-        Ok(Err(error)) => Err(Problem::at("", format!("the body could not be read to its end: {error}"))),
+        Ok(Err(error)) => Err(Problem::at(
+            "",
+            format!("the body could not be read to its end: {error}"),
+        )),
         Err(_) => Err(Problem::new(
             "BODY_TIMEOUT",
-            format!("the body did not arrive within {} seconds", settings.body_deadline.as_secs()),
+            format!(
+                "the body did not arrive within {} seconds",
+                settings.body_deadline.as_secs()
+            ),
         )),
     }
 }
@@ -83,7 +114,9 @@ async fn collect(mut body: Body, max: usize) -> Result<Option<Bytes>, axum::Erro
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
+        let Ok(data) = frame?.into_data() else {
+            continue;
+        };
         if first.as_ref().map_or(0, Bytes::len) + all.len() + data.len() > max {
             return Ok(None);
         }

@@ -40,7 +40,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for PathOf<T> {
         let params = RawPathParams::from_request_parts(parts, state)
             .await
             .map_err(|_| Problem::at("path:", "expected percent-encoded UTF-8"))?;
-        let pairs = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let pairs = params
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
         read("path", pairs).map(Self)
     }
 }
@@ -51,11 +54,21 @@ fn pointer(place: &str, name: &str) -> String {
 }
 
 fn read<T: DeserializeOwned>(place: &str, pairs: Vec<(String, String)>) -> Result<T, Problem> {
-    let input = MapDeserializer::<_, ValueError>::new(pairs.into_iter().map(|(name, value)| (name, Text(value))));
+    let input = MapDeserializer::<_, ValueError>::new(
+        pairs.into_iter().map(|(name, value)| (name, Text(value))),
+    );
     serde_path_to_error::deserialize(input).map_err(|error| {
-        let name = error.path().iter().next().map(ToString::to_string).unwrap_or_default();
+        let name = error
+            .path()
+            .iter()
+            .next()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         let message = error.into_inner().to_string();
-        match message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`')) {
+        match message
+            .strip_prefix("unknown field `")
+            .and_then(|rest| rest.split_once('`'))
+        {
             Some((name, rest)) => Problem::at(pointer(place, name), unknown(name, rest)),
             None => Problem::at(pointer(place, &name), message),
         }
@@ -99,7 +112,11 @@ impl<'de> Deserializer<'de> for Text {
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
         visitor.visit_some(self)
     }
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, ValueError> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
         visitor.visit_newtype_struct(self)
     }
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
@@ -110,7 +127,10 @@ impl<'de> Deserializer<'de> for Text {
         }
     }
     fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
-        let number = self.0.parse().map_err(|_| ValueError::custom("expected a whole number"))?;
+        let number = self
+            .0
+            .parse()
+            .map_err(|_| ValueError::custom("expected a whole number"))?;
         visitor.visit_u32(number)
     }
 
@@ -122,6 +142,7 @@ impl<'de> Deserializer<'de> for Text {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::Request;
     use belfry_model::BusName;
     use serde::Deserialize;
 
@@ -136,16 +157,35 @@ mod tests {
     }
 
     async fn sample(query: &str) -> Result<Sample, Problem> {
-        let request = axum::http::Request::builder().uri(format!("/x?{query}")).body(()).unwrap();
+        let request = Request::builder()
+            .uri(format!("/x?{query}"))
+            .body(())
+            .unwrap();
         let (mut parts, ()) = request.into_parts();
-        QueryOf::<Sample>::from_request_parts(&mut parts, &()).await.map(|query| query.0)
+        QueryOf::<Sample>::from_request_parts(&mut parts, &())
+            .await
+            .map(|query| query.0)
     }
 
     #[tokio::test]
     async fn values_are_read_by_type() {
         let read = sample("bus=a%2Eb&limit=7&dryRun=true").await.unwrap();
-        assert_eq!(read, Sample { bus: Some("a.b".parse().unwrap()), limit: Some(7), dry_run: Some(true) });
-        assert_eq!(sample("").await.unwrap(), Sample { bus: None, limit: None, dry_run: None });
+        assert_eq!(
+            read,
+            Sample {
+                bus: Some("a.b".parse().unwrap()),
+                limit: Some(7),
+                dry_run: Some(true)
+            }
+        );
+        assert_eq!(
+            sample("").await.unwrap(),
+            Sample {
+                bus: None,
+                limit: None,
+                dry_run: None
+            }
+        );
     }
 
     #[tokio::test]
@@ -159,7 +199,10 @@ mod tests {
             ("bus=a/b", "query:bus", "expected 1 to 64 characters"),
         ] {
             let shown = format!("{:?}", sample(query).await.unwrap_err());
-            assert!(shown.contains(pointer) && shown.contains(detail), "{query}: {shown}");
+            assert!(
+                shown.contains(pointer) && shown.contains(detail),
+                "{query}: {shown}"
+            );
         }
     }
 }

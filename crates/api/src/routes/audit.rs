@@ -34,6 +34,14 @@ pub(crate) async fn list_audit(
     caller: Caller,
     QueryOf(query): QueryOf<AuditQuery>,
 ) -> Result<Json<Listing<AuditView>>, Problem> {
-    let page = PageRequest { limit: query.limit, cursor: query.cursor };
-    Ok(Json(state.app.list_audit(&caller.actor, query.resource.as_deref(), &page).await?))
+    let page = PageRequest {
+        limit: query.limit,
+        cursor: query.cursor,
+    };
+    Ok(Json(
+        state
+            .app
+            .list_audit(&caller.actor, query.resource.as_deref(), &page)
+            .await?,
+    ))
 }

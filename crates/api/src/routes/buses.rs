@@ -34,7 +34,9 @@ pub(crate) async fn list_buses(
     caller: Caller,
     QueryOf(page): QueryOf<PageQuery>,
 ) -> Result<Json<Listing<BusView>>, Problem> {
-    Ok(Json(state.app.list_buses(&caller.actor, &page.into()).await?))
+    Ok(Json(
+        state.app.list_buses(&caller.actor, &page.into()).await?,
+    ))
 }
 
 /// Reads a bus.
@@ -65,8 +67,16 @@ pub(crate) async fn put_bus(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let options = conditions.options(query.dry_run);
-    let change = state.app.put_bus(&caller.actor, &path.bus, &body, &options).await?;
-    Ok(changed(&change, change.value.revision, options.dry_run, &format!("/v1/buses/{}", path.bus)))
+    let change = state
+        .app
+        .put_bus(&caller.actor, &path.bus, &body, &options)
+        .await?;
+    Ok(changed(
+        &change,
+        change.value.revision,
+        options.dry_run,
+        &format!("/v1/buses/{}", path.bus),
+    ))
 }
 
 /// Changes some members of a bus (JSON merge patch).
@@ -82,8 +92,16 @@ pub(crate) async fn patch_bus(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let options = conditions.options(query.dry_run);
-    let change = state.app.patch_bus(&caller.actor, &path.bus, &body, &options).await?;
-    Ok(changed(&change, change.value.revision, options.dry_run, &format!("/v1/buses/{}", path.bus)))
+    let change = state
+        .app
+        .patch_bus(&caller.actor, &path.bus, &body, &options)
+        .await?;
+    Ok(changed(
+        &change,
+        change.value.revision,
+        options.dry_run,
+        &format!("/v1/buses/{}", path.bus),
+    ))
 }
 
 /// Deletes a bus.
@@ -99,8 +117,13 @@ pub(crate) async fn delete_bus(
     QueryOf(query): QueryOf<DeleteQuery>,
     conditions: Conditions,
 ) -> Result<Response, Problem> {
-    let options =
-        ChangeOptions { cascade: query.cascade.unwrap_or_default(), ..conditions.options(query.dry_run) };
-    let bus = state.app.delete_bus(&caller.actor, &path.bus, &options).await?;
+    let options = ChangeOptions {
+        cascade: query.cascade.unwrap_or_default(),
+        ..conditions.options(query.dry_run)
+    };
+    let bus = state
+        .app
+        .delete_bus(&caller.actor, &path.bus, &options)
+        .await?;
     Ok(deleted(&bus, options.dry_run))
 }

@@ -73,7 +73,10 @@ pub(crate) async fn list_deliveries(
     caller: Caller,
     QueryOf(query): QueryOf<DeliveriesQuery>,
 ) -> Result<Json<Listing<DeliveryView>>, Problem> {
-    let page = PageRequest { limit: query.limit, cursor: query.cursor };
+    let page = PageRequest {
+        limit: query.limit,
+        cursor: query.cursor,
+    };
     let filter = DeliveryFilter {
         bus: query.bus,
         rule: query.rule,
@@ -87,7 +90,12 @@ pub(crate) async fn list_deliveries(
         subject: query.subject,
         q: query.q,
     };
-    Ok(Json(state.app.list_deliveries(&caller.actor, &filter, &page).await?))
+    Ok(Json(
+        state
+            .app
+            .list_deliveries(&caller.actor, &filter, &page)
+            .await?,
+    ))
 }
 
 /// Reads a delivery with its attempts: what was sent and what was answered.
@@ -115,7 +123,10 @@ pub(crate) async fn retry_delivery(
     OptionalJsonBody(body): OptionalJsonBody,
 ) -> Result<Response, Problem> {
     let key = idempotent.key(&caller.actor, &body);
-    let answer = state.app.retry_delivery(&caller.actor, path.id, key.as_ref()).await?;
+    let answer = state
+        .app
+        .retry_delivery(&caller.actor, path.id, key.as_ref())
+        .await?;
     Ok(answered(StatusCode::ACCEPTED, &answer))
 }
 
@@ -134,6 +145,16 @@ pub(crate) async fn retry_deliveries(
 ) -> Result<Response, Problem> {
     let key = idempotent.key(&caller.actor, &body);
     let dry_run = query.dry_run.unwrap_or_default();
-    let answer = state.app.retry_deliveries(&caller.actor, &body, dry_run, key.as_ref()).await?;
-    Ok(answered(if dry_run { StatusCode::OK } else { StatusCode::ACCEPTED }, &answer))
+    let answer = state
+        .app
+        .retry_deliveries(&caller.actor, &body, dry_run, key.as_ref())
+        .await?;
+    Ok(answered(
+        if dry_run {
+            StatusCode::OK
+        } else {
+            StatusCode::ACCEPTED
+        },
+        &answer,
+    ))
 }

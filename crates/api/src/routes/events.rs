@@ -64,7 +64,10 @@ pub(crate) async fn list_events(
     caller: Caller,
     QueryOf(query): QueryOf<EventsQuery>,
 ) -> Result<Json<Listing<EventView>>, Problem> {
-    let page = PageRequest { limit: query.limit, cursor: query.cursor };
+    let page = PageRequest {
+        limit: query.limit,
+        cursor: query.cursor,
+    };
     let filter = EventFilter {
         bus: query.bus,
         since: query.since,
@@ -76,7 +79,9 @@ pub(crate) async fn list_events(
         q: query.q,
         matched: query.matched,
     };
-    Ok(Json(state.app.list_events(&caller.actor, &filter, &page).await?))
+    Ok(Json(
+        state.app.list_events(&caller.actor, &filter, &page).await?,
+    ))
 }
 
 /// Reads an event: its document, the targets that matched, and each delivery's state.

@@ -90,7 +90,10 @@ struct RejectedEvent {
     errors: Vec<Fault>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde asks for"
+)]
 fn is_zero(count: &usize) -> bool {
     *count == 0
 }
@@ -116,14 +119,26 @@ pub(crate) async fn post_events(
 ) -> Result<Response, Problem> {
     state.app.may_post(&caller.actor, &path.bus)?;
     let way = way_in(request.headers())?;
-    let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.as_bytes().to_vec());
+    let content_type = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .map(|value| value.as_bytes().to_vec());
     let body = read_body(request, state.settings.ingest_bytes_max, &state.settings).await?;
     let key = idempotent.key(&caller.actor, &body);
     let read = read_events(&state, &way, content_type.as_deref(), body, key.as_ref())?;
     let (events, plan) = sort_out(read, query.partial.unwrap_or_default())?;
-    let accept = AcceptContext { trace_id: Some(context.trace_id.to_string()), idempotency: key };
-    let accepted =
-        if events.is_empty() { Vec::new() } else { state.app.post_events(&caller.actor, &path.bus, events, accept).await? };
+    let accept = AcceptContext {
+        trace_id: Some(context.trace_id.to_string()),
+        idempotency: key,
+    };
+    let accepted = if events.is_empty() {
+        Vec::new()
+    } else {
+        state
+            .app
+            .post_events(&caller.actor, &path.bus, events, accept)
+            .await?
+    };
     let mut response = answer(accepted, plan);
     if let Some(rate) = caller.rate {
         response.headers_mut().extend(rate_headers(rate));
@@ -134,7 +149,10 @@ pub(crate) async fn post_events(
 /// Good events apart from bad ones; the plan says in which order they came.
 type Plan = Vec<Option<RejectedEvent>>;
 
-fn sort_out(read: Vec<Result<Event, EventErrors>>, partial: bool) -> Result<(Vec<Event>, Plan), Problem> {
+fn sort_out(
+    read: Vec<Result<Event, EventErrors>>,
+    partial: bool,
+) -> Result<(Vec<Event>, Plan), Problem> {
     let mut events = Vec::with_capacity(read.len());
     let mut plan = Vec::with_capacity(read.len());
     let mut refused: Option<EventErrors> = None;
@@ -182,8 +200,16 @@ fn answer(accepted: Vec<Accepted>, plan: Plan) -> Response {
         [EventAnswer::Stored(one)] => HeaderValue::from_str(&one.url).ok(),
         _ => None,
     };
-    let mut response =
-        (StatusCode::ACCEPTED, Json(AcceptedAnswer { accepted: count, duplicates, rejected, events })).into_response();
+    let mut response = (
+        StatusCode::ACCEPTED,
+        Json(AcceptedAnswer {
+            accepted: count,
+            duplicates,
+            rejected,
+            events,
+        }),
+    )
+        .into_response();
     if let Some(location) = location {
         response.headers_mut().insert(LOCATION, location);
     }
@@ -206,10 +232,18 @@ pub(crate) async fn event_options(
     let out = response.headers_mut();
     out.insert(ALLOW, HeaderValue::from_static("POST, OPTIONS"));
     if let Some(origin) = headers.get("webhook-request-origin")
-        && origin.to_str().is_ok_and(|origin| state.app.allows_origin(&path.bus, origin))
+        && origin
+            .to_str()
+            .is_ok_and(|origin| state.app.allows_origin(&path.bus, origin))
     {
-        out.insert(HeaderName::from_static("webhook-allowed-origin"), origin.clone());
-        out.insert(HeaderName::from_static("webhook-allowed-rate"), HeaderValue::from_static("*"));
+        out.insert(
+            HeaderName::from_static("webhook-allowed-origin"),
+            origin.clone(),
+        );
+        out.insert(
+            HeaderName::from_static("webhook-allowed-rate"),
+            HeaderValue::from_static("*"),
+        );
     }
     response
 }

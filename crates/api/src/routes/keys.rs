@@ -32,7 +32,9 @@ pub(crate) async fn list_keys(
     caller: Caller,
     QueryOf(page): QueryOf<PageQuery>,
 ) -> Result<Json<Listing<KeyView>>, Problem> {
-    Ok(Json(state.app.list_keys(&caller.actor, &page.into()).await?))
+    Ok(Json(
+        state.app.list_keys(&caller.actor, &page.into()).await?,
+    ))
 }
 
 /// Makes a key. The answer is the only place where it can be read.
@@ -46,7 +48,10 @@ pub(crate) async fn create_key(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let key = idempotent.key(&caller.actor, &body);
-    let answer = state.app.create_key(&caller.actor, &body, key.as_ref()).await?;
+    let answer = state
+        .app
+        .create_key(&caller.actor, &body, key.as_ref())
+        .await?;
     Ok(answered(StatusCode::CREATED, &answer))
 }
 
@@ -88,6 +93,9 @@ pub(crate) async fn rotate_key(
     OptionalJsonBody(body): OptionalJsonBody,
 ) -> Result<Response, Problem> {
     let key = idempotent.key(&caller.actor, &body);
-    let answer = state.app.rotate_key(&caller.actor, &path.id, &body, key.as_ref()).await?;
+    let answer = state
+        .app
+        .rotate_key(&caller.actor, &path.id, &body, key.as_ref())
+        .await?;
     Ok(answered(StatusCode::CREATED, &answer))
 }

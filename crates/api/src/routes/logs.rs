@@ -58,7 +58,9 @@ pub(crate) async fn list_logs(
     caller: Caller,
     QueryOf(page): QueryOf<PageQuery>,
 ) -> Result<Json<Listing<LogView>>, Problem> {
-    Ok(Json(state.app.list_logs(&caller.actor, &page.into()).await?))
+    Ok(Json(
+        state.app.list_logs(&caller.actor, &page.into()).await?,
+    ))
 }
 
 /// Makes a log, or changes how long its entries are kept.
@@ -75,8 +77,15 @@ pub(crate) async fn put_log(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let dry_run = query.dry_run.unwrap_or_default();
-    let (log, created) = state.app.put_log(&caller.actor, &path.log, &body, dry_run).await?;
-    let status = if created && !dry_run { StatusCode::CREATED } else { StatusCode::OK };
+    let (log, created) = state
+        .app
+        .put_log(&caller.actor, &path.log, &body, dry_run)
+        .await?;
+    let status = if created && !dry_run {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     Ok((status, Json(log)).into_response())
 }
 
@@ -89,7 +98,10 @@ pub(crate) async fn list_log_entries(
     PathOf(path): PathOf<LogPath>,
     QueryOf(query): QueryOf<EntriesQuery>,
 ) -> Result<Json<Listing<LogEntryView>>, Problem> {
-    let page = PageRequest { limit: query.limit, cursor: query.cursor };
+    let page = PageRequest {
+        limit: query.limit,
+        cursor: query.cursor,
+    };
     let filter = LogFilter {
         since: query.since,
         until: query.until,
@@ -98,5 +110,10 @@ pub(crate) async fn list_log_entries(
         subject: query.subject,
         q: query.q,
     };
-    Ok(Json(state.app.list_log_entries(&caller.actor, &path.log, &filter, &page).await?))
+    Ok(Json(
+        state
+            .app
+            .list_log_entries(&caller.actor, &path.log, &filter, &page)
+            .await?,
+    ))
 }

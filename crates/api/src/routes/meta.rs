@@ -51,16 +51,29 @@ pub(crate) async fn readyz(State(state): State<Shared>) -> (StatusCode, Json<Rea
     let mut readiness = state.app.readiness().await;
     if state.settings.shutdown.is_cancelled() {
         readiness.ready = false;
-        readiness.problems.push("the server is shutting down".to_owned());
+        readiness
+            .problems
+            .push("the server is shutting down".to_owned());
     }
-    (if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(readiness))
+    (
+        if readiness.ready {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        },
+        Json(readiness),
+    )
 }
 
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", tag = "server",
     responses((status = 200, description = "The API document", content_type = "application/json", body = Object)))]
 pub(crate) async fn openapi_json(State(state): State<Shared>) -> Response {
-    ([(CONTENT_TYPE, "application/json")], state.pages.openapi.clone()).into_response()
+    (
+        [(CONTENT_TYPE, "application/json")],
+        state.pages.openapi.clone(),
+    )
+        .into_response()
 }
 
 /// The documentation for people.
@@ -81,7 +94,11 @@ pub(crate) async fn welcome(State(state): State<Shared>) -> Page {
 #[utoipa::path(get, path = "/docs/style.css", tag = "server",
     responses((status = 200, description = "The style sheet", content_type = "text/css", body = String)))]
 pub(crate) async fn style() -> Response {
-    ([(CONTENT_TYPE, "text/css; charset=utf-8")], crate::pages::STYLE).into_response()
+    (
+        [(CONTENT_TYPE, "text/css; charset=utf-8")],
+        crate::pages::STYLE,
+    )
+        .into_response()
 }
 
 /// Explains a type of problem.
@@ -89,5 +106,6 @@ pub(crate) async fn style() -> Response {
     responses((status = 200, description = "The page", content_type = "text/html", body = String)))]
 pub(crate) async fn problem(PathOf(path): PathOf<ProblemPath>) -> Result<Page, Problem> {
     let kind = TYPES.iter().find(|kind| kind.slug() == path.name);
-    kind.map(|kind| Page(problem_page(kind).into())).ok_or_else(|| Problem::new("NOT_FOUND", "there is no such type of problem"))
+    kind.map(|kind| Page(problem_page(kind).into()))
+        .ok_or_else(|| Problem::new("NOT_FOUND", "there is no such type of problem"))
 }

@@ -22,7 +22,12 @@ pub(crate) async fn list_rules(
     PathOf(path): PathOf<BusPath>,
     QueryOf(page): QueryOf<PageQuery>,
 ) -> Result<Json<Listing<RuleView>>, Problem> {
-    Ok(Json(state.app.list_rules(&caller.actor, &path.bus, &page.into()).await?))
+    Ok(Json(
+        state
+            .app
+            .list_rules(&caller.actor, &path.bus, &page.into())
+            .await?,
+    ))
 }
 
 /// Reads a rule with its targets.
@@ -34,7 +39,10 @@ pub(crate) async fn get_rule(
     PathOf(path): PathOf<RulePath>,
     _: QueryOf<NoQuery>,
 ) -> Result<Response, Problem> {
-    let rule = state.app.get_rule(&caller.actor, &path.bus, &path.rule).await?;
+    let rule = state
+        .app
+        .get_rule(&caller.actor, &path.bus, &path.rule)
+        .await?;
     Ok(entity(&rule, rule.revision))
 }
 
@@ -54,8 +62,16 @@ pub(crate) async fn put_rule(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let options = conditions.options(query.dry_run);
-    let change = state.app.put_rule(&caller.actor, &path.bus, &path.rule, &body, &options).await?;
-    Ok(changed(&change, change.value.revision, options.dry_run, &location(&path)))
+    let change = state
+        .app
+        .put_rule(&caller.actor, &path.bus, &path.rule, &body, &options)
+        .await?;
+    Ok(changed(
+        &change,
+        change.value.revision,
+        options.dry_run,
+        &location(&path),
+    ))
 }
 
 /// Changes some members of a rule (JSON merge patch).
@@ -73,8 +89,16 @@ pub(crate) async fn patch_rule(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let options = conditions.options(query.dry_run);
-    let change = state.app.patch_rule(&caller.actor, &path.bus, &path.rule, &body, &options).await?;
-    Ok(changed(&change, change.value.revision, options.dry_run, &location(&path)))
+    let change = state
+        .app
+        .patch_rule(&caller.actor, &path.bus, &path.rule, &body, &options)
+        .await?;
+    Ok(changed(
+        &change,
+        change.value.revision,
+        options.dry_run,
+        &location(&path),
+    ))
 }
 
 /// Deletes a rule with its targets.
@@ -91,7 +115,10 @@ pub(crate) async fn delete_rule(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let options = conditions.options(query.dry_run);
-    let rule = state.app.delete_rule(&caller.actor, &path.bus, &path.rule, &options).await?;
+    let rule = state
+        .app
+        .delete_rule(&caller.actor, &path.bus, &path.rule, &options)
+        .await?;
     Ok(deleted(&rule, options.dry_run))
 }
 

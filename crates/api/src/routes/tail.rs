@@ -11,8 +11,8 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use belfry_app::Actor;
-use belfry_engine::DeliveryNotice;
 use belfry_app::history::NoticeView;
+use belfry_engine::DeliveryNotice;
 use belfry_model::BusName;
 use belfry_model::delivery::DeliveryStatus;
 use futures_util::Stream;
@@ -50,7 +50,11 @@ struct Filter {
 
 impl Filter {
     fn new(query: TailQuery) -> Result<Self, Problem> {
-        let words = query.status.as_deref().into_iter().flat_map(|list| list.split(','));
+        let words = query
+            .status
+            .as_deref()
+            .into_iter()
+            .flat_map(|list| list.split(','));
         let statuses = words
             .map(|word| word.trim().parse())
             .collect::<Result<_, belfry_model::delivery::UnknownWord>>()
@@ -59,7 +63,9 @@ impl Filter {
     }
 
     fn wants(&self, notice: &DeliveryNotice) -> bool {
-        let is = |wanted: &Option<String>, found: Option<&str>| wanted.is_none() || wanted.as_deref() == found;
+        let is = |wanted: &Option<String>, found: Option<&str>| {
+            wanted.is_none() || wanted.as_deref() == found
+        };
         is(&self.query.bus, notice.bus.as_ref().map(BusName::as_str))
             && is(&self.query.rule, notice.rule.as_deref())
             && is(&self.query.target, notice.target.as_deref())
@@ -118,19 +124,36 @@ pub(crate) async fn tail_deliveries(
 ) -> Result<Response, Problem> {
     let notices = state.app.notices(&caller.actor)?;
     let filter = Filter::new(query)?;
-    let place = Arc::clone(&state.streams).try_acquire_owned().map_err(|_| {
-        Problem::new("TOO_MANY_STREAMS", "as many live streams are open as this server allows")
+    let place = Arc::clone(&state.streams)
+        .try_acquire_owned()
+        .map_err(|_| {
+            Problem::new(
+                "TOO_MANY_STREAMS",
+                "as many live streams are open as this server allows",
+            )
             .with_retry_after(state.settings.heartbeat)
-    })?;
+        })?;
     let mut heartbeat = interval(state.settings.heartbeat);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let tail = Tail { actor: caller.actor, filter, notices, heartbeat, _place: place, state };
+    let tail = Tail {
+        actor: caller.actor,
+        filter,
+        notices,
+        heartbeat,
+        _place: place,
+        state,
+    };
     let mut response = Sse::new(events(tail)).into_response();
     // Proxies would otherwise hold the stream back until it ends.
-    response.headers_mut().insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    response.headers_mut().insert(
+        HeaderName::from_static("x-accel-buffering"),
+        HeaderValue::from_static("no"),
+    );
     Ok(response)
 }
 
 fn events(tail: Tail) -> impl Stream<Item = Result<Event, Infallible>> {
-    unfold(tail, async |mut tail| tail.next().await.map(|event| (Ok(event), tail)))
+    unfold(tail, async |mut tail| {
+        tail.next().await.map(|event| (Ok(event), tail))
+    })
 }

@@ -23,7 +23,12 @@ pub(crate) async fn list_targets(
     PathOf(path): PathOf<RulePath>,
     QueryOf(page): QueryOf<PageQuery>,
 ) -> Result<Json<Listing<TargetView>>, Problem> {
-    Ok(Json(state.app.list_targets(&caller.actor, &path.bus, &path.rule, &page.into()).await?))
+    Ok(Json(
+        state
+            .app
+            .list_targets(&caller.actor, &path.bus, &path.rule, &page.into())
+            .await?,
+    ))
 }
 
 /// Reads a target, its secrets masked.
@@ -36,7 +41,10 @@ pub(crate) async fn get_target(
     PathOf(path): PathOf<TargetPath>,
     _: QueryOf<NoQuery>,
 ) -> Result<Response, Problem> {
-    let target = state.app.get_target(&caller.actor, &path.bus, &path.rule, &path.target).await?;
+    let target = state
+        .app
+        .get_target(&caller.actor, &path.bus, &path.rule, &path.target)
+        .await?;
     Ok(entity(&target, target.revision))
 }
 
@@ -56,9 +64,23 @@ pub(crate) async fn put_target(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let options = conditions.options(query.dry_run);
-    let change =
-        state.app.put_target(&caller.actor, &path.bus, &path.rule, &path.target, &body, &options).await?;
-    Ok(changed(&change, change.value.revision, options.dry_run, &location(&path)))
+    let change = state
+        .app
+        .put_target(
+            &caller.actor,
+            &path.bus,
+            &path.rule,
+            &path.target,
+            &body,
+            &options,
+        )
+        .await?;
+    Ok(changed(
+        &change,
+        change.value.revision,
+        options.dry_run,
+        &location(&path),
+    ))
 }
 
 /// Changes some members of a target (JSON merge patch).
@@ -77,9 +99,23 @@ pub(crate) async fn patch_target(
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let options = conditions.options(query.dry_run);
-    let change =
-        state.app.patch_target(&caller.actor, &path.bus, &path.rule, &path.target, &body, &options).await?;
-    Ok(changed(&change, change.value.revision, options.dry_run, &location(&path)))
+    let change = state
+        .app
+        .patch_target(
+            &caller.actor,
+            &path.bus,
+            &path.rule,
+            &path.target,
+            &body,
+            &options,
+        )
+        .await?;
+    Ok(changed(
+        &change,
+        change.value.revision,
+        options.dry_run,
+        &location(&path),
+    ))
 }
 
 /// Deletes a target.
@@ -96,8 +132,10 @@ pub(crate) async fn delete_target(
     conditions: Conditions,
 ) -> Result<Response, Problem> {
     let options = conditions.options(query.dry_run);
-    let target =
-        state.app.delete_target(&caller.actor, &path.bus, &path.rule, &path.target, &options).await?;
+    let target = state
+        .app
+        .delete_target(&caller.actor, &path.bus, &path.rule, &path.target, &options)
+        .await?;
     Ok(deleted(&target, options.dry_run))
 }
 
@@ -111,7 +149,12 @@ pub(crate) async fn target_status(
     PathOf(path): PathOf<TargetPath>,
     _: QueryOf<NoQuery>,
 ) -> Result<Json<TargetStatus>, Problem> {
-    Ok(Json(state.app.target_status(&caller.actor, &path.bus, &path.rule, &path.target).await?))
+    Ok(Json(
+        state
+            .app
+            .target_status(&caller.actor, &path.bus, &path.rule, &path.target)
+            .await?,
+    ))
 }
 
 /// Lists the kinds of targets with the schemas of their settings.
@@ -126,5 +169,8 @@ pub(crate) async fn list_target_kinds(
 }
 
 fn location(path: &TargetPath) -> String {
-    format!("/v1/buses/{}/rules/{}/targets/{}", path.bus, path.rule, path.target)
+    format!(
+        "/v1/buses/{}/rules/{}/targets/{}",
+        path.bus, path.rule, path.target
+    )
 }

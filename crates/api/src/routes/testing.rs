@@ -16,7 +16,10 @@ use crate::problem::Problem;
 
 /// A pattern and an event to try it on.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "only its shape is used; both members are read as text")]
+#[expect(
+    dead_code,
+    reason = "only its shape is used; both members are read as text"
+)]
 pub(crate) struct PatternTestBody {
     /// The event pattern, taken exactly as it is written.
     #[schema(value_type = Object, examples(json!({"source": ["cvm"], "data": {"value": [{"numeric": [">", 90]}]}})))]
@@ -63,12 +66,20 @@ pub(crate) async fn test_rules(
     request: Request,
 ) -> Result<Json<RulesTestView>, Problem> {
     let way = way_in(request.headers())?;
-    let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.as_bytes().to_vec());
+    let content_type = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .map(|value| value.as_bytes().to_vec());
     let body = read_body(request, state.settings.body_bytes_max, &state.settings).await?;
     let mut events = read_events(&state, &way, content_type.as_deref(), body, None)?;
     let (Some(event), true) = (events.pop(), events.is_empty()) else {
         return Err(Problem::at("", "expected exactly one event"));
     };
     let event = event.map_err(event_problem)?;
-    Ok(Json(state.app.test_rules(&caller.actor, &path.bus, &event, query.explain).await?))
+    Ok(Json(
+        state
+            .app
+            .test_rules(&caller.actor, &path.bus, &event, query.explain)
+            .await?,
+    ))
 }

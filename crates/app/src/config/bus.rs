@@ -149,6 +149,7 @@ impl App {
                     expect,
                 }],
                 &[audit],
+                now,
             )
             .await?;
         }
@@ -190,7 +191,7 @@ impl App {
                     name: name.clone(),
                     revision: old.bus.revision,
                 };
-                self.apply(&[change], &[audit]).await?;
+                self.apply(&[change], &[audit], self.now_ms()).await?;
             }
             Ok(value)
         })

@@ -3,131 +3,26 @@
 use std::collections::BTreeMap;
 
 use belfry_model::access::Scope;
-use belfry_model::config::{Rule, RuleSpec, TARGETS_PER_RULE_MAX, Target, TargetSpec};
-use belfry_model::json::{self, JsonText, merge_patch, pointer_to};
+use belfry_model::config::{Rule, Target};
+use belfry_model::json::pointer_to;
 use belfry_model::{BusId, BusName, RuleId, RuleName, TargetName};
 use belfry_store::{AuditEntry, Change, Expect};
-use serde::Deserialize;
-use serde_json::Value;
 
 use super::bus::by_name;
 use super::check::rule_faults;
-use super::target::{Place, Planned, read_target};
+use super::plan::{Place, Planned};
+use super::rule_text::{Written, patched, read_rule};
 use super::{
-    ChangeOptions, Changed, Done, Index, Refusal, RuleConfig, RuleView, TargetView, settle,
+    ChangeOptions, Changed, Done, Index, Refusal, RuleConfig, RuleView, TargetView, Way, settle,
 };
 use crate::App;
 use crate::actor::Actor;
 use crate::cursor::{Listing, PageRequest};
-use crate::error::{Code, Error, Fault, Result, faults_under};
+use crate::error::{Code, Error, Result};
 use crate::input::Members;
 
 /// Members that only the server writes.
 const READ_ONLY: [&str; 4] = ["revision", "createdAt", "updatedAt", "dryRun"];
-/// Members that take no part in reading the rest.
-const TEXTS: [&str; 2] = ["pattern", "targets"];
-
-/// A rule as it is written.
-#[derive(Debug, Clone)]
-struct Written {
-    spec: RuleSpec,
-    /// The whole set of targets, when it is given.
-    targets: Option<BTreeMap<TargetName, TargetSpec>>,
-}
-
-/// The members of a rule. The two texts stand for themselves as null while the others are read.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Body {
-    #[serde(default)]
-    description: String,
-    #[serde(default = "yes")]
-    enabled: bool,
-    pattern: JsonText,
-    #[serde(default)]
-    #[expect(
-        dead_code,
-        reason = "named here so that a misspelt name is answered with it"
-    )]
-    targets: Option<JsonText>,
-}
-
-const fn yes() -> bool {
-    true
-}
-
-fn read_rule(
-    bus: &BusName,
-    rule: &RuleName,
-    members: &mut Members,
-) -> std::result::Result<Written, Vec<Fault>> {
-    let body: Body = json::from_slice(members.text(&TEXTS).as_bytes())
-        .map_err(|errors| faults_under("", errors))?;
-    let pattern = members.get("pattern").cloned().unwrap_or(body.pattern);
-    let spec = RuleSpec {
-        description: body.description,
-        enabled: body.enabled,
-        pattern,
-    };
-    let targets = members
-        .take("targets")
-        .map(|text| read_targets(bus, rule, &text))
-        .transpose()?;
-    Ok(Written { spec, targets })
-}
-
-fn read_targets(
-    bus: &BusName,
-    rule: &RuleName,
-    text: &JsonText,
-) -> std::result::Result<BTreeMap<TargetName, TargetSpec>, Vec<Fault>> {
-    let under = |faults: Vec<Fault>, prefix: &str| {
-        faults
-            .into_iter()
-            .map(|fault| fault.under(prefix))
-            .collect::<Vec<_>>()
-    };
-    let members =
-        Members::cut(text.as_str().as_bytes(), &[]).map_err(|faults| under(faults, "/targets"))?;
-    let (mut targets, mut faults) = (BTreeMap::new(), Vec::new());
-    for (name, text) in members.iter() {
-        let pointer = format!("/targets{}", pointer_to(name));
-        let name: TargetName = match name.parse() {
-            Ok(name) => name,
-            Err(error) => {
-                faults.push(Fault::new(pointer, error.to_string()));
-                continue;
-            }
-        };
-        match read_target(
-            Place {
-                bus,
-                rule,
-                name: &name,
-            },
-            text.as_str().as_bytes(),
-        ) {
-            Ok(spec) => {
-                targets.insert(name, spec);
-            }
-            Err(errors) => faults.extend(under(errors, &pointer)),
-        }
-    }
-    if targets.len() > TARGETS_PER_RULE_MAX {
-        faults.push(Fault::new(
-            "/targets",
-            format!(
-                "at most {TARGETS_PER_RULE_MAX} targets, got {}",
-                targets.len()
-            ),
-        ));
-    }
-    if faults.is_empty() {
-        Ok(targets)
-    } else {
-        Err(faults)
-    }
-}
 
 impl App {
     /// Rules of a bus by name.
@@ -246,11 +141,16 @@ impl App {
             );
             return Err(Error::new(Code::LimitReached, detail));
         }
+        let way = Way {
+            actor,
+            now_ms: self.now_ms(),
+            dry_run: options.dry_run,
+        };
         let (changes, audit, value) = self
-            .carry_out_rule(actor, bus, name, written, planned, old, options.dry_run)
+            .carry_out_rule(way, bus, name, written, planned, old)
             .await?;
         if !options.dry_run {
-            self.apply(&changes, &audit).await?;
+            self.apply(&changes, &audit, way.now_ms).await?;
         }
         Ok(Changed {
             value,
@@ -300,21 +200,20 @@ impl App {
     ///
     /// The rule's own revision counts also when only its targets change this way, so that its `ETag` covers all that
     /// the request could change.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one decision, made by its only caller"
-    )]
     async fn carry_out_rule(
         &self,
-        actor: &Actor,
+        way: Way<'_>,
         bus: &BusName,
         name: &RuleName,
         written: Written,
         planned: Vec<(TargetName, Planned)>,
         old: Option<&RuleConfig>,
-        dry_run: bool,
     ) -> Result<(Vec<Change>, Vec<AuditEntry>, RuleView)> {
-        let now = self.now_ms();
+        let Way {
+            actor,
+            now_ms: now,
+            dry_run,
+        } = way;
         let old_rule = old.map(|old| &old.rule);
         let new = Rule {
             id: old_rule.map_or(RuleId(0), |old| old.id),
@@ -365,7 +264,7 @@ impl App {
                 rule: name,
                 name: &target,
             };
-            let (change, entry, view) = self.carry_out(actor, place, plan, before, dry_run).await?;
+            let (change, entry, view) = self.carry_out(way, place, plan, before).await?;
             changes.push(change);
             audit.push(entry);
             targets.insert(target, view);
@@ -415,7 +314,7 @@ impl App {
                     name: name.clone(),
                     revision: old.rule.revision,
                 };
-                self.apply(&[change], &[audit]).await?;
+                self.apply(&[change], &[audit], self.now_ms()).await?;
             }
             Ok(value)
         })
@@ -436,23 +335,4 @@ fn removed_targets<'a>(written: &Written, old: Option<&'a RuleConfig>) -> Vec<&'
         .values()
         .filter(|target| !targets.contains_key(&target.name))
         .collect()
-}
-
-/// A rule's members after a merge patch; the pattern keeps its text, from the patch or from before.
-fn patched(old: &RuleSpec, patch: &Members) -> Result<Members> {
-    let base = serde_json::json!({ "description": old.description, "enabled": old.enabled });
-    let mut change: Value = serde_json::from_str(&patch.text(&TEXTS)).map_err(Error::internal)?;
-    if let Value::Object(members) = &mut change {
-        members.retain(|name, _| !TEXTS.contains(&name.as_str()));
-    }
-    let merged = merge_patch(base, change).to_string();
-    let mut members = Members::cut(merged.as_bytes(), &[]).map_err(Refusal::from)?;
-    members.set(
-        "pattern",
-        patch.get("pattern").unwrap_or(&old.pattern).clone(),
-    );
-    if let Some(targets) = patch.get("targets") {
-        members.set("targets", targets.clone());
-    }
-    Ok(members)
 }

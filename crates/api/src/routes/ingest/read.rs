@@ -6,7 +6,9 @@ use belfry_app::Fault;
 use belfry_app::idempotency::derived_event_id;
 use belfry_engine::IdempotencyKey;
 use belfry_model::Event;
-use belfry_model::event::{ContentMode, EventErrorKind, EventErrors, EventLimits, Fill, content_mode, split_batch};
+use belfry_model::event::{
+    ContentMode, EventErrorKind, EventErrors, EventLimits, Fill, content_mode, split_batch,
+};
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -27,9 +29,16 @@ pub(crate) struct WayIn {
 pub(crate) fn way_in(headers: &HeaderMap) -> Result<WayIn, Problem> {
     let attributes: Vec<_> = headers
         .iter()
-        .filter_map(|(name, value)| Some((name.as_str().strip_prefix(CE_PREFIX)?.to_owned(), value.as_bytes().to_vec())))
+        .filter_map(|(name, value)| {
+            Some((
+                name.as_str().strip_prefix(CE_PREFIX)?.to_owned(),
+                value.as_bytes().to_vec(),
+            ))
+        })
         .collect();
-    let content_type = headers.get(CONTENT_TYPE).map(axum::http::HeaderValue::as_bytes);
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .map(axum::http::HeaderValue::as_bytes);
     let mode = content_mode(content_type, !attributes.is_empty())
         .map_err(|unsupported| Problem::new("UNSUPPORTED_MEDIA_TYPE", unsupported.detail))?;
     Ok(WayIn { mode, attributes })
@@ -46,14 +55,20 @@ pub(crate) fn read_events(
 ) -> Result<Vec<Result<Event, EventErrors>>, Problem> {
     let limits = &state.settings.events;
     let now_ms = state.app.now_ms();
-    let lenient = |body: Bytes, index: usize| Event::lenient(body, &mut Filler { key, index, now_ms }, limits);
+    let lenient = |body: Bytes, index: usize| {
+        Event::lenient(body, &mut Filler { key, index, now_ms }, limits)
+    };
     let several = body.trim_ascii_start().first() == Some(&b'[');
     match way.mode {
-        ContentMode::Structured => Event::structured(body, limits).map(|event| vec![Ok(event)]).map_err(event_problem),
+        ContentMode::Structured => Event::structured(body, limits)
+            .map(|event| vec![Ok(event)])
+            .map_err(event_problem),
         ContentMode::Binary => Event::binary(content_type, &way.attributes, body, limits)
             .map(|event| vec![Ok(event)])
             .map_err(event_problem),
-        ContentMode::Lenient if !several => lenient(body, 0).map(|event| vec![Ok(event)]).map_err(event_problem),
+        ContentMode::Lenient if !several => lenient(body, 0)
+            .map(|event| vec![Ok(event)])
+            .map_err(event_problem),
         ContentMode::Lenient => each(&body, limits, lenient),
         ContentMode::Batch => each(&body, limits, |body, _| Event::structured(body, limits)),
     }
@@ -98,7 +113,10 @@ impl Fill for Filler<'_> {
     /// With an `Idempotency-Key` the id follows from it, so that the event stays the same event when the request is
     /// sent again after its recorded answer is gone.
     fn id(&mut self) -> String {
-        self.key.map_or_else(|| Uuid::new_v4().to_string(), |key| derived_event_id(key, self.index))
+        self.key.map_or_else(
+            || Uuid::new_v4().to_string(),
+            |key| derived_event_id(key, self.index),
+        )
     }
 
     fn now_ms(&mut self) -> i64 {

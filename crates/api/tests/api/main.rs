@@ -1,0 +1,19 @@
+//! The HTTP interface as its users see it: a real listener, a real engine, a real store in memory.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::similar_names,
+    reason = "helpers of tests, outside of functions marked as tests"
+)]
+
+mod authorization;
+mod config;
+mod document;
+mod history;
+mod ingest;
+mod keys;
+mod problems;
+mod secrets;
+mod server;
+mod tail;
+mod testing;

@@ -1,0 +1,158 @@
+//! Trying out patterns and rules.
+
+use serde_json::json;
+
+use super::server::TestServer;
+
+#[tokio::test]
+async fn pattern_and_event_reach_the_matcher_as_they_were_written() {
+    let server = TestServer::start().await;
+    let test = async |body: &'static str| {
+        server
+            .raw("POST", "/v1/patterns:test", body, &[])
+            .await
+            .expect(200)
+            .json()
+    };
+    // Compared by exact decimal value: a number read as a double would match.
+    let differs =
+        test(r#"{"pattern":{"v":[9007199254740993]},"event":{"v":9007199254740992}}"#).await;
+    assert_eq!(differs["matched"], false);
+    let same =
+        test(r#"{"pattern":{"v":[9007199254740993]},"event":{"v":9007199254740993.0}}"#).await;
+    assert_eq!(same["matched"], true);
+    // A repeated name counts with every one of its values.
+    let repeated = test(r#"{"pattern":{"v":[1]},"event":{"v":1,"v":2}}"#).await;
+    assert_eq!(repeated["matched"], true);
+    let why = test(r#"{"pattern":{"source":["a"],"n":[1]},"event":{"source":"a","n":2}}"#).await;
+    assert_eq!(why["matched"], false);
+    let leaves = why["explanation"]["leaves"].as_array().unwrap();
+    assert_eq!(
+        leaves
+            .iter()
+            .filter(|leaf| leaf["satisfied"] == true)
+            .count(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn mistakes_in_pattern_or_event_are_pointed_at() {
+    let server = TestServer::start().await;
+    for (body, code, pointer) in [
+        (
+            r#"{"pattern":{"a":{}},"event":{}}"#,
+            "INVALID_PATTERN",
+            "/pattern/a",
+        ),
+        (
+            r#"{"pattern":{"a":[1]},"event":[]}"#,
+            "INVALID_REQUEST",
+            "/event",
+        ),
+        (r#"{"pattern":{"a":[1]}}"#, "INVALID_REQUEST", "/event"),
+        (r#"{"event":{}}"#, "INVALID_REQUEST", "/pattern"),
+        (
+            r#"{"pattern":{"a":[1]},"event":{},"evnt":1}"#,
+            "INVALID_REQUEST",
+            "/evnt",
+        ),
+        (
+            r#"{"pattern":{"a":[1]},"event":{},"event":{}}"#,
+            "INVALID_REQUEST",
+            "/event",
+        ),
+    ] {
+        let problem = server
+            .raw("POST", "/v1/patterns:test", body, &[])
+            .await
+            .problem(400, code);
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_tried_on_every_rule_without_being_posted() {
+    let server = TestServer::start().await;
+    let log = json!({"type": "log", "settings": {"log": "l"}});
+    server
+        .rule("a-other", json!({"type": ["other"]}), log.clone())
+        .await;
+    server
+        .rule("b-match", json!({"type": ["t"]}), log.clone())
+        .await;
+    server
+        .rule("c-off", json!({"source": [{"prefix": "/"}]}), log)
+        .await;
+    server
+        .call(
+            "PATCH",
+            "/v1/buses/default/rules/c-off",
+            json!({"enabled": false}),
+        )
+        .await
+        .expect(200);
+    let path = "/v1/buses/default/rules:test";
+    let found = server
+        .call(
+            "POST",
+            &format!("{path}?explain=1"),
+            json!({"source": "/s", "type": "t"}),
+        )
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(found["matched"], 2);
+    let rules: Vec<_> = found["rules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rule| {
+            (
+                rule["rule"].as_str().unwrap(),
+                rule["enabled"].as_bool().unwrap(),
+                rule["matched"].as_bool().unwrap(),
+                rule["explanation"].is_object(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        rules,
+        [
+            ("b-match", true, true, true),
+            ("c-off", false, true, false),
+            ("a-other", true, false, false)
+        ]
+    );
+    assert_eq!(found["rules"][0]["targets"], json!(["t"]));
+    assert_eq!(server.stored().await.0, 0);
+
+    server
+        .call(
+            "POST",
+            path,
+            json!([{"source": "/s", "type": "t"}, {"source": "/s", "type": "t"}]),
+        )
+        .await
+        .problem(400, "INVALID_REQUEST");
+    server
+        .call("POST", path, json!({"source": "/s"}))
+        .await
+        .problem(400, "INVALID_CLOUDEVENT");
+    server
+        .call(
+            "POST",
+            "/v1/buses/none/rules:test",
+            json!({"source": "/s", "type": "t"}),
+        )
+        .await
+        .problem(404, "NOT_FOUND");
+    server
+        .call(
+            "POST",
+            &format!("{path}?explain=201"),
+            json!({"source": "/s", "type": "t"}),
+        )
+        .await
+        .problem(400, "INVALID_REQUEST");
+}
