@@ -101,6 +101,11 @@ fn cases() -> Vec<Case> {
         ),
         json("too deep", nested(1000), ""),
         json(
+            "a number beyond all bounds",
+            bytes(r#"{"specversion":"1.0","id":"x","source":"s","type":"t","data":1e400000}"#),
+            "/data",
+        ),
+        json(
             "trailing text",
             [event_with("data", json!(1)), bytes(" x")].concat(),
             "",
@@ -176,12 +181,6 @@ async fn every_bad_event_has_its_answer_and_nothing_is_stored() -> Result<()> {
         0,
         "nothing was stored"
     );
-    // A number of any size is data like any other.
-    let huge = r#"{"specversion":"1.0","id":"x","source":"s","type":"t","data":1e400000}"#;
-    admin
-        .send(Method::POST, EVENTS, &[("content-type", STRUCTURED)], huge)
-        .await?
-        .expect(202)?;
     Ok(())
 }
 
