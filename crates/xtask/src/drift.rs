@@ -20,29 +20,21 @@ pub(crate) fn openapi(options: Options) -> Result<()> {
     pages(options, "UPDATE_OPENAPI", OPENAPI_TESTS)
 }
 
-/// The page of the settings and the file with their defaults.
+/// The pages of the settings and of the command line, and the file with the defaults.
 pub(crate) fn config(options: Options) -> Result<()> {
     pages(options, "UPDATE_DOCS", CONFIG_TESTS)
 }
 
 /// Part of the names of the tests that own the pages.
-const OPENAPI_TESTS: &str = "openapi";
-const CONFIG_TESTS: &str = "docs_of_the_settings";
+const OPENAPI_TESTS: &str = "the_checked_in_document_is_the_one_that_is_served";
+const CONFIG_TESTS: &str = "docs_of_the_";
 
 fn pages(options: Options, variable: &str, tests: &str) -> Result<()> {
     // The whole workspace, for the reason given in `test::run_all`.
     let mut command = if needs::has_nextest() {
-        run::cargo(&[
-            "nextest",
-            "run",
-            "--workspace",
-            "--lib",
-            "--no-tests",
-            "fail",
-            tests,
-        ])
+        run::cargo(&["nextest", "run", "--workspace", "--no-tests", "fail", tests])
     } else {
-        run::cargo(&["test", "--workspace", "--lib", tests])
+        run::cargo(&["test", "--workspace", "--tests", tests])
     };
     if options.check {
         command.env_remove(variable);

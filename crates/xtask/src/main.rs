@@ -49,7 +49,7 @@ enum Command {
     Arch,
     /// Writes docs/reference/openapi.json from the routes.
     Openapi(drift::Options),
-    /// Writes config/default.toml and docs/reference/configuration.md from the settings.
+    /// Writes config/default.toml, docs/reference/configuration.md and docs/reference/cli.md from the code.
     Config(drift::Options),
     /// Joins docs/changes/*.md into the text of a release.
     Changes(changes::Options),

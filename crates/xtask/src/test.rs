@@ -72,14 +72,7 @@ fn tests(options: &Options) -> std::process::Command {
         }
         command
     } else {
-        run::cargo(&[
-            "test",
-            "--workspace",
-            "--lib",
-            "--bins",
-            "--tests",
-            "--no-fail-fast",
-        ])
+        run::cargo(&["test", "--workspace", "--tests", "--no-fail-fast"])
     };
     if options.quick {
         command.args(["--exclude", "belfry-tests"]);
