@@ -127,8 +127,15 @@ impl Filters {
 
     /// Names and values of the API, of those that were given.
     pub fn pairs(&self) -> Pairs {
-        let own = [("bus", &self.bus), ("rule", &self.rule), ("target", &self.target), ("status", &self.status)];
-        let own = own.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
+        let own = [
+            ("bus", &self.bus),
+            ("rule", &self.rule),
+            ("target", &self.target),
+            ("status", &self.status),
+        ];
+        let own = own
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.clone()?)));
         own.chain(self.event.pairs()).collect()
     }
 
@@ -160,7 +167,9 @@ impl EventFilters {
 }
 
 fn with(call: Call, pairs: Pairs) -> Call {
-    pairs.into_iter().fold(call, |call, (name, value)| call.query(name, value))
+    pairs
+        .into_iter()
+        .fold(call, |call, (name, value)| call.query(name, value))
 }
 
 /// The API counts spans back from now with a minus sign, which would look like a flag here.

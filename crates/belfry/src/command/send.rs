@@ -198,10 +198,18 @@ async fn post_all(
     let slots = Arc::new(Semaphore::new(usize::from(args.parallel)));
     let mut under_way: JoinSet<Result<Outcome>> = JoinSet::new();
     let mut ended = false;
+    let mut failed = None;
     while !ended || !under_way.is_empty() {
         tokio::select! {
             Some(done) = under_way.join_next() => {
-                totals.add(&done.context("a request was given up")??, out);
+                match done.context("a request was given up")? {
+                    Ok(outcome) => totals.add(&outcome, out),
+                    // Nothing more is begun, but what is under way still counts.
+                    Err(failure) => {
+                        ended = true;
+                        failed = failed.or(Some(failure));
+                    }
+                }
                 progress.set_position(totals.count());
             }
             (batch, slot) = next(&mut lines, &slots, usize::from(args.batch)), if !ended => {
@@ -218,12 +226,12 @@ async fn post_all(
             }
         }
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 type Slot = Option<tokio::sync::OwnedSemaphorePermit>;
 
-/// A place for a request first, then lines for it: what was taken would be lost if waiting for a place were cut off.
+/// A place for a request, and lines for it. May be cut off: lines that were taken are kept for the next call.
 async fn next(lines: &mut lines::Lines, slots: &Arc<Semaphore>, max: usize) -> (Vec<Line>, Slot) {
     let slot = Arc::clone(slots).acquire_owned().await.ok();
     (lines.batch(max).await, slot)

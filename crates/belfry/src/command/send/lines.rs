@@ -67,27 +67,29 @@ const LINGER: Duration = Duration::from_millis(20);
 const BATCH_BYTES: usize = 1024 * 1024;
 
 /// Lines as they are read.
-pub(super) struct Lines(mpsc::Receiver<Line>);
+pub(super) struct Lines {
+    incoming: mpsc::Receiver<Line>,
+    /// The batch that is being filled. Kept here, so that a call that is cut off loses none of it.
+    batch: Vec<Line>,
+}
 
 impl Lines {
-    /// The next lines, at most `max`; empty at the end.
+    /// The next lines, at most `max`; empty at the end. May be cut off and called again.
     pub(super) async fn batch(&mut self, max: usize) -> Vec<Line> {
-        let mut batch = Vec::new();
-        let Some(first) = self.0.recv().await else {
-            return batch;
-        };
-        let mut bytes = first.bytes();
-        batch.push(first);
-        while batch.len() < max && bytes < BATCH_BYTES {
-            match tokio::time::timeout(LINGER, self.0.recv()).await {
+        if self.batch.is_empty() {
+            self.batch.extend(self.incoming.recv().await);
+        }
+        let mut bytes: usize = self.batch.iter().map(Line::bytes).sum();
+        while !self.batch.is_empty() && self.batch.len() < max && bytes < BATCH_BYTES {
+            match tokio::time::timeout(LINGER, self.incoming.recv()).await {
                 Ok(Some(line)) => {
                     bytes += line.bytes();
-                    batch.push(line);
+                    self.batch.push(line);
                 }
                 Ok(None) | Err(_) => break,
             }
         }
-        batch
+        std::mem::take(&mut self.batch)
     }
 }
 
@@ -101,7 +103,10 @@ pub(super) fn read(sources: Vec<LineSource>, ahead: usize) -> Lines {
             }
         }
     });
-    Lines(receiver)
+    Lines {
+        incoming: receiver,
+        batch: Vec::new(),
+    }
 }
 
 /// `None` when nobody listens any more.
@@ -231,6 +236,33 @@ mod tests {
                 ("line 5", Some("{\"id\":\"2\"}")),
             ]
         );
+    }
+
+    /// Sending takes batches beside waiting for answers: whichever comes first cuts the other off. 310 of 20,000 events
+    /// were lost that way, and nothing said so.
+    #[tokio::test]
+    async fn a_batch_that_is_cut_off_loses_no_line() {
+        let text: String = (0..500).map(|n| format!("{{\"id\":\"{n}\"}}\n")).collect();
+        let source = LineSource {
+            name: "line".into(),
+            input: Box::new(Cursor::new(text)),
+            single: Some(false),
+        };
+        let mut lines = read(vec![source], 4);
+        let mut count = 0;
+        loop {
+            tokio::select! {
+                biased;
+                batch = lines.batch(7) => {
+                    if batch.is_empty() {
+                        break;
+                    }
+                    count += batch.len();
+                }
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        assert_eq!(count, 500);
     }
 
     #[tokio::test]
