@@ -20,7 +20,7 @@ use crate::routes::{
         title = "Belfry",
         description = "A self-hosted event bus: takes events over HTTP, makes them durable, matches them against patterns, delivers them \
                        to targets, and can say what became of every one.\n\nTimes are RFC 3339 in UTC with milliseconds. Lists are paged: pass \
-                       `next` as `cursor`. Errors are problem documents (RFC 9457) with a stable `code`. Every change takes `dryRun=true`; \
+                       `next` as `cursor`. Errors are problem documents (RFC 9457) with a stable `code`. Every change of the configuration takes `dryRun=true`; \
                        what was read can be written back.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
@@ -158,4 +158,24 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     ]
     .into_iter()
     .filter_map(Option::as_mut)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// `UPDATE_OPENAPI=1` (`cargo xtask openapi`) writes the file instead of comparing it.
+    #[test]
+    fn the_openapi_document_in_docs_is_the_one_that_is_served() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/openapi.json");
+        let now = serde_json::to_string_pretty(&crate::openapi()).unwrap() + "\n";
+        if std::env::var_os("UPDATE_OPENAPI").is_some_and(|value| value == "1") {
+            std::fs::write(&path, &now).unwrap();
+        }
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            kept == now,
+            "docs/reference/openapi.json is not what the routes say; run: cargo xtask openapi"
+        );
+    }
 }

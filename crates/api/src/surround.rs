@@ -177,6 +177,9 @@ fn add_headers(headers: &mut HeaderMap, context: &RequestContext) {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+
     use super::*;
 
     fn read(name: &'static str, value: &str) -> RequestContext {
@@ -206,5 +209,26 @@ mod tests {
         )
         .trace_id;
         assert!(new.len() == 32 && new.bytes().any(|b| b != b'0'));
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_handler_is_answered() {
+        let inner: Router = Router::new()
+            .route(
+                "/",
+                axum::routing::get(async || -> &'static str { panic!("oops, bfy_secret") }),
+            )
+            .layer(CatchPanicLayer::custom(panicked))
+            .layer(middleware::from_fn(around));
+        let request = Request::builder()
+            .uri("/")
+            .body(axum::body::Body::empty())
+            .unwrap();
+        let response = inner.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 500);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(problem["code"], "INTERNAL");
+        assert!(!problem.to_string().contains("oops"));
     }
 }

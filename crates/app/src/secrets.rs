@@ -186,6 +186,9 @@ fn key_id(key: &[u8; KEY_BYTES]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use belfry_store::SqliteStore;
+    use belfry_store::sqlite::SqliteOptions;
+
     use super::*;
 
     #[test]
@@ -237,5 +240,24 @@ mod tests {
         for bad in ["", "abc", "AAAA"] {
             assert!(Sealer::from_base64(bad).is_err());
         }
+    }
+
+    #[tokio::test]
+    async fn a_database_is_opened_only_with_a_key_it_was_used_with() {
+        let store = SqliteStore::open(SqliteOptions::memory()).await.unwrap();
+        let (first, other) = (
+            Sealer::from_keys(&[[1; 32]]).unwrap(),
+            Sealer::from_keys(&[[2; 32]]).unwrap(),
+        );
+        first.check(&store).await.unwrap();
+        first.check(&store).await.unwrap();
+        let refused = other.check(&store).await.unwrap_err();
+        assert!(matches!(refused, SealError::MissingKey(_)));
+        assert!(refused.to_string().contains("put the key file"));
+        Sealer::from_keys(&[[2; 32], [1; 32]])
+            .unwrap()
+            .check(&store)
+            .await
+            .unwrap();
     }
 }

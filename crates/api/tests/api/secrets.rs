@@ -197,3 +197,26 @@ async fn a_receiver_that_must_agree_first_is_asked() {
         .expect(200);
     assert_eq!(sink.received().len(), before + 1);
 }
+
+#[tokio::test]
+async fn a_change_of_kind_takes_no_settings_along() {
+    let server = TestServer::start().await;
+    server
+        .rule(
+            "r",
+            json!({"type": ["t"]}),
+            target("http://127.0.0.1:9/", TOKEN),
+        )
+        .await;
+    let changed = server
+        .call(
+            "PATCH",
+            TARGET,
+            json!({"type": "log", "settings": {"log": "l"}}),
+        )
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(changed["settings"], json!({"log": "l"}));
+    assert!(!everything(&server).await.contains(TOKEN));
+}

@@ -207,11 +207,18 @@ impl App {
     fn patched(&self, place: Place<'_>, old: &Target, patch: &Members) -> Result<TargetSpec> {
         let mut base = old.spec.clone();
         base.transform = None;
-        // Without the key the secrets cannot be had; the sealed texts are then never shown, nor sealed again.
-        base.settings = self
-            .sealer
-            .open_settings(&place.text(), &old.spec)
-            .unwrap_or_else(|_| TargetView::new(place.bus, place.rule, old).settings);
+        let same_kind = patch.get("type").is_none_or(|text| {
+            serde_json::from_str::<String>(text.as_str()).is_ok_and(|kind| kind == old.spec.kind)
+        });
+        base.settings = if same_kind {
+            // Without the key the secrets cannot be had; the sealed texts are then never shown, nor sealed again.
+            self.sealer
+                .open_settings(&place.text(), &old.spec)
+                .unwrap_or_else(|_| TargetView::new(place.bus, place.rule, old).settings)
+        } else {
+            // Another kind may have a member of the same name that is no secret.
+            Value::Object(serde_json::Map::new())
+        };
         let base = serde_json::to_value(&base).map_err(Error::internal)?;
         let mut change: Value = input::read(patch.text(&["transform"]).as_bytes())?;
         if let Value::Object(members) = &mut change {
