@@ -81,7 +81,7 @@ pub(crate) async fn put_bus(
 
 /// Changes some members of a bus (JSON merge patch).
 #[utoipa::path(patch, path = "/v1/buses/{bus}", tag = "buses", params(BusPath, ChangeQuery, ConditionHeaders),
-    request_body(content = BusSpec, content_type = "application/merge-patch+json"), security(("key" = ["config:write"])),
+    request_body(content = Object, content_type = "application/merge-patch+json", description = "A merge patch (RFC 7396) of `BusSpec`: what is left out stays, null takes back"), security(("key" = ["config:write"])),
     responses((status = 200, description = "Changed, or as it was", body = BusView)))]
 pub(crate) async fn patch_bus(
     State(state): State<Shared>,

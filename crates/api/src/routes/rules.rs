@@ -78,7 +78,7 @@ pub(crate) async fn put_rule(
 ///
 /// `pattern` and `targets` are replaced whole.
 #[utoipa::path(patch, path = "/v1/buses/{bus}/rules/{rule}", tag = "rules", params(RulePath, ChangeQuery, ConditionHeaders),
-    request_body(content = RuleSpec, content_type = "application/merge-patch+json"), security(("key" = ["config:write"])),
+    request_body(content = Object, content_type = "application/merge-patch+json", description = "A merge patch (RFC 7396) of `RuleSpec`: what is left out stays, null takes back"), security(("key" = ["config:write"])),
     responses((status = 200, description = "Changed, or as it was", body = RuleView)))]
 pub(crate) async fn patch_rule(
     State(state): State<Shared>,

@@ -88,7 +88,7 @@ pub(crate) async fn put_target(
 /// `transform` is replaced whole. `{"enabled": true}` also takes back that Belfry itself disabled the target.
 #[utoipa::path(patch, path = "/v1/buses/{bus}/rules/{rule}/targets/{target}", tag = "targets",
     params(TargetPath, ChangeQuery, ConditionHeaders),
-    request_body(content = TargetSpec, content_type = "application/merge-patch+json"), security(("key" = ["config:write"])),
+    request_body(content = Object, content_type = "application/merge-patch+json", description = "A merge patch (RFC 7396) of `TargetSpec`: what is left out stays, null takes back"), security(("key" = ["config:write"])),
     responses((status = 200, description = "Changed, or as it was", body = TargetView)))]
 pub(crate) async fn patch_target(
     State(state): State<Shared>,
