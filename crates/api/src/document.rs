@@ -166,7 +166,7 @@ mod tests {
 
     /// `UPDATE_OPENAPI=1` (`cargo xtask openapi`) writes the file instead of comparing it.
     #[test]
-    fn the_openapi_document_in_docs_is_the_one_that_is_served() {
+    fn the_checked_in_document_is_the_one_that_is_served() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/openapi.json");
         let now = serde_json::to_string_pretty(&crate::openapi()).unwrap() + "\n";
         if std::env::var_os("UPDATE_OPENAPI").is_some_and(|value| value == "1") {
