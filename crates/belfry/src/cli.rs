@@ -162,13 +162,24 @@ pub fn reference() -> String {
 fn section(out: &mut String, command: &mut clap::Command, path: &str) {
     // Described once, at the top of the page.
     let is_shared = |arg: &clap::Arg| matches!(arg.get_help_heading(), Some("Server" | "Output"));
-    let mut shown = command.clone().mut_args(|arg| if is_shared(&arg) { arg.hide(true) } else { arg });
+    let mut shown = command
+        .clone()
+        .mut_args(|arg| if is_shared(&arg) { arg.hide(true) } else { arg });
     let help = shown.render_long_help().to_string();
     let help: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
-    for part in ["\n## `", path, "`\n\n```text\n", &help.join("\n"), "\n```\n"] {
+    for part in [
+        "\n## `",
+        path,
+        "`\n\n```text\n",
+        &help.join("\n"),
+        "\n```\n",
+    ] {
         out.push_str(part);
     }
-    for child in command.get_subcommands_mut().filter(|child| child.get_name() != "help") {
+    for child in command
+        .get_subcommands_mut()
+        .filter(|child| child.get_name() != "help")
+    {
         let path = format!("{path} {}", child.get_name());
         section(out, child, &path);
     }

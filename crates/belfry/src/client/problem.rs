@@ -121,7 +121,10 @@ mod tests {
     #[test]
     fn what_would_be_right_is_said() {
         let error = serde_json::json!({"pointer": "/p", "detail": "no operator `prefx`", "hint": "did you mean `prefix`?"});
-        assert_eq!(field(&error), "/p: no operator `prefx` (did you mean `prefix`?)");
+        assert_eq!(
+            field(&error),
+            "/p: no operator `prefx` (did you mean `prefix`?)"
+        );
     }
 
     #[test]

@@ -10,10 +10,6 @@ use crate::failure::Result;
 
 /// Commands about logs.
 #[derive(Debug, Subcommand)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "made once, from the command line"
-)]
 pub enum LogCommand {
     /// Lists logs
     List {

@@ -1,6 +1,7 @@
 //! Tables for people.
 
-use comfy_table::{ContentArrangement, presets};
+use belfry_model::{Clock as _, SystemClock};
+use comfy_table::{ColumnConstraint, ContentArrangement, presets};
 
 use super::{Colour, paint, printable};
 
@@ -37,19 +38,40 @@ impl Table {
 
     /// As text; `width` is that of the terminal, if it is one.
     pub(super) fn render(&self, width: Option<u16>, colour: bool) -> String {
+        // Columns that say nothing only take room from those that do.
+        let kept: Vec<usize> = (0..self.header.len())
+            .filter(|index| {
+                self.rows.is_empty()
+                    || self
+                        .rows
+                        .iter()
+                        .any(|row| row.get(*index).is_some_and(|cell| !cell.is_empty()))
+            })
+            .collect();
+        let pick = |cells: &[String]| -> Vec<String> {
+            kept.iter()
+                .filter_map(|index| cells.get(*index))
+                .map(|cell| shown(cell, width))
+                .collect()
+        };
         let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING);
+        table.set_header(pick(&self.header));
+        for row in &self.rows {
+            table.add_row(pick(row));
+        }
+        let widths = table.column_max_content_widths();
+        for (index, column) in table.column_iter_mut().enumerate() {
+            column.set_padding((0, 2));
+            // Names and ids come first and are there to be copied, short words are not read in pieces; the rest gives way.
+            if index == 0 || widths.get(index).is_some_and(|width| *width <= SHORT) {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
         if let Some(width) = width {
             table
                 .set_width(width)
                 .set_content_arrangement(ContentArrangement::Dynamic);
-        }
-        table.set_header(self.header.clone());
-        for row in &self.rows {
-            table.add_row(row.clone());
-        }
-        for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
         }
         let mut text = String::new();
         for (number, line) in table.lines().enumerate() {
@@ -68,6 +90,22 @@ impl Table {
     }
 }
 
+/// Columns of this width are never wrapped.
+const SHORT: u16 = 11;
+
+/// On a terminal, where room is scarce, a time of today goes without its day and milliseconds.
+fn shown(cell: &str, width: Option<u16>) -> String {
+    let today = || {
+        chrono::DateTime::from_timestamp_millis(SystemClock.now_ms()).map(|now| now.date_naive())
+    };
+    match (width, chrono::DateTime::parse_from_rfc3339(cell)) {
+        (Some(_), Ok(time)) if Some(time.date_naive()) == today() => {
+            time.format("%H:%M:%SZ").to_string()
+        }
+        _ => cell.to_owned(),
+    }
+}
+
 /// Colours words that are states of deliveries; done after the layout, which would count the codes as width.
 fn paint_states(line: &str) -> String {
     let paint_word = |word: &str| {
@@ -82,6 +120,29 @@ fn paint_states(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_without_content_are_left_out() {
+        let mut table = Table::new(&["A", "B", "C"]);
+        table.row(["1", "", "3"]);
+        assert_eq!(table.render(None, false), "A  C\n1  3");
+    }
+
+    #[test]
+    fn ids_and_states_are_not_wrapped() {
+        let mut table = Table::new(&["DELIVERY", "STATUS", "DETAIL"]);
+        table.row([
+            "dlv_6gzrxf21w00000000001",
+            "delivered",
+            "a long text that does not fit beside them at all",
+        ]);
+        let text = table.render(Some(60), false);
+        assert!(
+            text.contains("dlv_6gzrxf21w00000000001  delivered"),
+            "{text}"
+        );
+        assert!(text.lines().count() > 2, "{text}");
+    }
 
     #[test]
     fn columns_line_up_and_nothing_trails() {
