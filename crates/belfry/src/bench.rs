@@ -16,6 +16,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use crate::failure::{Failure, Result};
+use crate::output::{Format, Output};
+
 use self::load::{Load, Pace};
 use self::report::{Phase, Report};
 use self::server::Server;
@@ -53,30 +56,82 @@ pub struct BenchArgs {
     pub json: bool,
 }
 
-/// Runs the benchmark and gives back what to print.
-///
-/// # Errors
-/// When the server cannot be started, or an event gets an answer other than 202.
-pub async fn run(args: BenchArgs) -> anyhow::Result<String> {
+/// Runs the benchmark and prints the figures.
+pub fn main(args: BenchArgs) -> Result {
+    let output = Output::new(if args.json {
+        Format::Json
+    } else {
+        Format::Table
+    });
+    // Senders and receiver need both cores as much as the server does: one thread would measure itself.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("the runtime cannot be started: {error}")))?;
+    let figures = runtime
+        .block_on(run(args))
+        .map_err(|error| Failure::failed(format!("{error:#}")))?;
+    output.text(&figures)
+}
+
+async fn run(args: BenchArgs) -> anyhow::Result<String> {
     let parent = args.dir.clone().unwrap_or_else(|| PathBuf::from("."));
     let dir = server::scratch_dir(&parent)?;
     let flush = machine::flush_times(&dir.path)?;
     let sink = Sink::start().await?;
-    let server = Server::start(&dir.path, &args.settings).await.context("the server did not start")?;
-    server.make_rule(&sink.url(), args.fan_out, args.signed).await?;
+    let server = Server::start(&dir.path, &args.settings)
+        .await
+        .context("the server did not start")?;
+    server
+        .make_rule(&sink.url(), args.fan_out, args.signed)
+        .await?;
 
     let mut phases = Vec::new();
     let window = Duration::from_secs(args.seconds);
-    let load = Arc::new(Load::new(server.address, &server.key, usize::try_from(args.event_bytes)?, sink.clock()));
+    let load = Arc::new(Load::new(
+        server.address,
+        &server.key,
+        usize::try_from(args.event_bytes)?,
+        sink.clock(),
+    ));
     // A short warm-up, so that connections, caches and the database file are as in the middle of a day.
-    load.run(Pace::Closed, args.connections, Duration::from_secs(1)).await?;
+    load.run(Pace::Closed, args.connections, Duration::from_secs(1))
+        .await?;
     sink.settle(load.accepted() * u64::from(args.fan_out)).await;
 
-    phases.push(phase("as fast as possible", &args, &load, &sink, &server, Pace::Closed, window).await?);
-    let reached = phases.first().map_or(0.0, |phase: &Phase| phase.accepted_per_second);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate of at most some 100,000")]
+    phases.push(
+        phase(
+            "as fast as possible",
+            &args,
+            &load,
+            &sink,
+            &server,
+            Pace::Closed,
+            window,
+        )
+        .await?,
+    );
+    let reached = phases
+        .first()
+        .map_or(0.0, |phase: &Phase| phase.accepted_per_second);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate of at most some 100,000"
+    )]
     let rate = args.rate.unwrap_or((reached / 2.0) as u32).max(1);
-    phases.push(phase("at a fixed rate", &args, &load, &sink, &server, Pace::Open { per_second: rate }, window).await?);
+    phases.push(
+        phase(
+            "at a fixed rate",
+            &args,
+            &load,
+            &sink,
+            &server,
+            Pace::Open { per_second: rate },
+            window,
+        )
+        .await?,
+    );
 
     let database_bytes = machine::bytes_below(&dir.path);
     let accepted = load.accepted();
@@ -92,9 +147,14 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<String> {
         database_bytes,
         delivered: sink.received(),
         duplicates: sink.duplicates(),
-        lost: (accepted * u64::from(args.fan_out)).saturating_sub(sink.received() - sink.duplicates()),
+        lost: (accepted * u64::from(args.fan_out))
+            .saturating_sub(sink.received() - sink.duplicates()),
     };
-    if args.json { report.json() } else { Ok(report.text()) }
+    if args.json {
+        report.json()
+    } else {
+        Ok(report.text())
+    }
 }
 
 async fn phase(
@@ -116,7 +176,10 @@ async fn phase(
     sink.settle(load.accepted() * u64::from(args.fan_out)).await;
     let cpu = server.cpu()? - before;
     #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark")]
-    let (sent, received) = (answers.len() as f64, (received_at_end - received_before) as f64);
+    let (sent, received) = (
+        answers.len() as f64,
+        (received_at_end - received_before) as f64,
+    );
     Ok(Phase {
         name,
         rate: match pace {

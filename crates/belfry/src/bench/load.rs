@@ -55,7 +55,12 @@ impl Load {
     }
 
     /// Sends for a while; gives the time to the 202 of each event, in microseconds.
-    pub(super) async fn run(self: &Arc<Self>, pace: Pace, connections: u16, window: Duration) -> anyhow::Result<Vec<u32>> {
+    pub(super) async fn run(
+        self: &Arc<Self>,
+        pace: Pace,
+        connections: u16,
+        window: Duration,
+    ) -> anyhow::Result<Vec<u32>> {
         let begun = Instant::now();
         let turn = Arc::new(AtomicU64::new(0));
         let tasks: Vec<_> = (0..connections)
@@ -71,8 +76,16 @@ impl Load {
         Ok(times)
     }
 
-    async fn connection(&self, pace: Pace, begun: Instant, window: Duration, turn: &AtomicU64) -> anyhow::Result<Vec<u32>> {
-        let stream = TcpStream::connect(self.address).await.context("cannot connect to the server")?;
+    async fn connection(
+        &self,
+        pace: Pace,
+        begun: Instant,
+        window: Duration,
+        turn: &AtomicU64,
+    ) -> anyhow::Result<Vec<u32>> {
+        let stream = TcpStream::connect(self.address)
+            .await
+            .context("cannot connect to the server")?;
         stream.set_nodelay(true)?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
@@ -82,7 +95,8 @@ impl Load {
                 Pace::Closed => Instant::now(),
                 Pace::Open { per_second } => {
                     let turn = turn.fetch_add(1, Ordering::Relaxed);
-                    let due = begun + Duration::from_nanos(turn * 1_000_000_000 / u64::from(per_second.max(1)));
+                    let due = begun
+                        + Duration::from_nanos(turn * 1_000_000_000 / u64::from(per_second.max(1)));
                     tokio::time::sleep_until(due).await;
                     due
                 }
@@ -95,7 +109,11 @@ impl Load {
         }
     }
 
-    async fn send(&self, sender: &mut SendRequest<Full<Bytes>>, due: Instant) -> anyhow::Result<()> {
+    async fn send(
+        &self,
+        sender: &mut SendRequest<Full<Bytes>>,
+        due: Instant,
+    ) -> anyhow::Result<()> {
         let request = Request::post("/v1/buses/default/events")
             .header("host", self.address.to_string())
             .header("authorization", &self.authorization)
@@ -106,7 +124,10 @@ impl Load {
         let status = answer.status();
         let body = answer.into_body().collect().await?.to_bytes();
         if status != StatusCode::ACCEPTED {
-            bail!("the server answered {status}: {}", String::from_utf8_lossy(&body));
+            bail!(
+                "the server answered {status}: {}",
+                String::from_utf8_lossy(&body)
+            );
         }
         self.accepted.fetch_add(1, Ordering::Relaxed);
         Ok(())

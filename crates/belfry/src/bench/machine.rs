@@ -24,7 +24,9 @@ pub(super) fn flush_times(dir: &Path) -> anyhow::Result<Percentiles> {
 
 /// Bytes of all files below a directory; what cannot be read counts nothing.
 pub(super) fn bytes_below(dir: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(dir) else { return 0 };
+    let Ok(entries) = fs::read_dir(dir) else {
+        return 0;
+    };
     entries
         .filter_map(Result::ok)
         .map(|entry| match entry.metadata() {

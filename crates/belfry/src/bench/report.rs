@@ -20,12 +20,23 @@ impl Percentiles {
             let index = (times.len() * per_mille / 1000).min(times.len().saturating_sub(1));
             times.get(index).copied().unwrap_or(0)
         };
-        Self { p50: at(500), p99: at(990), p999: at(999), max: times.last().copied().unwrap_or(0) }
+        Self {
+            p50: at(500),
+            p99: at(990),
+            p999: at(999),
+            max: times.last().copied().unwrap_or(0),
+        }
     }
 
     fn ms(self) -> String {
         let ms = |us: u32| f64::from(us) / 1000.0;
-        format!("{:>8.2} {:>8.2} {:>8.2} {:>8.2}", ms(self.p50), ms(self.p99), ms(self.p999), ms(self.max))
+        format!(
+            "{:>8.2} {:>8.2} {:>8.2} {:>8.2}",
+            ms(self.p50),
+            ms(self.p99),
+            ms(self.p999),
+            ms(self.max)
+        )
     }
 }
 
@@ -83,12 +94,28 @@ impl Report {
             "{} connections, events of {} bytes, each to {} webhook(s), {signed}; SQLite, every commit flushed to disk",
             self.connections, self.event_bytes, self.fan_out
         )?;
-        writeln!(out, "server, senders and receiver share {} core(s)\n", std::thread::available_parallelism().map_or(1, usize::from))?;
-        writeln!(out, "{:<34} {:>8} {:>8} {:>8} {:>8}", "milliseconds", "p50", "p99", "p99.9", "max")?;
-        writeln!(out, "{:<34} {}", "flush of 700 bytes to this disk", self.flush.ms())?;
+        writeln!(
+            out,
+            "server, senders and receiver share {} core(s)\n",
+            std::thread::available_parallelism().map_or(1, usize::from)
+        )?;
+        writeln!(
+            out,
+            "{:<34} {:>8} {:>8} {:>8} {:>8}",
+            "milliseconds", "p50", "p99", "p99.9", "max"
+        )?;
+        writeln!(
+            out,
+            "{:<34} {}",
+            "flush of 700 bytes to this disk",
+            self.flush.ms()
+        )?;
         for phase in &self.phases {
             writeln!(out)?;
-            let asked = phase.rate.map(|rate| format!(" of {rate} events/s")).unwrap_or_default();
+            let asked = phase
+                .rate
+                .map(|rate| format!(" of {rate} events/s"))
+                .unwrap_or_default();
             writeln!(
                 out,
                 "{}{asked}: {:.0} accepted/s, {:.0} delivered/s, {:.0} us of server CPU per event, {} MiB of memory",
@@ -98,8 +125,18 @@ impl Report {
                 phase.cpu_us_per_event,
                 phase.memory_bytes / 1_048_576
             )?;
-            writeln!(out, "{:<34} {}", "  202 to the sender", phase.accept_us.ms())?;
-            writeln!(out, "{:<34} {}", "  receipt at the webhook", phase.receipt_us.ms())?;
+            writeln!(
+                out,
+                "{:<34} {}",
+                "  202 to the sender",
+                phase.accept_us.ms()
+            )?;
+            writeln!(
+                out,
+                "{:<34} {}",
+                "  receipt at the webhook",
+                phase.receipt_us.ms()
+            )?;
         }
         writeln!(
             out,

@@ -31,7 +31,9 @@ impl Drop for ScratchDir {
 pub(super) fn scratch_dir(parent: &Path) -> anyhow::Result<ScratchDir> {
     let path = parent.join(format!("belfry-bench-{}", std::process::id()));
     std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
-    Ok(ScratchDir { path: path.canonicalize()? })
+    Ok(ScratchDir {
+        path: path.canonicalize()?,
+    })
 }
 
 /// The server.
@@ -44,7 +46,10 @@ pub(super) struct Server {
 impl Server {
     pub(super) async fn start(dir: &Path, settings: &[String]) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("serve").args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(dir.join("data"));
+        command
+            .arg("serve")
+            .args(["--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(dir.join("data"));
         for setting in settings {
             command.args(["--set", setting]);
         }
@@ -59,8 +64,12 @@ impl Server {
         let mut lines = BufReader::new(stdout).lines();
         let (mut address, mut key) = (None, None);
         while address.is_none() || key.is_none() {
-            let line = tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await.context("the server says nothing")??;
-            let Some(line) = line else { bail!("the server ended before it was ready") };
+            let line = tokio::time::timeout(Duration::from_secs(30), lines.next_line())
+                .await
+                .context("the server says nothing")??;
+            let Some(line) = line else {
+                bail!("the server ended before it was ready")
+            };
             for word in line.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '=')) {
                 if let Some(rest) = word.strip_prefix("http://127.0.0.1:") {
                     let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
@@ -73,18 +82,35 @@ impl Server {
         // The rest of the welcome is not wanted, but a full pipe would stop the server.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         match (address, key) {
-            (Some(address), Some(key)) => Ok(Self { child, address, key }),
+            (Some(address), Some(key)) => Ok(Self {
+                child,
+                address,
+                key,
+            }),
             _ => bail!("the server's welcome shows no address or key"),
         }
     }
 
     /// A rule that every event of the benchmark matches, with so many webhook targets.
-    pub(super) async fn make_rule(&self, url: &str, fan_out: u16, signed: bool) -> anyhow::Result<()> {
+    pub(super) async fn make_rule(
+        &self,
+        url: &str,
+        fan_out: u16,
+        signed: bool,
+    ) -> anyhow::Result<()> {
         let targets: serde_json::Map<String, serde_json::Value> = (0..fan_out)
             .map(|number| {
-                let signing = if signed { serde_json::json!({}) } else { serde_json::json!({"enabled": false}) };
-                let settings = serde_json::json!({"url": format!("{url}{number}"), "signing": signing});
-                (format!("hook-{number}"), serde_json::json!({"type": "webhook", "settings": settings}))
+                let signing = if signed {
+                    serde_json::json!({})
+                } else {
+                    serde_json::json!({"enabled": false})
+                };
+                let settings =
+                    serde_json::json!({"url": format!("{url}{number}"), "signing": signing});
+                (
+                    format!("hook-{number}"),
+                    serde_json::json!({"type": "webhook", "settings": settings}),
+                )
             })
             .collect();
         let rule = serde_json::json!({
@@ -92,7 +118,8 @@ impl Server {
             "targets": targets,
         });
         let stream = TcpStream::connect(self.address).await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         let request = Request::put("/v1/buses/default/rules/bench")
             .header("host", self.address.to_string())
@@ -103,19 +130,27 @@ impl Server {
         let status = answer.status();
         let body = answer.into_body().collect().await?.to_bytes();
         if !status.is_success() {
-            bail!("the rule was not made: {status} {}", String::from_utf8_lossy(&body));
+            bail!(
+                "the rule was not made: {status} {}",
+                String::from_utf8_lossy(&body)
+            );
         }
         Ok(())
     }
 
     fn process(&self) -> anyhow::Result<PathBuf> {
-        Ok(PathBuf::from("/proc").join(self.child.id().context("the server has ended")?.to_string()))
+        Ok(PathBuf::from("/proc")
+            .join(self.child.id().context("the server has ended")?.to_string()))
     }
 
     /// User and system time so far.
     pub(super) fn cpu(&self) -> anyhow::Result<Duration> {
-        let stat = std::fs::read_to_string(self.process()?.join("stat")).context("CPU time can be read on Linux only")?;
-        let after_name = stat.rsplit_once(')').context("unexpected process status")?.1;
+        let stat = std::fs::read_to_string(self.process()?.join("stat"))
+            .context("CPU time can be read on Linux only")?;
+        let after_name = stat
+            .rsplit_once(')')
+            .context("unexpected process status")?
+            .1;
         let ticks: u32 = after_name
             .split_whitespace()
             .skip(11)
@@ -128,15 +163,26 @@ impl Server {
     /// Memory in use.
     pub(super) fn memory_bytes(&self) -> anyhow::Result<u64> {
         let status = std::fs::read_to_string(self.process()?.join("status"))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no memory figure")?;
-        let kib: u64 = line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).unwrap_or(0);
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .context("no memory figure")?;
+        let kib: u64 = line
+            .split_whitespace()
+            .nth(1)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0);
         Ok(kib * 1024)
     }
 
     /// Ends it as an operator would.
     pub(super) async fn stop(mut self) -> anyhow::Result<()> {
         let id = self.child.id().context("the server has ended by itself")?;
-        let killed = Command::new("kill").arg("-TERM").arg(id.to_string()).status().await?;
+        let killed = Command::new("kill")
+            .arg("-TERM")
+            .arg(id.to_string())
+            .status()
+            .await?;
         if !killed.success() {
             self.child.start_kill()?;
         }

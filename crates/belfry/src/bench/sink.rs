@@ -34,7 +34,11 @@ struct State {
 impl Sink {
     pub(super) async fn start() -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let sink = Self { address: listener.local_addr()?, state: Arc::default(), clock: Instant::now() };
+        let sink = Self {
+            address: listener.local_addr()?,
+            state: Arc::default(),
+            clock: Instant::now(),
+        };
         let accepting = sink.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -64,7 +68,13 @@ impl Sink {
     }
 
     async fn receive(&self, request: Request<Incoming>) -> Response<Empty<Bytes>> {
-        let path = request.uri().path().as_bytes().last().copied().map_or(0, u64::from);
+        let path = request
+            .uri()
+            .path()
+            .as_bytes()
+            .last()
+            .copied()
+            .map_or(0, u64::from);
         let Ok(body) = request.into_body().collect().await else {
             return Response::new(Empty::new());
         };
@@ -117,7 +127,10 @@ impl Sink {
 
 /// The id, and the time of sending in it: ids look like `b-000001-12345678`, microseconds last.
 fn sent_at(body: &Bytes) -> Option<(Bytes, u64)> {
-    let start = body.windows(8).position(|window| window == b"\"id\":\"b-")? + 6;
+    let start = body
+        .windows(8)
+        .position(|window| window == b"\"id\":\"b-")?
+        + 6;
     let rest = body.get(start..)?;
     let length = rest.iter().position(|&byte| byte == b'"')?;
     let id = body.slice(start..start + length);
