@@ -174,7 +174,7 @@ async fn phase(
     let sending = begun.elapsed().as_secs_f64();
     let received_at_end = sink.received();
     sink.settle(load.accepted() * u64::from(args.fan_out)).await;
-    let cpu = server.cpu()? - before;
+    let cpu = server.cpu()?.saturating_sub(before);
     #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark")]
     let (sent, received) = (
         answers.len() as f64,

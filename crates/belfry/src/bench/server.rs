@@ -73,7 +73,7 @@ impl Server {
             for word in line.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '=')) {
                 if let Some(rest) = word.strip_prefix("http://127.0.0.1:") {
                     let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
-                    address = address.or(format!("127.0.0.1:{port}").parse().ok());
+                    address = address.or_else(|| format!("127.0.0.1:{port}").parse().ok());
                 } else if word.starts_with("bfy_") {
                     key = key.or_else(|| Some(word.to_owned()));
                 }
