@@ -42,7 +42,9 @@ pub enum StoreError {
     #[error("{0}")]
     Unusable(String),
     /// The file was written by a newer version. It was left untouched.
-    #[error("the database has schema version {found}, this program knows versions up to {known}; use a newer belfry")]
+    #[error(
+        "the database has schema version {found}, this program knows versions up to {known}; use a newer belfry"
+    )]
     Newer {
         /// Version found.
         found: i64,
@@ -273,7 +275,12 @@ pub trait EventLog: Send + Sync {
     /// A chunk is short, so that commits in between do not wait.
     async fn purge_events(&self, before: EventId, events_max: u32) -> Result<Purged>;
     /// Deletes expired log entries (each log's own retention) and idempotency records older than `idempotency_before_ms`; at most `rows_max` rows.
-    async fn purge_logs(&self, now_ms: i64, idempotency_before_ms: i64, rows_max: u32) -> Result<u64>;
+    async fn purge_logs(
+        &self,
+        now_ms: i64,
+        idempotency_before_ms: i64,
+        rows_max: u32,
+    ) -> Result<u64>;
     /// How much is used and how much is left.
     async fn usage(&self) -> Result<Usage>;
 }
@@ -319,7 +326,12 @@ pub trait DeliveryQueue: Send + Sync {
     async fn backlog(&self, count_max: u32) -> Result<Vec<Backlog>>;
     /// Makes deliveries pending again, due at `now_ms`, with a fresh retry budget, and their state `queued`. Only deliveries in a final state are taken
     /// (those in `only`, if not empty); others are left alone. Returns those that were taken.
-    async fn redrive(&self, deliveries: &[DeliveryId], only: &[DeliveryStatus], now_ms: i64) -> Result<Vec<DeliveryId>>;
+    async fn redrive(
+        &self,
+        deliveries: &[DeliveryId],
+        only: &[DeliveryStatus],
+        now_ms: i64,
+    ) -> Result<Vec<DeliveryId>>;
 }
 
 /// What to claim.
@@ -520,25 +532,51 @@ pub trait ConfigStore: Send + Sync {
     async fn config_version(&self) -> Result<i64>;
     /// Applies changes in order and records the audit entries (and the answer for an `Idempotency-Key`), all or
     /// nothing. [`StoreError::Conflict`] when an expectation is not met, [`StoreError::NotFound`] when a parent is missing. Returns the new configuration version.
-    async fn apply(&self, changes: &[Change], audit: &[AuditEntry], idempotency: Option<&IdempotencyRecord>, now_ms: i64) -> Result<i64>;
+    async fn apply(
+        &self,
+        changes: &[Change],
+        audit: &[AuditEntry],
+        idempotency: Option<&IdempotencyRecord>,
+        now_ms: i64,
+    ) -> Result<i64>;
     /// Names of targets, deleted ones included, for showing history.
     async fn target_names(&self, targets: &[TargetId]) -> Result<Vec<TargetPath>>;
     /// Ids of targets by bus, rule and target name, deleted ones included, for filtering history.
-    async fn find_targets(&self, bus: Option<&BusName>, rule: Option<&RuleName>, target: Option<&TargetName>) -> Result<Vec<TargetId>>;
+    async fn find_targets(
+        &self,
+        bus: Option<&BusName>,
+        rule: Option<&RuleName>,
+        target: Option<&TargetName>,
+    ) -> Result<Vec<TargetId>>;
     /// Names of buses, deleted ones included.
     async fn bus_names(&self, buses: &[BusId]) -> Result<Vec<(BusId, BusName)>>;
     /// All keys, revoked ones included.
     async fn list_keys(&self) -> Result<Vec<ApiKey>>;
     /// Writes a key (new, or changed) and raises the configuration version.
-    async fn put_key(&self, key: &ApiKey, audit: &[AuditEntry], idempotency: Option<&IdempotencyRecord>) -> Result<()>;
+    async fn put_key(
+        &self,
+        key: &ApiKey,
+        audit: &[AuditEntry],
+        idempotency: Option<&IdempotencyRecord>,
+    ) -> Result<()>;
     /// Audit entries below `before` (newest first), at most `limit`, of resources with this prefix.
-    async fn list_audit(&self, before: Option<i64>, resource_prefix: &str, limit: u32) -> Result<Vec<AuditRecord>>;
+    async fn list_audit(
+        &self,
+        before: Option<i64>,
+        resource_prefix: &str,
+        limit: u32,
+    ) -> Result<Vec<AuditRecord>>;
     /// Records audit entries that go with no other change.
     async fn add_audit(&self, audit: &[AuditEntry]) -> Result<()>;
     /// All logs.
     async fn list_logs(&self) -> Result<Vec<LogInfo>>;
     /// Makes a log or changes its retention.
-    async fn put_log(&self, name: &LogName, retention_days: u32, audit: &[AuditEntry]) -> Result<()>;
+    async fn put_log(
+        &self,
+        name: &LogName,
+        retention_days: u32,
+        audit: &[AuditEntry],
+    ) -> Result<()>;
     /// A small value kept beside everything (instance id, check of the encryption key).
     async fn get_meta(&self, key: &str) -> Result<Option<String>>;
     /// Sets one.
@@ -712,13 +750,20 @@ pub trait History: Send + Sync {
     /// The deliveries of one event that have a state recorded, by target.
     async fn list_event_deliveries(&self, id: EventId) -> Result<Vec<DeliveryRecord>>;
     /// Deliveries, newest event first.
-    async fn list_deliveries(&self, query: &DeliveryQuery) -> Result<Page<DeliveryRecord, DeliveryId>>;
+    async fn list_deliveries(
+        &self,
+        query: &DeliveryQuery,
+    ) -> Result<Page<DeliveryRecord, DeliveryId>>;
     /// One delivery. One that is still in memory for its first attempt has state `queued`, attempts 0.
     async fn find_delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>>;
     /// All attempts of a delivery, first to last.
     async fn list_attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>>;
     /// Entries of a log, newest event first; `None` when there is no such log.
-    async fn list_log_entries(&self, log: &LogName, query: &LogQuery) -> Result<Option<Page<LogEntry, DeliveryId>>>;
+    async fn list_log_entries(
+        &self,
+        log: &LogName,
+        query: &LogQuery,
+    ) -> Result<Option<Page<LogEntry, DeliveryId>>>;
 }
 
 /// Work on the store as a whole.

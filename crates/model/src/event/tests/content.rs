@@ -79,15 +79,7 @@ fn a_batch_is_cut_without_copying() {
 
 #[test]
 fn broken_batches_are_refused() {
-    for body in [
-        "",
-        "[",
-        "[1,]",
-        "[1] 2",
-        "[{\"a\":]",
-        "nope",
-        "[\"\u{1}\"]",
-    ] {
+    for body in ["", "[", "[1,]", "[1] 2", "[{\"a\":]", "nope", "[\"\u{1}\"]"] {
         let errors = split_batch(&Bytes::copy_from_slice(body.as_bytes()), &limits()).unwrap_err();
         assert_eq!(errors.kind, EventErrorKind::NotJson, "{body}");
     }
