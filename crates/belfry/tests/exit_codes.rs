@@ -1,5 +1,10 @@
 //! The built program where no server is needed: what it says and how it ends when something is wrong.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "tests: an unmet expectation ends the test"
+)]
+
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output};
