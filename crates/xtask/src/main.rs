@@ -7,7 +7,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`ci`] | the steps of a complete check, in order, with their times |
-//! | [`test`] | set-up and a run of every test |
+//! | [`mod@test`] | set-up and a run of every test |
 //! | [`needs`] | the tools that the tests need and how to install them |
 //! | [`arch`] | which crate may use which |
 //! | [`drift`] | generated pages and whether they are up to date |
