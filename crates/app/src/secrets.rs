@@ -18,6 +18,8 @@ use sha2::{Digest, Sha256};
 
 use crate::random;
 
+pub(crate) use settings::masked;
+
 const PREFIX: &str = "sealed:1:";
 const NONCE_BYTES: usize = 24;
 const KEY_BYTES: usize = 32;

@@ -220,3 +220,87 @@ async fn a_change_of_kind_takes_no_settings_along() {
     assert_eq!(changed["settings"], json!({"log": "l"}));
     assert!(!everything(&server).await.contains(TOKEN));
 }
+
+/// The URL was sealed and then taken for the URL itself: nothing was delivered, and readers saw the sealed text.
+#[tokio::test]
+async fn a_url_with_a_token_is_masked_and_delivered_to() {
+    let server = TestServer::start().await;
+    let sink = Sink::start().await.unwrap();
+    let url = sink.url(&format!("/hook?access_token={TOKEN}"));
+    let body = json!({"type": "webhook", "settings": {"url": url}});
+    server.rule("r", json!({"type": ["t"]}), body).await;
+    let read = server.call("GET", TARGET, None).await.expect(200).json();
+    assert_eq!(read["settings"]["url"], MASK);
+    // Written back as it was read, and patched elsewhere: still the same URL.
+    let same = server.call("PUT", TARGET, read).await.expect(200);
+    assert_eq!(same.header("etag"), Some("\"r1\""));
+    server
+        .call("PATCH", TARGET, json!({"description": "d"}))
+        .await
+        .expect(200);
+    server.post(json!({"source": "/s", "type": "t"})).await;
+    server
+        .until("/v1/deliveries", |list| {
+            list["items"][0]["status"] == "delivered"
+        })
+        .await;
+    assert!(sink.received()[0].path.contains(TOKEN));
+    let shown = everything(&server).await;
+    assert!(!shown.contains(TOKEN) && !shown.contains("sealed:"));
+}
+
+/// A patch began from the secrets in clear, so that whoever may change a target could have them sent to himself.
+#[tokio::test]
+async fn a_patch_of_the_url_alone_does_not_take_secrets_to_another_receiver() {
+    let server = TestServer::start().await;
+    server
+        .rule(
+            "r",
+            json!({"type": ["t"]}),
+            target("http://127.0.0.1:9/", TOKEN),
+        )
+        .await;
+    let problem = server
+        .call(
+            "PATCH",
+            TARGET,
+            json!({"settings": {"url": "http://127.0.0.1:10/"}}),
+        )
+        .await
+        .problem(400, "INVALID_REQUEST");
+    assert_eq!(problem["errors"][0]["pointer"], "/settings/auth/token");
+    server
+        .call(
+            "PATCH",
+            TARGET,
+            json!({"settings": {"url": "http://127.0.0.1:9/other-path"}}),
+        )
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
+async fn a_secret_in_the_wrong_place_is_not_repeated_in_the_problem() {
+    let server = TestServer::start().await;
+    server
+        .call(
+            "PUT",
+            "/v1/buses/default/rules/r",
+            json!({"pattern": {"type": ["t"]}}),
+        )
+        .await
+        .expect(201);
+    for wrong in [
+        json!({"auth": TOKEN}),
+        json!({"headers": TOKEN}),
+        json!({"signing": {"secrets": TOKEN}}),
+        json!({"auth": {"type": "bearer", "token": [TOKEN]}}),
+    ] {
+        let mut body = target("http://127.0.0.1:9/", "x");
+        for (name, value) in wrong.as_object().unwrap() {
+            body["settings"][name] = value.clone();
+        }
+        let answer = server.call("PUT", TARGET, body).await.expect(400);
+        assert!(!answer.text.contains(TOKEN), "{}", answer.text);
+    }
+}

@@ -1,6 +1,7 @@
 //! What makes a rule or a target one that can be stored: everything is checked, everything wrong is told at once.
 
 use belfry_engine::compile_transform;
+use belfry_model::FieldError;
 use belfry_model::config::{RuleSpec, TargetSpec};
 use belfry_model::json::{self, JsonText};
 use belfry_pattern::{Pattern, PatternErrors};
@@ -51,6 +52,18 @@ fn transform_faults(text: &JsonText) -> Vec<Fault> {
         .collect()
 }
 
+/// An error about settings without the value of the wrong type that was sent: it may be a secret, put a level too high
+/// or too low.
+fn without_value(mut error: FieldError) -> FieldError {
+    for kind in ["string", "integer", "floating point"] {
+        let got = format!(", got {kind} ");
+        if let Some(at) = error.detail.find(&got) {
+            error.detail.truncate(at + got.len() - 1);
+        }
+    }
+    error
+}
+
 impl App {
     /// Everything wrong with a target whose settings are in clear, and its kind if there is one.
     pub(super) fn target_faults(
@@ -67,10 +80,9 @@ impl App {
             }
         };
         if let (Some(kind), Value::Object(_)) = (kind, &spec.settings) {
-            faults.extend(faults_under(
-                "/settings",
-                kind.validate(&spec.settings, &self.connect.egress),
-            ));
+            let errors = kind.validate(&spec.settings, &self.connect.egress);
+            let errors = errors.into_iter().map(without_value).collect();
+            faults.extend(faults_under("/settings", errors));
         }
         if let Some(text) = &spec.transform {
             faults.extend(transform_faults(text));

@@ -19,6 +19,7 @@ use crate::actor::Actor;
 use crate::cursor::{Listing, PageRequest};
 use crate::error::{Code, Error, Fault, Result, faults_under};
 use crate::input::{self, Members};
+use crate::secrets::masked;
 use crate::time::Stamp;
 
 /// Members that only the server writes.
@@ -82,6 +83,38 @@ fn read_members(members: &mut Members) -> std::result::Result<TargetSpec, Vec<Fa
         .map_err(|errors| faults_under("", errors))?;
     spec.transform = members.take("transform");
     Ok(spec)
+}
+
+/// A target after a merge patch; the transform is replaced whole.
+fn patched(old: &Target, patch: &Members) -> Result<TargetSpec> {
+    let mut base = old.spec.clone();
+    base.transform = None;
+    let same_kind = patch.get("type").is_none_or(|text| {
+        serde_json::from_str::<String>(text.as_str()).is_ok_and(|kind| kind == old.spec.kind)
+    });
+    base.settings = if same_kind {
+        // Masks, which are taken back like those of a writer: else a patch of the URL alone would have the secrets
+        // sent to another receiver.
+        masked(&old.spec)
+    } else {
+        // Another kind may have a member of the same name that is no secret.
+        Value::Object(serde_json::Map::new())
+    };
+    let base = serde_json::to_value(&base).map_err(Error::internal)?;
+    let mut change: Value = input::read(patch.text(&["transform"]).as_bytes())?;
+    if let Value::Object(members) = &mut change {
+        members.shift_remove("transform");
+    }
+    let merged = merge_patch(base, change).to_string();
+    let mut members = Members::cut(merged.as_bytes(), &[]).map_err(Refusal::from)?;
+    let transform = match patch.get("transform") {
+        Some(text) => Some(text.clone()),
+        None => old.spec.transform.clone(),
+    };
+    if let Some(transform) = transform {
+        members.set("transform", transform);
+    }
+    Ok(read_members(&mut members).map_err(Refusal::from)?)
 }
 
 impl App {
@@ -193,7 +226,7 @@ impl App {
         let patch = Members::cut(patch, &[]).map_err(Refusal::from)?;
         settle(|| async {
             let index = self.index().await?;
-            let spec = self.patched(place, index.target(bus, rule, name)?, &patch)?;
+            let spec = patched(index.target(bus, rule, name)?, &patch)?;
             // Somebody who says `"enabled": true` to a target that Belfry has disabled means it.
             let enable = patch
                 .get("enabled")
@@ -202,38 +235,6 @@ impl App {
                 .await
         })
         .await
-    }
-
-    fn patched(&self, place: Place<'_>, old: &Target, patch: &Members) -> Result<TargetSpec> {
-        let mut base = old.spec.clone();
-        base.transform = None;
-        let same_kind = patch.get("type").is_none_or(|text| {
-            serde_json::from_str::<String>(text.as_str()).is_ok_and(|kind| kind == old.spec.kind)
-        });
-        base.settings = if same_kind {
-            // Without the key the secrets cannot be had; the sealed texts are then never shown, nor sealed again.
-            self.sealer
-                .open_settings(&place.text(), &old.spec)
-                .unwrap_or_else(|_| TargetView::new(place.bus, place.rule, old).settings)
-        } else {
-            // Another kind may have a member of the same name that is no secret.
-            Value::Object(serde_json::Map::new())
-        };
-        let base = serde_json::to_value(&base).map_err(Error::internal)?;
-        let mut change: Value = input::read(patch.text(&["transform"]).as_bytes())?;
-        if let Value::Object(members) = &mut change {
-            members.shift_remove("transform");
-        }
-        let merged = merge_patch(base, change).to_string();
-        let mut members = Members::cut(merged.as_bytes(), &[]).map_err(Refusal::from)?;
-        let transform = match patch.get("transform") {
-            Some(text) => Some(text.clone()),
-            None => old.spec.transform.clone(),
-        };
-        if let Some(transform) = transform {
-            members.set("transform", transform);
-        }
-        Ok(read_members(&mut members).map_err(Refusal::from)?)
     }
 
     async fn change_target(

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::RuleConfig;
 use crate::schema;
+use crate::secrets::masked;
 use crate::time::Stamp;
 
 /// A bus.
@@ -195,7 +196,7 @@ pub struct TargetView {
 
 impl TargetView {
     pub(crate) fn new(bus: &BusName, rule: &RuleName, target: &Target) -> Self {
-        let mut settings = target.spec.settings.clone();
+        let mut settings = masked(&target.spec);
         match find_kind(&target.spec.kind) {
             Ok(kind) => mask(kind, &mut settings),
             // Without its kind nobody can tell what of it is secret.

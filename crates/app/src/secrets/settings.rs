@@ -1,11 +1,15 @@
 //! The secret members of a target's settings: sealed in the store, in clear only on their way to the target.
+//!
+//! What is secret is for the kind to say, and it looks at the clear text for that: a URL is a secret if its query names
+//! one. A stored secret is therefore known by its seal alone; a text that only looks sealed is sealed like a secret.
 
 use belfry_engine::Unseal;
 use belfry_model::config::{Target, TargetSpec};
-use belfry_targets::{TargetKind, find_kind};
+use belfry_model::json::push_pointer;
+use belfry_targets::{MASK, TargetKind};
 use serde_json::Value;
 
-use super::{SealError, Sealer};
+use super::{PREFIX, SealError, Sealer};
 
 impl Sealer {
     /// Seals every secret of `settings`, which are those of the target at `place` (`bus/rule/target`).
@@ -15,7 +19,11 @@ impl Sealer {
         place: &str,
         settings: &mut Value,
     ) -> Result<(), SealError> {
-        for pointer in kind.secret_pointers(settings) {
+        let mut pointers = sealed_pointers(settings);
+        pointers.extend(kind.secret_pointers(settings));
+        pointers.sort_unstable();
+        pointers.dedup();
+        for pointer in pointers {
             if let Some(secret) = settings.pointer_mut(&pointer) {
                 // Anything but a string was refused by the kind; it is sealed as its text all the same.
                 let clear = secret
@@ -30,10 +38,7 @@ impl Sealer {
     /// The stored settings of `spec` with secrets in clear.
     pub(crate) fn open_settings(&self, place: &str, spec: &TargetSpec) -> Result<Value, SealError> {
         let mut settings = spec.settings.clone();
-        let pointers = find_kind(&spec.kind)
-            .map(|kind| kind.secret_pointers(&settings))
-            .unwrap_or_default();
-        for pointer in pointers {
+        for pointer in sealed_pointers(&settings) {
             if let Some(secret) = settings.pointer_mut(&pointer) {
                 let place = format!("{place}{pointer}");
                 let clear = self.open(&place, secret.as_str().unwrap_or_default())?;
@@ -52,18 +57,92 @@ impl Unseal for Sealer {
     }
 }
 
+/// Stored settings as a reader may see them.
+pub(crate) fn masked(spec: &TargetSpec) -> Value {
+    let mut settings = spec.settings.clone();
+    for pointer in sealed_pointers(&settings) {
+        if let Some(secret) = settings.pointer_mut(&pointer) {
+            *secret = Value::from(MASK);
+        }
+    }
+    settings
+}
+
 /// The sealed texts in stored settings.
 pub(super) fn sealed_texts(spec: &TargetSpec) -> Vec<String> {
-    let Ok(kind) = find_kind(&spec.kind) else {
-        return Vec::new();
-    };
-    kind.secret_pointers(&spec.settings)
+    sealed_pointers(&spec.settings)
         .iter()
-        .filter_map(|pointer| {
-            spec.settings
-                .pointer(pointer)?
-                .as_str()
-                .map(ToOwned::to_owned)
-        })
+        .filter_map(|pointer| Some(spec.settings.pointer(pointer)?.as_str()?.to_owned()))
         .collect()
+}
+
+fn sealed_pointers(settings: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    find_sealed(settings, "", &mut found);
+    found
+}
+
+fn find_sealed(value: &Value, pointer: &str, found: &mut Vec<String>) {
+    let under = |segment: &str| {
+        let mut under = pointer.to_owned();
+        push_pointer(&mut under, segment);
+        under
+    };
+    match value {
+        Value::String(text) if text.starts_with(PREFIX) => found.push(pointer.to_owned()),
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                find_sealed(item, &under(&index.to_string()), found);
+            }
+        }
+        Value::Object(members) => {
+            for (name, member) in members {
+                find_sealed(member, &under(name), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use belfry_targets::find_kind;
+    use serde_json::json;
+
+    use super::*;
+
+    fn stored(settings: &Value) -> (Sealer, TargetSpec) {
+        let sealer = Sealer::from_keys(&[[7; 32]]).unwrap();
+        let mut spec: TargetSpec =
+            serde_json::from_value(json!({ "type": "webhook", "settings": settings })).unwrap();
+        let kind = find_kind("webhook").unwrap();
+        sealer
+            .seal_settings(kind, "a/b/c", &mut spec.settings)
+            .unwrap();
+        (sealer, spec)
+    }
+
+    /// A sealed URL names no secret any more, so the kind did not ask for it to be opened, or masked.
+    #[test]
+    fn a_url_that_is_a_secret_opens_again_and_is_masked() {
+        let clear = json!({
+            "url": "https://example.com/hook?access_token=hunter2",
+            "auth": { "type": "oauth2", "tokenUrl": "https://example.com/t?key=hunter2", "clientId": "c", "clientSecret": "hunter2" },
+            "headers": { "x-token": "hunter2", "x-plain": "seen" },
+        });
+        let (sealer, spec) = stored(&clear);
+        assert!(!spec.settings.to_string().contains("hunter2"));
+        assert_eq!(sealer.open_settings("a/b/c", &spec).unwrap(), clear);
+        let shown = masked(&spec).to_string();
+        assert!(!shown.contains("hunter2") && !shown.contains(PREFIX));
+        assert!(shown.contains("seen"));
+        assert_eq!(sealed_texts(&spec).len(), 4);
+    }
+
+    #[test]
+    fn a_text_that_looks_sealed_comes_back_as_it_was() {
+        let clear = json!({ "url": "https://example.com/", "headers": { "x-plain": "sealed:1:00000000:AAAA" } });
+        let (sealer, spec) = stored(&clear);
+        assert_eq!(sealer.open_settings("a/b/c", &spec).unwrap(), clear);
+    }
 }
