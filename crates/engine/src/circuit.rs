@@ -39,7 +39,7 @@ impl Circuit {
         Self {
             failures_max: failures_max.max(1),
             open_first_ms: ms(open_first),
-            open_max_ms: ms(open_max),
+            open_max_ms: ms(open_max).max(ms(open_first)),
             failures: 0,
             next_open_ms: ms(open_first),
             state: State::Closed,
@@ -50,7 +50,7 @@ impl Circuit {
     pub(crate) fn ask(&mut self, now_ms: i64) -> Result<(), i64> {
         match self.state {
             State::Closed => Ok(()),
-            State::Open { until_ms } if now_ms < until_ms => Err(until_ms),
+            State::Open { until_ms } if self.is_ahead(until_ms, now_ms) => Err(until_ms),
             State::Open { .. } => {
                 self.state = State::Probing;
                 Ok(())
@@ -63,15 +63,22 @@ impl Circuit {
     pub(crate) fn room(&self, now_ms: i64) -> usize {
         match self.state {
             State::Closed => usize::MAX,
-            State::Open { until_ms } if now_ms >= until_ms => 1,
+            State::Open { until_ms } if !self.is_ahead(until_ms, now_ms) => 1,
             _ => 0,
         }
     }
 
+    /// Whether an open time is still to end. One that is further ahead than any can be was set before the clock
+    /// stepped back, and is over.
+    fn is_ahead(&self, until_ms: i64, now_ms: i64) -> bool {
+        until_ms > now_ms && until_ms - now_ms <= self.open_max_ms
+    }
+
     /// Whether what is already queued has to wait in the store.
-    pub(crate) fn is_open(&self) -> Option<i64> {
+    pub(crate) fn is_open(&self, now_ms: i64) -> Option<i64> {
         match self.state {
-            State::Open { until_ms } => Some(until_ms),
+            State::Open { until_ms } if self.is_ahead(until_ms, now_ms) => Some(until_ms),
+            State::Open { .. } => Some(now_ms),
             _ => None,
         }
     }
@@ -165,7 +172,8 @@ impl Bucket {
         let elapsed = u64::try_from(now_ms.saturating_sub(self.filled_at_ms)).unwrap_or(0);
         let added = elapsed.saturating_mul(u64::from(self.limit.count));
         self.level = self.level.saturating_add(added).min(self.full());
-        self.filled_at_ms = self.filled_at_ms.max(now_ms);
+        // Also after the clock stepped back, else nothing would be filled until it has caught up.
+        self.filled_at_ms = now_ms;
         usize::try_from(self.level / self.token()).unwrap_or(usize::MAX)
     }
 

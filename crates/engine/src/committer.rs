@@ -4,6 +4,7 @@
 //! commit tells anybody: senders get their answer, lanes get their deliveries, the loader its hints. So nothing that another
 //! task acts upon is ever visible before it is durable. When a commit fails, senders are told so, room taken in lanes is
 //! given back, and results wait for the next round: they describe what has happened already and must not be lost.
+//! A commit whose answer was lost is looked up before anything else is written.
 //!
 //! It alone knows which deliveries are in memory without a pending row (`open`), and with that the watermark.
 
@@ -52,6 +53,12 @@ pub(crate) struct AcceptOp {
     pub(crate) reply: oneshot::Sender<Result<Vec<Accepted>, AcceptError>>,
 }
 
+impl AcceptOp {
+    fn is_strict(&self) -> bool {
+        self.bus.bus.spec.dedup.mode == DedupMode::Strict
+    }
+}
+
 /// An event with the targets that matched.
 #[derive(Debug)]
 pub(crate) struct Incoming {
@@ -74,6 +81,8 @@ pub(crate) struct Committer {
     watermark: EventId,
     /// Results that could not be committed yet.
     carry: Vec<Done>,
+    /// A commit that failed while nobody could say whether it happened all the same, and its results.
+    doubt: Option<(Round, Vec<Done>)>,
     scratch: Scratch,
 }
 
@@ -91,6 +100,8 @@ struct Round {
     ended: Vec<(TargetId, DeliveryStatus, i64)>,
     touched: HashSet<DeliveryId>,
     first: Option<EventId>,
+    /// The newest event before this round.
+    newest: Option<EventId>,
 }
 
 impl Committer {
@@ -113,6 +124,7 @@ impl Committer {
             newest: newest_id,
             watermark: newest_id,
             carry: Vec::new(),
+            doubt: None,
             scratch: Scratch::default(),
         }
     }
@@ -131,10 +143,11 @@ impl Committer {
             tokio::select! {
                 biased;
                 () = closed.cancelled() => break self.last_rounds(done).await,
-                () = tokio::time::sleep(backoff), if !done.is_empty() => {}
+                // Before the queues: under load these are never empty.
+                _ = tick.tick() => ticked = true,
+                () = tokio::time::sleep(backoff), if !done.is_empty() || self.doubt.is_some() => {}
                 Some(op) = self.accepts.recv() => accepts.push(op),
                 Some(op) = self.done.recv() => done.push(op),
-                _ = tick.tick() => ticked = true,
             }
             if last_operations >= BUSY_OPERATIONS && !ticked {
                 tokio::time::sleep(LINGER).await;
@@ -146,6 +159,8 @@ impl Committer {
             } else {
                 (backoff * 2).min(BACKOFF_MAX)
             };
+            let stalled = !self.carry.is_empty() || self.doubt.is_some();
+            self.shared.stalled.store(stalled, Ordering::Relaxed);
         }
     }
 
@@ -175,7 +190,7 @@ impl Committer {
         for _ in 0..20 {
             let mut accepts = Vec::new();
             self.gather(&mut accepts, &mut done);
-            if accepts.is_empty() && done.is_empty() {
+            if accepts.is_empty() && done.is_empty() && self.doubt.is_none() {
                 break;
             }
             if !self.round(accepts, std::mem::take(&mut done), false).await {
@@ -188,22 +203,34 @@ impl Committer {
     }
 
     /// One transaction. `false` when the store failed.
-    async fn round(&mut self, accepts: Vec<AcceptOp>, done: Vec<Done>, ticked: bool) -> bool {
+    async fn round(
+        &mut self,
+        mut accepts: Vec<AcceptOp>,
+        mut done: Vec<Done>,
+        ticked: bool,
+    ) -> bool {
+        if !self.resolve_doubt(&mut done).await {
+            refuse(accepts, &AcceptError::Unavailable);
+            self.carry.append(&mut done);
+            return false;
+        }
         let strict = match self.find_strict(&accepts).await {
             Ok(strict) => strict,
             Err(error) => {
-                let error = refusal(&error);
-                for op in accepts {
-                    answer(op.reply, Err(error.clone()));
-                }
-                self.carry = done;
-                return false;
+                tracing::error!(%error, "repeats on strict buses cannot be looked up; their senders are refused");
+                let (asked, others) = accepts.into_iter().partition(AcceptOp::is_strict);
+                refuse(asked, &refusal(&error));
+                accepts = others;
+                HashMap::new()
             }
         };
         let begun = Instant::now();
         let snapshot = self.shared.snapshot.load_full();
         let now_ms = self.shared.clock.now_ms();
-        let mut round = Round::default();
+        let mut round = Round {
+            newest: Some(self.newest),
+            ..Round::default()
+        };
         for op in &done {
             self.add_done(&mut round, &snapshot, op, now_ms);
         }
@@ -226,22 +253,70 @@ impl Committer {
         self.shared
             .store_ok
             .store(result.is_ok(), Ordering::Relaxed);
-        match result {
-            Ok(()) => {
-                if let Some((_, watermark)) = round.batch.watermark {
-                    self.watermark = watermark;
-                }
-                self.after(round, accepts, done);
-                let window_start = snapshot.dedup_since_ms(now_ms);
-                self.recent
-                    .forget(window_start, self.shared.settings.dedup_entries_max);
-                true
-            }
-            Err(error) => {
+        let Err(error) = result else {
+            self.committed(round, accepts, done);
+            return true;
+        };
+        self.shared.stalled.store(true, Ordering::Relaxed);
+        match self.is_stored(&round).await {
+            Ok(false) => {
                 self.undo(&round);
                 Box::pin(self.refused(error, accepts, done)).await
             }
+            Ok(true) => {
+                tracing::warn!(%error, "a commit was reported as failed, but it has happened");
+                self.committed(round, accepts, done);
+                true
+            }
+            Err(_) => {
+                tracing::error!(%error, cause = ?cause(&error), "a commit failed, and the store does not say whether it happened; senders are refused, results wait");
+                refuse(accepts, &refusal(&error));
+                self.doubt = Some((round, done));
+                false
+            }
         }
+    }
+
+    /// Finds out whether a doubtful commit has happened; until then nothing is written. `false`: still not known.
+    async fn resolve_doubt(&mut self, done: &mut Vec<Done>) -> bool {
+        let Some((round, mut results)) = self.doubt.take() else {
+            return true;
+        };
+        match self.is_stored(&round).await {
+            Ok(true) => self.committed(round, Vec::new(), results),
+            Ok(false) => {
+                self.undo(&round);
+                results.append(done);
+                *done = results;
+            }
+            Err(_) => {
+                self.doubt = Some((round, results));
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether a round whose commit failed is stored all the same: a transaction is there as a whole, so its first event
+    /// tells. A round without events may be written twice.
+    async fn is_stored(&self, round: &Round) -> Result<bool, StoreError> {
+        let Some(first) = round.first else {
+            return Ok(false);
+        };
+        let below = EventId::from_stored(first.get() - 1);
+        let rows = self.shared.store.event_keys_after(below, 1).await?;
+        Ok(rows.first().is_some_and(|row| row.id == first))
+    }
+
+    fn committed(&mut self, round: Round, accepts: Vec<AcceptOp>, done: Vec<Done>) {
+        if let Some((_, watermark)) = round.batch.watermark {
+            self.watermark = watermark;
+        }
+        self.after(round, accepts, done);
+        let now_ms = self.shared.clock.now_ms();
+        let window_start = self.shared.snapshot.load().dedup_since_ms(now_ms);
+        self.recent
+            .forget(window_start, self.shared.settings.dedup_entries_max);
     }
 
     /// After the commit, and only then: answers, deliveries, hints, notices.
@@ -261,6 +336,13 @@ impl Committer {
             self.young
                 .push_back((work.delivery.event, Arc::downgrade(&work)));
             lane.push(work);
+        }
+        while self
+            .young
+            .front()
+            .is_some_and(|(_, work)| work.strong_count() == 0)
+        {
+            self.young.pop_front();
         }
         for (target, due_at_ms) in round.hints {
             self.shared.hints.wake(target, due_at_ms);
@@ -288,6 +370,12 @@ impl Committer {
         if let Some(first) = round.first {
             self.recent.retract_from(first);
         }
+        // The watermark must not pass ids that were never stored: after a restart they may be given out again.
+        self.newest = round.newest.unwrap_or(self.newest);
+        for (work, _) in round.parked.iter().rev() {
+            self.young
+                .push_front((work.delivery.event, Arc::downgrade(work)));
+        }
         for event in &round.closed {
             *self.open.entry(*event).or_insert(0) += 1;
         }
@@ -304,62 +392,71 @@ impl Committer {
         &mut self,
         error: StoreError,
         accepts: Vec<AcceptOp>,
-        done: Vec<Done>,
+        mut done: Vec<Done>,
     ) -> bool {
         match error {
             StoreError::IdempotencyConflict => {
                 // Another process has just recorded one of the keys. Its senders ask again; the others are not held up.
                 let (keyed, others): (Vec<_>, Vec<_>) =
                     accepts.into_iter().partition(|op| op.idempotency.is_some());
-                for op in keyed {
-                    answer(op.reply, Err(AcceptError::IdempotencyInProgress));
-                }
+                refuse(keyed, &AcceptError::IdempotencyInProgress);
                 self.round(others, done, false).await
             }
             StoreError::Full(_) | StoreError::Unavailable(_) => {
-                tracing::error!(%error, cause = ?std::error::Error::source(&error).map(ToString::to_string), "a commit failed; senders are refused, results wait");
-                let refusal = refusal(&error);
-                for op in accepts {
-                    answer(op.reply, Err(refusal.clone()));
-                }
-                self.carry = done;
+                tracing::error!(%error, cause = ?cause(&error), "a commit failed; senders are refused, results wait");
+                refuse(accepts, &refusal(&error));
+                self.carry.append(&mut done);
                 false
             }
             other => {
                 tracing::error!(error = %other, "a commit failed for a reason of ours");
-                for op in accepts {
-                    answer(op.reply, Err(AcceptError::Unavailable));
-                }
-                self.isolate(done, other).await
+                self.isolate(accepts, done, other).await
             }
         }
     }
 
-    /// A batch that the store cannot take for a reason of its own must not hold up everything else for ever: each
-    /// result is tried alone, and what fails alone is left to the next start's recovery.
-    async fn isolate(&mut self, mut done: Vec<Done>, error: StoreError) -> bool {
-        if done.len() <= 1 {
-            if let Some(op) = done.pop() {
-                tracing::error!(%error, result = ?op, "a result cannot be stored; its delivery is repeated at the next start");
-                metrics::dropped("unstorable_result");
+    /// What the store cannot take for a reason of its own must not hold up everything else: it is found by halves. A
+    /// sender is told; a result is tried without its details, and what fails even then is left to the next start's
+    /// recovery.
+    async fn isolate(
+        &mut self,
+        mut accepts: Vec<AcceptOp>,
+        mut done: Vec<Done>,
+        error: StoreError,
+    ) -> bool {
+        let (later_accepts, mut later_done) = match (accepts.len(), done.len()) {
+            (0, 1) => {
+                let Some(op) = done.pop().and_then(|op| without_details(op, &error)) else {
+                    metrics::dropped("unstorable_result");
+                    return true;
+                };
+                done.push(op);
+                (Vec::new(), Vec::new())
             }
+            (0 | 1, 0) => {
+                refuse(accepts, &AcceptError::Unavailable);
+                return true;
+            }
+            (0, many) => (Vec::new(), done.split_off(many / 2)),
+            (many, 0) => (accepts.split_off(many / 2), Vec::new()),
+            _ => (std::mem::take(&mut accepts), Vec::new()),
+        };
+        if !Box::pin(self.round(accepts, done, false)).await {
+            refuse(later_accepts, &AcceptError::Unavailable);
+            self.carry.append(&mut later_done);
+            return false;
+        }
+        if later_accepts.is_empty() && later_done.is_empty() {
             return true;
         }
-        let mut ok = true;
-        let mut kept = Vec::new();
-        for op in done {
-            ok &= Box::pin(self.round(Vec::new(), vec![op], false)).await;
-            kept.append(&mut self.carry);
-        }
-        self.carry = kept;
-        ok
+        Box::pin(self.round(later_accepts, later_done, false)).await
     }
 
     /// For strict buses: what the database knows already.
     async fn find_strict(&self, accepts: &[AcceptOp]) -> Result<HashMap<Key, EventId>, StoreError> {
         let keys: Vec<_> = accepts
             .iter()
-            .filter(|op| op.bus.bus.spec.dedup.mode == DedupMode::Strict)
+            .filter(|op| op.is_strict())
             .flat_map(|op| {
                 op.events.iter().map(|item| {
                     (
@@ -747,6 +844,41 @@ fn refusal(error: &StoreError) -> AcceptError {
         }
         _ => AcceptError::Unavailable,
     }
+}
+
+fn refuse(ops: Vec<AcceptOp>, why: &AcceptError) {
+    for op in ops {
+        answer(op.reply, Err(why.clone()));
+    }
+}
+
+fn cause(error: &StoreError) -> Option<String> {
+    std::error::Error::source(error).map(ToString::to_string)
+}
+
+/// A result that the store did not take, without what is not needed to end its delivery; `None` when nothing can be
+/// left out.
+fn without_details(op: Done, error: &StoreError) -> Option<Done> {
+    let Done::Finished(mut finished) = op else {
+        tracing::error!(%error, result = ?op, "a result cannot be stored; its delivery is repeated at the next start");
+        return None;
+    };
+    let entry = finished.log_entry.take().is_some();
+    let letter = finished.dead_letter.take().is_some();
+    let attempt = finished.attempt.as_mut();
+    let record = attempt.and_then(|attempt| attempt.record.take()).is_some();
+    tracing::error!(%error, delivery.id = %finished.work.delivery, entry, letter, record, "a result cannot be stored as it is");
+    if entry {
+        // The entry was the delivery.
+        if let Some(attempt) = &mut finished.attempt {
+            attempt.reason = Some(Reason::Internal);
+        }
+        finished.next = Next::Dead {
+            reason: Reason::Internal,
+            detail: format!("its log entry cannot be stored: {error}"),
+        };
+    }
+    (entry || letter || record).then_some(Done::Finished(finished))
 }
 
 /// A sender that has gone away does not want its answer any more; its events are stored all the same.

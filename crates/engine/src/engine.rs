@@ -8,7 +8,7 @@ use std::time::Duration;
 use belfry_model::delivery::DeliveryStatus;
 use belfry_model::{BusName, DeliveryId, Event, EventId, TargetId};
 use belfry_pattern::Scratch;
-use belfry_store::StoreError;
+use belfry_store::{AuditEntry, IdempotencyRecord, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -21,7 +21,6 @@ use crate::dedup::{Key, Recent, event_key};
 use crate::idempotency::InProgress;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
-use crate::work::Done;
 use crate::{keeper, loader, metrics};
 
 /// Results that may wait for the committer; lanes wait when it is full.
@@ -172,15 +171,21 @@ impl Engine {
 
     /// Makes ended deliveries pending again, with a fresh retry budget. Returns those that were in a state to be taken
     /// (one of `only`, or any final one).
+    ///
+    /// `audit` and `idempotency` are written with it; then all of `ids` are taken, or none
+    /// ([`StoreError::Conflict`]).
     pub async fn redrive(
         &self,
         ids: &[DeliveryId],
         only: &[DeliveryStatus],
+        audit: &[AuditEntry],
+        idempotency: Option<&IdempotencyRecord>,
     ) -> Result<Vec<DeliveryId>, StoreError> {
         // What lanes have handed over already must be committed first, else a delivery that has just ended is missed.
         self.flush().await;
         let now_ms = self.shared.clock.now_ms();
-        let taken = self.shared.store.redrive(ids, only, now_ms).await?;
+        let store = &self.shared.store;
+        let taken = store.redrive(ids, only, now_ms, audit, idempotency).await?;
         for delivery in &taken {
             self.shared.hints.wake(delivery.target, now_ms);
         }
@@ -189,9 +194,7 @@ impl Engine {
 
     /// Returns when everything handed over before is committed.
     pub async fn flush(&self) {
-        let (reply, done) = oneshot::channel();
-        self.shared.hand_over(Done::Flush(reply)).await;
-        let _ended = done.await;
+        self.shared.flush().await;
     }
 
     /// Listens to what happens to deliveries from now on.
@@ -221,6 +224,9 @@ impl Engine {
         if !self.shared.store_ok.load(Ordering::Relaxed) {
             problems.push("the last commit failed".to_owned());
         }
+        if self.accepts.is_closed() && !self.shared.closed.is_cancelled() {
+            problems.push("the writer has ended; this is a defect, restart the server".to_owned());
+        }
         EngineStatus {
             accepting: problems.is_empty(),
             problems,
@@ -237,8 +243,9 @@ impl Engine {
     pub async fn shutdown(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         self.shared.closing.cancel();
+        self.shared.in_flight.close();
         let mut in_time = true;
-        while self.status().in_flight > 0 {
+        while self.shared.on_the_wire() > 0 {
             if Instant::now() >= deadline {
                 in_time = false;
                 break;
@@ -250,10 +257,9 @@ impl Engine {
         let rest = deadline
             .saturating_duration_since(Instant::now())
             .max(Duration::from_millis(500));
-        in_time
-            && tokio::time::timeout(rest, self.shared.tracker.wait())
-                .await
-                .is_ok()
+        // Also when something still hangs: what others have handed over is to be committed.
+        let ended = tokio::time::timeout(rest, self.shared.tracker.wait()).await;
+        in_time && ended.is_ok()
     }
 }
 

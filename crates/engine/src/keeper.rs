@@ -142,6 +142,9 @@ async fn purge(shared: &Arc<Shared>, usage: &Usage) {
     let mut unfinished = (0, Vec::new());
     let mut usage = usage.clone();
     for _ in 0..PURGE_CHUNKS_MAX {
+        if shared.closed.is_cancelled() {
+            break;
+        }
         let oldest = usage.oldest_event;
         let over = shared
             .settings
@@ -206,6 +209,9 @@ async fn purge_logs(shared: &Shared) {
     let now_ms = shared.clock.now_ms();
     let age_ms = i64::try_from(shared.settings.idempotency_age.as_millis()).unwrap_or(i64::MAX / 4);
     for _ in 0..PURGE_CHUNKS_MAX {
+        if shared.closed.is_cancelled() {
+            return;
+        }
         match shared
             .store
             .purge_logs(now_ms, now_ms.saturating_sub(age_ms), PURGE_CHUNK)
@@ -223,16 +229,16 @@ async fn purge_logs(shared: &Shared) {
 
 /// Disables the targets that lanes have asked for.
 async fn disable_wanted(shared: &Arc<Shared>) {
-    for (target, reason) in shared.take_disables() {
-        disable(shared, target, reason).await;
+    for (target, revision, reason) in shared.take_disables() {
+        disable(shared, target, revision, reason).await;
     }
 }
 
-async fn disable(shared: &Arc<Shared>, target: TargetId, reason: String) {
+async fn disable(shared: &Arc<Shared>, target: TargetId, revision: i64, reason: String) {
     let snapshot = shared.snapshot.load_full();
     let Some(entry) = snapshot
         .target(target)
-        .filter(|entry| entry.disabled().is_none())
+        .filter(|entry| entry.disabled().is_none() && entry.target.revision == revision)
     else {
         return;
     };
@@ -277,7 +283,11 @@ async fn disable_failing(shared: &Arc<Shared>) {
     let now_ms = shared.clock.now_ms();
     let days_ms = i64::try_from(shared.settings.disable_after.as_millis()).unwrap_or(i64::MAX / 4);
     let since_ms = now_ms.saturating_sub(days_ms);
+    let snapshot = shared.snapshot.load_full();
     for lane in shared.lanes() {
+        let Some(entry) = snapshot.target(lane.target) else {
+            continue;
+        };
         if lane.status().failures < shared.settings.circuit_failures {
             continue;
         }
@@ -316,7 +326,7 @@ async fn disable_failing(shared: &Arc<Shared>) {
                 "failing: nothing was delivered for {} hours",
                 days_ms / 3_600_000
             );
-            disable(shared, lane.target, reason).await;
+            disable(shared, lane.target, entry.target.revision, reason).await;
         }
     }
 }

@@ -29,6 +29,8 @@ use crate::{metrics, report};
 const GRACE_MS: u64 = 5_000;
 /// A claim lasts for the target's own limit and this.
 const LEASE_MARGIN_MS: i64 = 60_000;
+/// So much of a claim is kept for the commit of what came of it.
+const COMMIT_MARGIN_MS: i64 = 10_000;
 
 /// One target's way out.
 pub(crate) struct Lane {
@@ -100,12 +102,15 @@ impl Lane {
 
     /// Takes over a changed target.
     pub(crate) fn update(&self, entry: Arc<TargetEntry>) {
+        let before = self.entry.load_full();
+        if Arc::ptr_eq(&before, &entry) {
+            return;
+        }
         let mut state = self.lock();
         let limit = entry.target.spec.rate_limit;
         if state.bucket.as_ref().map(Bucket::limit) != limit {
             state.bucket = limit.map(|limit| Bucket::new(limit, self.shared.clock.now_ms()));
         }
-        let before = self.entry.load();
         if before.target.revision != entry.target.revision {
             // A changed target gets a fresh chance at once.
             let settings = &self.shared.settings;
@@ -139,9 +144,12 @@ impl Lane {
             };
         }
         let held = state.queue.len() + state.reserved;
+        // A lane that holds nothing may always take one: other targets' backlogs must not keep it waiting.
         let full = held >= settings.lane_deliveries_max
             || (held > 0 && state.bytes + bytes > settings.lane_bytes_max)
-            || self.shared.lanes_bytes.load(Ordering::Relaxed) + bytes > settings.lanes_bytes_max;
+            || (state.bytes > 0
+                && self.shared.lanes_bytes.load(Ordering::Relaxed) + bytes
+                    > settings.lanes_bytes_max);
         if full {
             return Admission::Later {
                 due_at_ms: now_ms,
@@ -212,7 +220,7 @@ impl Lane {
         let soon = now_ms + 50;
         let circuit = state.circuit.room(now_ms);
         if circuit == 0 {
-            return Err(state.circuit.is_open().unwrap_or(soon).max(soon));
+            return Err(state.circuit.is_open(now_ms).unwrap_or(soon).max(soon));
         }
         let tokens = match &mut state.bucket {
             Some(bucket) => match bucket.tokens(now_ms) {
@@ -224,15 +232,18 @@ impl Lane {
         // Claimed work fills half of the queue at most, so that first attempts do not wait behind late retries.
         let half = settings.lane_deliveries_max.div_ceil(2);
         let held = state.queue.len() + state.reserved;
-        let bytes = (settings.lane_bytes_max / 2).saturating_sub(state.bytes);
         let all = settings
             .lanes_bytes_max
             .saturating_sub(self.shared.lanes_bytes.load(Ordering::Relaxed));
+        let bytes = (settings.lane_bytes_max / 2)
+            .saturating_sub(state.bytes)
+            .min(all)
+            .max(usize::from(state.bytes == 0));
         let count = half.saturating_sub(held).min(circuit).min(tokens);
-        if count == 0 || bytes == 0 || all == 0 {
+        if count == 0 || bytes == 0 {
             Err(soon)
         } else {
-            Ok((count, bytes.min(all)))
+            Ok((count, bytes))
         }
     }
 
@@ -269,15 +280,16 @@ impl Lane {
 
     pub(crate) fn status(&self) -> LaneStatus {
         let state = self.lock();
+        let now_ms = self.shared.clock.now_ms();
         let paused = state
             .circuit
-            .is_open()
+            .is_open(now_ms)
             .unwrap_or(0)
             .max(state.paused_until_ms);
         LaneStatus {
             target: Some(self.target),
             circuit: state.circuit.word(),
-            paused_until_ms: (paused > self.shared.clock.now_ms()).then_some(paused),
+            paused_until_ms: (paused > now_ms).then_some(paused),
             failures: state.circuit.failures(),
             queued: state.queue.len(),
             in_flight: state.in_flight,
@@ -288,16 +300,11 @@ impl Lane {
     async fn work(self: Arc<Self>) {
         while let Some(work) = self.next() {
             let bytes = work.bytes();
-            if self.shared.closing.is_cancelled() {
-                // Left for the next start: the watermark or its pending row knows about it.
-                self.finish_one(bytes);
-                continue;
+            let permit = self.shared.in_flight.acquire().await;
+            // Else it is left for the next start: the watermark or its pending row knows about it.
+            if permit.is_ok() && !self.shared.closing.is_cancelled() {
+                self.handle(work).await;
             }
-            let Ok(permit) = self.shared.in_flight.acquire().await else {
-                self.finish_one(bytes);
-                continue;
-            };
-            self.handle(work).await;
             drop(permit);
             self.finish_one(bytes);
         }
@@ -332,7 +339,7 @@ impl Lane {
         let now_ms = self.shared.clock.now_ms();
         if work
             .lease_until_ms()
-            .is_some_and(|until| until - now_ms < self.timeout_ms())
+            .is_some_and(|until| until - now_ms < self.timeout_ms() + COMMIT_MARGIN_MS)
         {
             // It waited too long in the queue: somebody may claim it before we could finish. Its row brings it back.
             self.lock().circuit.inconclusive(now_ms);
@@ -370,7 +377,7 @@ impl Lane {
                 .then_some((state.paused_until_ms, Reason::RateLimited));
             state
                 .circuit
-                .is_open()
+                .is_open(now_ms)
                 .map(|until| (until, Reason::CircuitOpen))
                 .or(paused)
         };
@@ -392,7 +399,15 @@ impl Lane {
 
     async fn attempt(&self, work: Arc<Work>, entry: &TargetEntry, started_at_ms: i64) {
         let begun = tokio::time::Instant::now();
-        let mut attempted = self.deliver(&work, entry).await;
+        let mut attempted = AssertUnwindSafe(self.deliver(&work, entry))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_panic| {
+                tracing::error!(delivery.id = %work.delivery, "a target panicked");
+                failed(internal(
+                    "the target's code failed; this is a defect of Belfry",
+                ))
+            });
         if attempted.duration_ms == 0 {
             attempted.duration_ms = u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX);
         }
@@ -509,23 +524,13 @@ impl Lane {
             traceparent: work.trace_id.as_deref().map(traceparent),
         };
         let limit = handler.timeout() + std::time::Duration::from_millis(GRACE_MS);
-        match tokio::time::timeout(
-            limit,
-            AssertUnwindSafe(handler.deliver(&job)).catch_unwind(),
-        )
-        .await
-        {
-            Ok(Ok(attempted)) => attempted,
-            Ok(Err(_panic)) => {
-                tracing::error!(delivery.id = %work.delivery, "a target panicked");
+        tokio::time::timeout(limit, handler.deliver(&job))
+            .await
+            .unwrap_or_else(|_elapsed| {
                 failed(internal(
-                    "the target's code failed; this is a defect of Belfry",
+                    "the target's code ran past its own time limit; this is a defect of Belfry",
                 ))
-            }
-            Err(_elapsed) => failed(internal(
-                "the target's code ran past its own time limit; this is a defect of Belfry",
-            )),
-        }
+            })
     }
 
     /// What an attempt says about the receiver: circuit, pause, disablement.
@@ -576,7 +581,11 @@ impl Lane {
             None => {}
         }
         if let Verdict::Gone { detail } = &attempted.verdict {
-            self.shared.disable(self.target, format!("gone: {detail}"));
+            self.shared.disable(
+                self.target,
+                entry.target.revision,
+                format!("gone: {detail}"),
+            );
         }
     }
 

@@ -5,6 +5,7 @@
 //! row, so work that was committed late is not passed over.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use belfry_model::TargetId;
@@ -69,6 +70,9 @@ async fn sweep(shared: &Shared) {
 /// Claims what one target's lane has room for.
 async fn load(shared: &Arc<Shared>, target: TargetId) {
     let now_ms = shared.clock.now_ms();
+    if shared.stalled.load(Ordering::Relaxed) {
+        return shared.hints.wake(target, now_ms + RETRY_MS);
+    }
     let Some(lane) = shared.lane(target) else {
         return end_orphans(shared, target, now_ms).await;
     };
@@ -102,12 +106,14 @@ async fn end_orphans(shared: &Arc<Shared>, target: TargetId, now_ms: i64) {
         lease_until_ms: now_ms + ORPHAN_LEASE_MS,
         owner: shared.with.node,
         limit: u32::try_from(CLAIM_MAX).unwrap_or(1),
-        bytes_max: u64::MAX / 4,
+        bytes_max: shared.settings.lane_bytes_max as u64,
     };
     let Some(claimed) = claim_due(shared, &claim).await else {
         return;
     };
-    let full = claimed.len() >= CLAIM_MAX;
+    if claimed.is_empty() {
+        return;
+    }
     for item in claimed {
         let finished = Finished {
             work: Arc::new(Work::claimed(item)),
@@ -122,9 +128,9 @@ async fn end_orphans(shared: &Arc<Shared>, target: TargetId, now_ms: i64) {
         };
         shared.hand_over(Done::Finished(Box::new(finished))).await;
     }
-    if full {
-        shared.hints.wake(target, now_ms);
-    }
+    // Whatever their due times: what has not been committed by then would be claimed once more.
+    shared.flush().await;
+    shared.hints.wake(target, now_ms);
 }
 
 async fn claim_due(shared: &Shared, claim: &Claim) -> Option<Vec<Claimed>> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use arc_swap::ArcSwap;
 use belfry_model::{Clock, TargetId};
 use belfry_store::Store;
-use tokio::sync::{Notify, Semaphore, broadcast, mpsc};
+use tokio::sync::{Notify, Semaphore, broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -42,13 +42,15 @@ pub(crate) struct Shared {
     pub(crate) tracker: TaskTracker,
     pub(crate) disk: DiskGuard,
     pub(crate) metrics: Metrics,
-    /// Targets to be disabled, with the reason; done by the keeper.
-    disables: Mutex<Vec<(TargetId, String)>>,
+    /// Targets to be disabled, with their revision and the reason; done by the keeper.
+    disables: Mutex<Vec<(TargetId, i64, String)>>,
     pub(crate) disable_wanted: Notify,
     /// Requests with an `Idempotency-Key` that are under way.
     pub(crate) idempotent: Mutex<HashSet<[u8; 32]>>,
     /// Whether the last commit succeeded.
     pub(crate) store_ok: AtomicBool,
+    /// Results wait for a store that fails: nothing further is claimed, for it could not be recorded either.
+    pub(crate) stalled: AtomicBool,
     /// Configurations are compiled one after the other.
     pub(crate) reloading: tokio::sync::Mutex<()>,
 }
@@ -143,6 +145,7 @@ impl Shared {
             disable_wanted: Notify::new(),
             idempotent: Mutex::default(),
             store_ok: AtomicBool::new(true),
+            stalled: AtomicBool::new(false),
             reloading: tokio::sync::Mutex::new(()),
         }
     }
@@ -199,6 +202,13 @@ impl Shared {
         }
     }
 
+    /// Returns when everything handed over before is committed.
+    pub(crate) async fn flush(&self) {
+        let (reply, done) = oneshot::channel();
+        self.hand_over(Done::Flush(reply)).await;
+        let _ended = done.await;
+    }
+
     /// Puts an event of Belfry's own onto its bus.
     pub(crate) async fn own_event(&self, event: Option<OwnEvent>) {
         if let Some(event) = event {
@@ -206,17 +216,25 @@ impl Shared {
         }
     }
 
-    /// Asks for a target to be disabled.
-    pub(crate) fn disable(&self, target: TargetId, reason: String) {
+    /// Asks for a target to be disabled, unless it has been changed since this revision.
+    pub(crate) fn disable(&self, target: TargetId, revision: i64, reason: String) {
         self.disables
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push((target, reason));
+            .push((target, revision, reason));
         self.disable_wanted.notify_one();
     }
 
-    pub(crate) fn take_disables(&self) -> Vec<(TargetId, String)> {
+    pub(crate) fn take_disables(&self) -> Vec<(TargetId, i64, String)> {
         std::mem::take(&mut *self.disables.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Requests on the wire, those of deleted targets included.
+    pub(crate) fn on_the_wire(&self) -> usize {
+        self.settings
+            .in_flight_max
+            .max(1)
+            .saturating_sub(self.in_flight.available_permits())
     }
 
     /// Reserves room for events that wait for their commit.

@@ -326,11 +326,16 @@ pub trait DeliveryQueue: Send + Sync {
     async fn backlog(&self, count_max: u32) -> Result<Vec<Backlog>>;
     /// Makes deliveries pending again, due at `now_ms`, with a fresh retry budget, and their state `queued`. Only deliveries in a final state are taken
     /// (those in `only`, if not empty); others are left alone. Returns those that were taken.
+    ///
+    /// `audit` and `idempotency` are written in the same transaction. They say what is done, so with either of them a
+    /// delivery that cannot be taken is a [`StoreError::Conflict`], and nothing is written.
     async fn redrive(
         &self,
         deliveries: &[DeliveryId],
         only: &[DeliveryStatus],
         now_ms: i64,
+        audit: &[AuditEntry],
+        idempotency: Option<&IdempotencyRecord>,
     ) -> Result<Vec<DeliveryId>>;
 }
 

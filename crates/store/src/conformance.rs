@@ -44,6 +44,7 @@ macro_rules! conformance_suite {
                 work_of_a_removed_event_is_forgotten,
                 a_redrive_takes_what_has_ended_and_nothing_else,
                 a_redrive_takes_only_the_states_asked_for,
+                a_redrive_is_written_down_with_its_effect_or_not_at_all,
             ],
             retention: [
                 old_events_go_with_everything_about_them,

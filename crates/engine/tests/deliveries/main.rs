@@ -6,6 +6,7 @@
     reason = "tests: an unmet expectation ends the test"
 )]
 
+mod flaky;
 mod rig;
 
 use std::collections::HashMap;
@@ -205,7 +206,10 @@ async fn work_that_is_due_earlier_than_what_waits_already_is_not_passed_over() -
     let record = rig
         .wait_for(dead.event_uid, target, DeliveryStatus::Dead)
         .await?;
-    let taken = rig.engine.redrive(&[record.outcome.delivery], &[]).await?;
+    let taken = rig
+        .engine
+        .redrive(&[record.outcome.delivery], &[], &[], None)
+        .await?;
     assert_eq!(taken, [record.outcome.delivery]);
     let record = rig
         .wait_for(dead.event_uid, target, DeliveryStatus::Delivered)
@@ -350,7 +354,7 @@ async fn a_dead_target_waits_behind_its_circuit_and_delays_nobody() -> Result<()
             let all = rig.deliveries(dead).await?;
             let ids: Vec<_> = all.iter().map(|one| one.outcome.delivery).collect();
             // What failed before waits for its schedule; asking again saves the test that time.
-            let _taken = rig.engine.redrive(&ids, &[]).await?;
+            let _taken = rig.engine.redrive(&ids, &[], &[], None).await?;
             let waiting = rig.store.next_due(&[dead]).await?;
             let closed = rig.engine.lane_status(dead).unwrap().circuit == "closed";
             let untried = all

@@ -13,14 +13,16 @@ use belfry_model::config::{BusSpec, RuleSpec, Target, TargetSpec};
 use belfry_model::delivery::DeliveryStatus;
 use belfry_model::event::{EventLimits, Fill};
 use belfry_model::json::JsonText;
-use belfry_model::{DeliveryId, Event, EventId, NodeId, SystemClock, TargetId};
+use belfry_model::{Clock, DeliveryId, Event, EventId, NodeId, SystemClock, TargetId};
 use belfry_store::{
     Change, ConfigStore as _, DeliveryQuery, DeliveryRecord, Expect, History as _, SqliteOptions,
-    SqliteStore,
+    SqliteStore, Store,
 };
 use belfry_targets::ConnectContext;
 use belfry_testkit::{Sink, wait_until};
 use serde_json::{Value, json};
+
+use crate::flaky::Flaky;
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
@@ -51,13 +53,16 @@ pub(crate) struct Rig {
     pub(crate) sink: Sink,
 }
 
-pub(crate) fn with(store: Arc<SqliteStore>) -> Result<Collaborators> {
+pub(crate) fn with(store: Arc<dyn Store>) -> Result<Collaborators> {
+    with_clock(store, Arc::new(SystemClock))
+}
+
+pub(crate) fn with_clock(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Collaborators> {
     let egress = EgressClient::new(
         EgressPolicy::permissive(),
         EgressLimits::default(),
         Arc::new(SystemResolver),
     )?;
-    let clock = Arc::new(SystemClock);
     Ok(Collaborators {
         store,
         clock: clock.clone(),
@@ -69,6 +74,38 @@ pub(crate) fn with(store: Arc<SqliteStore>) -> Result<Collaborators> {
         }),
         node: NodeId(1),
     })
+}
+
+/// Buses and a rule, unless they are there.
+async fn prepare(store: &SqliteStore) -> Result<()> {
+    if store.load_config().await?.buses.is_empty() {
+        let bus = |name: &str| -> Result<Change> {
+            Ok(Change::PutBus {
+                name: name.parse()?,
+                spec: BusSpec::default(),
+                expect: Expect::Absent,
+            })
+        };
+        let rule = Change::PutRule {
+            bus: "default".parse()?,
+            name: "all".parse()?,
+            spec: RuleSpec {
+                description: String::new(),
+                enabled: true,
+                pattern: JsonText::parse(r#"{"source":["tests"]}"#)?,
+            },
+            expect: Expect::Absent,
+        };
+        store
+            .apply(
+                &[bus("default")?, bus("system")?, bus("dead")?, rule],
+                &[],
+                None,
+                1,
+            )
+            .await?;
+    }
+    Ok(())
 }
 
 impl Rig {
@@ -86,35 +123,9 @@ impl Rig {
 
     async fn on(store: SqliteStore, settings: EngineSettings) -> Result<Self> {
         let store = Arc::new(store);
-        let sink = Sink::start().await?;
-        if store.load_config().await?.buses.is_empty() {
-            let bus = |name: &str| -> Result<Change> {
-                Ok(Change::PutBus {
-                    name: name.parse()?,
-                    spec: BusSpec::default(),
-                    expect: Expect::Absent,
-                })
-            };
-            let rule = Change::PutRule {
-                bus: "default".parse()?,
-                name: "all".parse()?,
-                spec: RuleSpec {
-                    description: String::new(),
-                    enabled: true,
-                    pattern: JsonText::parse(r#"{"source":["tests"]}"#)?,
-                },
-                expect: Expect::Absent,
-            };
-            store
-                .apply(
-                    &[bus("default")?, bus("system")?, bus("dead")?, rule],
-                    &[],
-                    None,
-                    1,
-                )
-                .await?;
-        }
+        prepare(&store).await?;
         let engine = Engine::start(with(store.clone())?, settings).await?;
+        let sink = Sink::start().await?;
         Ok(Self {
             store,
             engine,
@@ -122,6 +133,27 @@ impl Rig {
         })
     }
 
+    /// An engine whose store can be told to fail; `store` is the real one.
+    pub(crate) async fn flaky(settings: EngineSettings) -> Result<(Self, Arc<Flaky>)> {
+        Self::flaky_with_clock(settings, Arc::new(SystemClock)).await
+    }
+
+    pub(crate) async fn flaky_with_clock(
+        settings: EngineSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, Arc<Flaky>)> {
+        let store = Arc::new(SqliteStore::open(SqliteOptions::memory()).await?);
+        prepare(&store).await?;
+        let flaky = Flaky::new(store.clone());
+        let engine = Engine::start(with_clock(flaky.clone(), clock)?, settings).await?;
+        let sink = Sink::start().await?;
+        let rig = Self {
+            store,
+            engine,
+            sink,
+        };
+        Ok((rig, flaky))
+    }
     /// Makes a webhook target for a path of the sink; members of `more` are put into the target's document.
     pub(crate) async fn target(&self, name: &str, path: &str, more: Value) -> Result<TargetId> {
         let mut spec = json!({

@@ -7,7 +7,7 @@ use belfry_model::delivery::{Reason, Trigger};
 use belfry_model::{DeliveryId, TargetId};
 
 use super::fixtures::*;
-use crate::{Backlog, Batch, Claim, Claimed, Store};
+use crate::{Backlog, Batch, Claim, Claimed, Store, StoreError};
 
 fn ids(claimed: &[Claimed]) -> Vec<DeliveryId> {
     claimed.iter().map(|item| item.pending.delivery).collect()
@@ -199,7 +199,7 @@ pub(crate) async fn a_redrive_takes_what_has_ended_and_nothing_else(store: &dyn 
     // 1 queued, 2 delivered, 3 retrying, 4 dead, 5 expired, 6 skipped; 7 unknown. One is named twice.
     let mut asked: Vec<_> = (1..8).rev().map(|step| delivery(step, 10)).collect();
     asked.push(delivery(4, 10));
-    let taken = store.redrive(&asked, &[], T0 + 100).await.unwrap();
+    let taken = store.redrive(&asked, &[], T0 + 100, &[], None).await.unwrap();
     assert_eq!(taken, [6, 5, 4, 2].map(|step| delivery(step, 10)));
     let found = store.find_delivery(delivery(4, 10)).await.unwrap().unwrap();
     assert_eq!(
@@ -218,7 +218,7 @@ pub(crate) async fn a_redrive_takes_what_has_ended_and_nothing_else(store: &dyn 
     // Under way now: not taken again.
     assert!(
         store
-            .redrive(&asked, &[], T0 + 200)
+            .redrive(&asked, &[], T0 + 200, &[], None)
             .await
             .unwrap()
             .is_empty()
@@ -229,20 +229,52 @@ pub(crate) async fn a_redrive_takes_only_the_states_asked_for(store: &dyn Store)
     in_every_state(store).await;
     let asked: Vec<_> = (1..7).map(|step| delivery(step, 10)).collect();
     let taken = store
-        .redrive(&asked, &[Dead, Expired, Retrying], T0)
+        .redrive(&asked, &[Dead, Expired, Retrying], T0, &[], None)
         .await
         .unwrap();
     assert_eq!(taken, [delivery(4, 10), delivery(5, 10)]);
     assert_eq!(
-        store.redrive(&asked, &[Skipped], T0).await.unwrap(),
+        store.redrive(&asked, &[Skipped], T0, &[], None).await.unwrap(),
         [delivery(6, 10)]
     );
     assert!(
         store
-            .redrive(&asked, &[Retrying], T0)
+            .redrive(&asked, &[Retrying], T0, &[], None)
             .await
             .unwrap()
             .is_empty()
     );
-    assert!(store.redrive(&[], &[], T0).await.unwrap().is_empty());
+    assert!(store.redrive(&[], &[], T0, &[], None).await.unwrap().is_empty());
+}
+
+pub(crate) async fn a_redrive_is_written_down_with_its_effect_or_not_at_all(store: &dyn Store) {
+    in_every_state(store).await;
+    let audit = [audit("deliveries", T0)];
+    let record = idempotency(7, T0);
+    // 3 is retrying: what the entry says would not be true.
+    let asked = [delivery(4, 10), delivery(3, 10)];
+    let refused = store
+        .redrive(&asked, &[], T0, &audit, Some(&record))
+        .await;
+    assert!(matches!(refused, Err(StoreError::Conflict)));
+    let dead = store.find_delivery(delivery(4, 10)).await.unwrap().unwrap();
+    assert_eq!(dead.outcome.status, Dead);
+    assert!(store.list_audit(None, "", 10).await.unwrap().is_empty());
+    assert_eq!(store.find_idempotency(&record.scope).await.unwrap(), None);
+
+    let asked = [delivery(4, 10), delivery(4, 10), delivery(2, 10)];
+    let taken = store
+        .redrive(&asked, &[], T0, &audit, Some(&record))
+        .await
+        .unwrap();
+    assert_eq!(taken, [delivery(4, 10), delivery(2, 10)]);
+    assert_eq!(store.list_audit(None, "", 10).await.unwrap().len(), 1);
+    let found = store.find_idempotency(&record.scope).await.unwrap();
+    assert_eq!(found, Some(record.clone()));
+    let again = store
+        .redrive(&[delivery(5, 10)], &[], T0, &[], Some(&record))
+        .await;
+    assert!(matches!(again, Err(StoreError::IdempotencyConflict)));
+    let expired = store.find_delivery(delivery(5, 10)).await.unwrap().unwrap();
+    assert_eq!(expired.outcome.status, Expired);
 }

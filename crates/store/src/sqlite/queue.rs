@@ -10,8 +10,10 @@ use futures_util::TryStreamExt as _;
 use sqlx::Row as _;
 
 use super::rows::{Columns, DbRow, fan_text, json_text, numbers_text};
-use super::{Conn, SqliteStore, batch, bulk};
-use crate::{Backlog, Claim, Claimed, DeliveryQueue, Pending, Result};
+use super::{Conn, SqliteStore, batch, bulk, keys};
+use crate::{
+    AuditEntry, Backlog, Claim, Claimed, DeliveryQueue, IdempotencyRecord, Pending, Result, StoreError,
+};
 
 /// An event that is gone leaves its work without a document (`LEFT JOIN`): such rows are removed, or the target would
 /// have work due for ever that nobody can do.
@@ -161,6 +163,25 @@ async fn redrive(
         .collect())
 }
 
+/// A redrive that is written down: of all that was asked for, or none.
+async fn noted_redrive(
+    conn: &mut Conn,
+    deliveries: Vec<DeliveryId>,
+    statuses: String,
+    now_ms: i64,
+    audit: &[AuditEntry],
+    idempotency: Option<&IdempotencyRecord>,
+) -> Result<Vec<DeliveryId>> {
+    keys::add_idempotency(conn, idempotency).await?;
+    keys::add_audit(conn, audit).await?;
+    let asked: HashSet<_> = deliveries.iter().copied().collect();
+    let taken = redrive(conn, deliveries, statuses, now_ms).await?;
+    if taken.len() < asked.len() {
+        return Err(StoreError::Conflict);
+    }
+    Ok(taken)
+}
+
 impl SqliteStore {
     async fn waiting_targets(&self) -> Result<Vec<TargetId>> {
         let mut reader = self.reader().await?;
@@ -227,6 +248,8 @@ impl DeliveryQueue for SqliteStore {
         deliveries: &[DeliveryId],
         only: &[DeliveryStatus],
         now_ms: i64,
+        audit: &[AuditEntry],
+        idempotency: Option<&IdempotencyRecord>,
     ) -> Result<Vec<DeliveryId>> {
         let wanted = if only.is_empty() {
             DeliveryStatus::ALL
@@ -240,7 +263,18 @@ impl DeliveryQueue for SqliteStore {
                 .map(|status| status.number()),
         );
         let deliveries = deliveries.to_vec();
-        self.write(move |conn| Box::pin(redrive(conn, deliveries, statuses, now_ms)))
-            .await
+        if audit.is_empty() && idempotency.is_none() {
+            return self
+                .write(move |conn| Box::pin(redrive(conn, deliveries, statuses, now_ms)))
+                .await;
+        }
+        let (audit, idempotency) = (audit.to_vec(), idempotency.cloned());
+        self.write(move |conn| {
+            Box::pin(async move {
+                let record = idempotency.as_ref();
+                noted_redrive(conn, deliveries, statuses, now_ms, &audit, record).await
+            })
+        })
+        .await
     }
 }

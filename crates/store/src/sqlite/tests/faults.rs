@@ -163,7 +163,10 @@ async fn stored_numbers_without_a_meaning_are_errors_that_name_them() {
     run(&store, "UPDATE event SET fan = '{}'").await;
     internal(store.find_event(id.event).await.map(drop), "fan-out");
     run(&store, "UPDATE delivery SET attempts = -1").await;
-    internal(store.redrive(&[id], &[], T0).await.map(drop), "attempts");
+    internal(
+        store.redrive(&[id], &[], T0, &[], None).await.map(drop),
+        "attempts",
+    );
     // And none of that kept the connection from working on.
     store.commit(&events(&[(2, &[10])])).await.unwrap();
 }
