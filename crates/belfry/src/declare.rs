@@ -6,7 +6,7 @@
 //! spec:
 //!   pattern: { type: [cvm:ErrorEvent:DiskReadonly] }
 //!   targets:
-//!     ops: { type: webhook, settings: { url: https://ops.example.com, secret: { $env: OPS_SECRET } } }
+//!     ops: { type: webhook, settings: { url: https://ops.example.com, auth: { type: bearer, token: { $env: OPS_TOKEN } } } }
 //! ```
 //!
 //! A `spec` is what the API takes; here only the envelope and references are read. What JSON files hold stays as
