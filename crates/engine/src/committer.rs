@@ -159,9 +159,16 @@ impl Committer {
             } else {
                 (backoff * 2).min(BACKOFF_MAX)
             };
-            let stalled = !self.carry.is_empty() || self.doubt.is_some();
-            self.shared.stalled.store(stalled, Ordering::Relaxed);
+            self.note_stall();
         }
+    }
+
+    /// After a failure, until everything that waited is committed.
+    fn note_stall(&self) {
+        let waits = !self.carry.is_empty() || self.doubt.is_some();
+        let was = self.shared.stalled.load(Ordering::Relaxed);
+        let stalled = waits || (was && !self.done.is_empty());
+        self.shared.stalled.store(stalled, Ordering::Relaxed);
     }
 
     /// Takes what waits, up to the limits of one commit.

@@ -6,7 +6,9 @@
     reason = "tests: an unmet expectation ends the test"
 )]
 
+mod faults;
 mod flaky;
+mod lanes;
 mod rig;
 
 use std::collections::HashMap;

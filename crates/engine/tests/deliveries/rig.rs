@@ -183,6 +183,49 @@ impl Rig {
             .context("the target that was just made")
     }
 
+    /// Makes a change of the configuration and puts it in force.
+    pub(crate) async fn change(&self, change: Change) -> Result<()> {
+        self.store.apply(&[change], &[], None, 2).await?;
+        Ok(self.engine.reload().await?)
+    }
+
+    /// A change of a target made with [`Self::target`]: members of `more` replace those of its document.
+    pub(crate) async fn changed(&self, name: &str, more: Value) -> Result<Change> {
+        let config = self.store.load_config().await?;
+        let target = config
+            .targets
+            .iter()
+            .find(|target| target.name.as_str() == name)
+            .context("the target to change")?;
+        let mut spec = serde_json::to_value(&target.spec)?;
+        if let (Some(members), Value::Object(more)) = (spec.as_object_mut(), more) {
+            members.extend(more);
+        }
+        Ok(Change::PutTarget {
+            bus: "default".parse()?,
+            rule: "all".parse()?,
+            name: target.name.clone(),
+            spec: Box::new(serde_json::from_value(spec)?),
+            expect: Expect::Revision(target.revision),
+        })
+    }
+
+    /// The deletion of a target.
+    pub(crate) async fn deleted(&self, name: &str) -> Result<Change> {
+        let config = self.store.load_config().await?;
+        let target = config
+            .targets
+            .iter()
+            .find(|target| target.name.as_str() == name)
+            .context("the target to delete")?;
+        Ok(Change::DeleteTarget {
+            bus: "default".parse()?,
+            rule: "all".parse()?,
+            name: target.name.clone(),
+            revision: target.revision,
+        })
+    }
+
     pub(crate) async fn post(&self, id: &str, kind: &str) -> Result<Accepted, AcceptError> {
         self.post_event(json!({"id": id, "source": "tests", "type": kind, "data": {}}))
             .await

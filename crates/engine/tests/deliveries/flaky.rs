@@ -1,0 +1,423 @@
+//! A store that fails when told to, around a real one.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use belfry_model::delivery::DeliveryStatus;
+use belfry_model::{
+    BusId, BusName, DeliveryId, EventId, LogName, NodeId, RuleName, TargetId, TargetName,
+};
+use belfry_store::{
+    ApiKey, Attempt, AuditEntry, AuditRecord, Backlog, Batch, Change, Claim, Claimed, Config,
+    ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventKey, EventKeyRow, EventLog,
+    EventQuery, EventRecord, History, IdempotencyRecord, LogEntry, LogInfo, LogQuery, Maintenance,
+    Page, Purged, Recovered, Result, SqliteStore, StoreError, TargetPath, Usage,
+};
+
+/// What becomes of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing is wrong.
+    None,
+    /// The database cannot be reached.
+    Unavailable,
+    /// The disk is full.
+    Full,
+    /// A mistake in the program or in the data.
+    Internal,
+    /// It is committed, and reported as failed.
+    Lost,
+    /// It takes this long.
+    Slow(Duration),
+}
+
+impl Fault {
+    fn error(self) -> StoreError {
+        match self {
+            Self::Full => StoreError::Full("flaky".into()),
+            Self::Internal => StoreError::Internal("flaky".to_owned()),
+            _ => StoreError::Unavailable("flaky".into()),
+        }
+    }
+}
+
+type Refuse = dyn Fn(&Batch) -> bool + Send + Sync;
+
+/// A store that fails when told to, around a real one.
+pub(crate) struct Flaky {
+    inner: Arc<SqliteStore>,
+    commits: Mutex<VecDeque<Fault>>,
+    always: Mutex<Fault>,
+    refuse: Mutex<Option<Box<Refuse>>>,
+    draw: Mutex<Option<Box<dyn FnMut() -> Fault + Send>>>,
+    claims: AtomicUsize,
+    failed: AtomicUsize,
+    claimed: AtomicUsize,
+    reads_fail: AtomicBool,
+    loads_fail: AtomicBool,
+    dead: AtomicBool,
+}
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Flaky {
+    pub(crate) fn new(inner: Arc<SqliteStore>) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            commits: Mutex::default(),
+            always: Mutex::new(Fault::None),
+            refuse: Mutex::default(),
+            draw: Mutex::default(),
+            claims: AtomicUsize::new(0),
+            failed: AtomicUsize::new(0),
+            claimed: AtomicUsize::new(0),
+            reads_fail: AtomicBool::new(false),
+            loads_fail: AtomicBool::new(false),
+            dead: AtomicBool::new(false),
+        })
+    }
+
+    /// What becomes of the next commits; afterwards they succeed.
+    pub(crate) fn commits(&self, faults: impl IntoIterator<Item = Fault>) {
+        *lock(&self.commits) = faults.into_iter().collect();
+    }
+
+    /// Batches of which this is true cannot be stored, for ever.
+    pub(crate) fn refuse(&self, refuse: impl Fn(&Batch) -> bool + Send + Sync + 'static) {
+        *lock(&self.refuse) = Some(Box::new(refuse));
+    }
+
+    /// Asked before every commit and claim, until the next call.
+    pub(crate) fn draw(&self, draw: Option<Box<dyn FnMut() -> Fault + Send>>) {
+        *lock(&self.draw) = draw;
+    }
+
+    /// So many of the next claims fail.
+    pub(crate) fn fail_claims(&self, count: usize) {
+        self.claims.store(count, Ordering::SeqCst);
+    }
+
+    /// Every commit meets this fault until it is [`Fault::None`].
+    pub(crate) fn all_commits(&self, fault: Fault) {
+        *lock(&self.always) = fault;
+    }
+
+    /// Commits that have failed or were reported as failed.
+    pub(crate) fn failed(&self) -> usize {
+        self.failed.load(Ordering::SeqCst)
+    }
+
+    /// Claims that have been asked for.
+    pub(crate) fn claimed(&self) -> usize {
+        self.claimed.load(Ordering::SeqCst)
+    }
+
+    /// Whether reading fails.
+    pub(crate) fn fail_reads(&self, fail: bool) {
+        self.reads_fail.store(fail, Ordering::SeqCst);
+    }
+
+    /// Whether loading the configuration fails.
+    pub(crate) fn fail_loads(&self, fail: bool) {
+        self.loads_fail.store(fail, Ordering::SeqCst);
+    }
+
+    /// From now on everything fails, as if the process that uses it were gone.
+    pub(crate) fn die(&self) {
+        self.dead.store(true, Ordering::SeqCst);
+    }
+
+    fn alive(&self) -> Result<()> {
+        if self.dead.load(Ordering::SeqCst) {
+            return Err(Fault::Unavailable.error());
+        }
+        Ok(())
+    }
+
+    fn read(&self) -> Result<()> {
+        if self.reads_fail.load(Ordering::SeqCst) {
+            return Err(Fault::Unavailable.error());
+        }
+        self.alive()
+    }
+
+    async fn try_commit(&self, batch: &Batch) -> Result<()> {
+        self.alive()?;
+        if lock(&self.refuse)
+            .as_ref()
+            .is_some_and(|refuse| refuse(batch))
+        {
+            return Err(Fault::Internal.error());
+        }
+        let fault = self.fault();
+        match fault {
+            Fault::None | Fault::Lost => {}
+            Fault::Slow(time) => tokio::time::sleep(time).await,
+            _ => return Err(fault.error()),
+        }
+        self.alive()?;
+        self.inner.commit(batch).await?;
+        self.alive()?;
+        if fault == Fault::Lost {
+            return Err(fault.error());
+        }
+        Ok(())
+    }
+
+    fn fault(&self) -> Fault {
+        if let Some(planned) = lock(&self.commits).pop_front() {
+            return planned;
+        }
+        let always = *lock(&self.always);
+        if always == Fault::None {
+            return self.drawn();
+        }
+        always
+    }
+
+    fn drawn(&self) -> Fault {
+        lock(&self.draw).as_mut().map_or(Fault::None, |draw| draw())
+    }
+}
+
+#[async_trait]
+impl EventLog for Flaky {
+    async fn commit(&self, batch: &Batch) -> Result<()> {
+        let result = self.try_commit(batch).await;
+        if result.is_err() {
+            self.failed.fetch_add(1, Ordering::SeqCst);
+        }
+        result
+    }
+
+    async fn recover(&self, node: NodeId, now_ms: i64) -> Result<Recovered> {
+        self.alive()?;
+        self.inner.recover(node, now_ms).await
+    }
+    async fn event_keys_after(&self, after: EventId, limit: u32) -> Result<Vec<EventKeyRow>> {
+        self.read()?;
+        self.inner.event_keys_after(after, limit).await
+    }
+    async fn find_strict(&self, keys: &[(BusId, EventKey)]) -> Result<Vec<Option<EventId>>> {
+        self.read()?;
+        self.inner.find_strict(keys).await
+    }
+    async fn find_idempotency(&self, scope: &[u8; 32]) -> Result<Option<IdempotencyRecord>> {
+        self.read()?;
+        self.inner.find_idempotency(scope).await
+    }
+    async fn purge_events(&self, before: EventId, events_max: u32) -> Result<Purged> {
+        self.alive()?;
+        self.inner.purge_events(before, events_max).await
+    }
+    async fn purge_logs(
+        &self,
+        now_ms: i64,
+        idempotency_before_ms: i64,
+        rows_max: u32,
+    ) -> Result<u64> {
+        self.alive()?;
+        self.inner
+            .purge_logs(now_ms, idempotency_before_ms, rows_max)
+            .await
+    }
+    async fn usage(&self) -> Result<Usage> {
+        self.read()?;
+        self.inner.usage().await
+    }
+}
+
+#[async_trait]
+impl DeliveryQueue for Flaky {
+    async fn claim_due(&self, claim: &Claim) -> Result<Vec<Claimed>> {
+        self.alive()?;
+        self.claimed.fetch_add(1, Ordering::SeqCst);
+        let fail = |left: usize| left.checked_sub(1);
+        let planned = self
+            .claims
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, fail)
+            .is_ok();
+        if planned || !matches!(self.drawn(), Fault::None | Fault::Lost | Fault::Slow(_)) {
+            return Err(Fault::Unavailable.error());
+        }
+        self.inner.claim_due(claim).await
+    }
+    async fn next_due(&self, targets: &[TargetId]) -> Result<Vec<(TargetId, i64)>> {
+        self.read()?;
+        self.inner.next_due(targets).await
+    }
+    async fn targets_with_pending(&self) -> Result<Vec<TargetId>> {
+        self.read()?;
+        self.inner.targets_with_pending().await
+    }
+    async fn backlog(&self, count_max: u32) -> Result<Vec<Backlog>> {
+        self.read()?;
+        self.inner.backlog(count_max).await
+    }
+    async fn redrive(
+        &self,
+        deliveries: &[DeliveryId],
+        only: &[DeliveryStatus],
+        now_ms: i64,
+        audit: &[AuditEntry],
+        idempotency: Option<&IdempotencyRecord>,
+    ) -> Result<Vec<DeliveryId>> {
+        self.alive()?;
+        self.inner
+            .redrive(deliveries, only, now_ms, audit, idempotency)
+            .await
+    }
+}
+
+#[async_trait]
+impl ConfigStore for Flaky {
+    async fn load_config(&self) -> Result<Config> {
+        if self.loads_fail.load(Ordering::SeqCst) {
+            return Err(Fault::Unavailable.error());
+        }
+        self.read()?;
+        self.inner.load_config().await
+    }
+    async fn config_version(&self) -> Result<i64> {
+        self.alive()?;
+        self.inner.config_version().await
+    }
+    async fn apply(
+        &self,
+        changes: &[Change],
+        audit: &[AuditEntry],
+        idempotency: Option<&IdempotencyRecord>,
+        now_ms: i64,
+    ) -> Result<i64> {
+        self.alive()?;
+        self.inner.apply(changes, audit, idempotency, now_ms).await
+    }
+    async fn target_names(&self, targets: &[TargetId]) -> Result<Vec<TargetPath>> {
+        self.alive()?;
+        self.inner.target_names(targets).await
+    }
+    async fn find_targets(
+        &self,
+        bus: Option<&BusName>,
+        rule: Option<&RuleName>,
+        target: Option<&TargetName>,
+    ) -> Result<Vec<TargetId>> {
+        self.alive()?;
+        self.inner.find_targets(bus, rule, target).await
+    }
+    async fn bus_names(&self, buses: &[BusId]) -> Result<Vec<(BusId, BusName)>> {
+        self.alive()?;
+        self.inner.bus_names(buses).await
+    }
+    async fn list_keys(&self) -> Result<Vec<ApiKey>> {
+        self.alive()?;
+        self.inner.list_keys().await
+    }
+    async fn put_key(
+        &self,
+        key: &ApiKey,
+        audit: &[AuditEntry],
+        idempotency: Option<&IdempotencyRecord>,
+    ) -> Result<()> {
+        self.alive()?;
+        self.inner.put_key(key, audit, idempotency).await
+    }
+    async fn list_audit(
+        &self,
+        before: Option<i64>,
+        resource_prefix: &str,
+        limit: u32,
+    ) -> Result<Vec<AuditRecord>> {
+        self.alive()?;
+        self.inner.list_audit(before, resource_prefix, limit).await
+    }
+    async fn add_audit(&self, audit: &[AuditEntry]) -> Result<()> {
+        self.alive()?;
+        self.inner.add_audit(audit).await
+    }
+    async fn list_logs(&self) -> Result<Vec<LogInfo>> {
+        self.alive()?;
+        self.inner.list_logs().await
+    }
+    async fn put_log(
+        &self,
+        name: &LogName,
+        retention_days: u32,
+        audit: &[AuditEntry],
+    ) -> Result<()> {
+        self.alive()?;
+        self.inner.put_log(name, retention_days, audit).await
+    }
+    async fn get_meta(&self, key: &str) -> Result<Option<String>> {
+        self.alive()?;
+        self.inner.get_meta(key).await
+    }
+    async fn set_meta(&self, key: &str, value: &str) -> Result<()> {
+        self.alive()?;
+        self.inner.set_meta(key, value).await
+    }
+}
+
+#[async_trait]
+impl History for Flaky {
+    async fn list_events(&self, query: &EventQuery) -> Result<Page<EventRecord, EventId>> {
+        self.read()?;
+        self.inner.list_events(query).await
+    }
+    async fn find_event(&self, id: EventId) -> Result<Option<EventRecord>> {
+        self.read()?;
+        self.inner.find_event(id).await
+    }
+    async fn list_event_deliveries(&self, id: EventId) -> Result<Vec<DeliveryRecord>> {
+        self.read()?;
+        self.inner.list_event_deliveries(id).await
+    }
+    async fn list_deliveries(
+        &self,
+        query: &DeliveryQuery,
+    ) -> Result<Page<DeliveryRecord, DeliveryId>> {
+        self.read()?;
+        self.inner.list_deliveries(query).await
+    }
+    async fn find_delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>> {
+        self.read()?;
+        self.inner.find_delivery(id).await
+    }
+    async fn list_attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>> {
+        self.read()?;
+        self.inner.list_attempts(id).await
+    }
+    async fn list_log_entries(
+        &self,
+        log: &LogName,
+        query: &LogQuery,
+    ) -> Result<Option<Page<LogEntry, DeliveryId>>> {
+        self.read()?;
+        self.inner.list_log_entries(log, query).await
+    }
+}
+
+#[async_trait]
+impl Maintenance for Flaky {
+    async fn ping(&self) -> Result<()> {
+        self.alive()?;
+        self.inner.ping().await
+    }
+    async fn backup(&self, to: &Path) -> Result<()> {
+        self.alive()?;
+        self.inner.backup(to).await
+    }
+    async fn stats(&self) -> Result<Vec<(String, u64)>> {
+        self.alive()?;
+        self.inner.stats().await
+    }
+    async fn close(&self) {
+        Maintenance::close(&*self.inner).await;
+    }
+}
