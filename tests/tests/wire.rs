@@ -132,3 +132,22 @@ async fn broken_requests_never_get_a_server_error() -> Result<()> {
     server.anon()?.get("/readyz").await?.expect(200)?;
     Ok(())
 }
+
+/// Most clients look for an answer only after they have sent everything; a connection closed before that hid it.
+#[tokio::test]
+async fn a_client_that_sends_everything_first_still_gets_the_refusal() -> Result<()> {
+    let server = Server::start().await?;
+    let body = vec![b' '; 8 * 1024 * 1024];
+    let headers = [("content-type", "application/json")];
+    let answer = server
+        .admin()?
+        .send(
+            http::Method::POST,
+            "/v1/buses/default/events",
+            &headers,
+            body,
+        )
+        .await?;
+    answer.problem(413, "TOO_LARGE")?;
+    Ok(())
+}

@@ -1,15 +1,22 @@
 //! Bodies: bounded in size and in time, before anything looks at them.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
 use crate::problem::Problem;
 use crate::{ApiSettings, Shared};
+
+/// Most that is read of a body that is refused for its size.
+const DISCARD_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Longest time for that.
+const DISCARD_TIME: Duration = Duration::from_secs(2);
 
 /// A JSON body, as it was sent.
 #[derive(Debug)]
@@ -72,6 +79,22 @@ fn unsupported(detail: &str) -> Problem {
     Problem::new("UNSUPPORTED_MEDIA_TYPE", detail)
 }
 
+/// What is still on its way when the answer is known is read and thrown away, within limits: most clients look for an
+/// answer only after they have sent everything, and a connection closed before that hides it from them.
+async fn discard(body: &mut Body) {
+    let read = async {
+        let mut left = DISCARD_BYTES_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Out of time or not: the answer is the same.
+    let _elapsed = timeout(DISCARD_TIME, read).await;
+}
+
 /// Reads a body of at most `max` bytes that arrives within the deadline.
 pub(crate) async fn read_body(
     request: Request,
@@ -84,17 +107,25 @@ pub(crate) async fn read_body(
             format!("the body may have at most {max} bytes"),
         )
     };
-    // What says that it is too large is refused before it is sent.
-    let announced = request
-        .headers()
+    let headers = request.headers();
+    let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    // Who waits for a "continue" has not sent anything yet and is told before it does.
+    let waits = headers.contains_key(EXPECT);
+    let mut body = request.into_body();
     if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > max)) {
+        if !waits {
+            discard(&mut body).await;
+        }
         return Err(too_large());
     }
-    match timeout(settings.body_deadline, collect(request.into_body(), max)).await {
+    match timeout(settings.body_deadline, collect(&mut body, max)).await {
         Ok(Ok(Some(body))) => Ok(body),
-        Ok(Ok(None)) => Err(too_large()),
+        Ok(Ok(None)) => {
+            discard(&mut body).await;
+            Err(too_large())
+        }
         Ok(Err(error)) => Err(Problem::at(
             "",
             format!("the body could not be read to its end: {error}"),
@@ -110,7 +141,7 @@ pub(crate) async fn read_body(
 }
 
 /// The whole body; `None` when it is larger than allowed.
-async fn collect(mut body: Body, max: usize) -> Result<Option<Bytes>, axum::Error> {
+async fn collect(body: &mut Body, max: usize) -> Result<Option<Bytes>, axum::Error> {
     let mut first: Option<Bytes> = None;
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
