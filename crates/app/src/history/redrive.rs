@@ -1,14 +1,14 @@
 //! Redrive: deliveries that have ended are made again, because somebody wants it.
 //!
-//! Only deliveries in a final state are taken, so a redrive that is sent twice finds nothing left to do as long as the
-//! first is under way. The recorded answer to an `Idempotency-Key` is therefore written after the effect and not with
-//! it: a crash in between costs at worst one more redrive of what has ended again since.
+//! Only deliveries in a final state are taken. Many are taken in steps; each is one transaction with its audit entry,
+//! the last one also with the recorded answer to an `Idempotency-Key`. So a request that is sent again after a crash
+//! goes on where the first has stopped: what that has taken is not in a final state any more.
 
 use belfry_engine::IdempotencyKey;
 use belfry_model::DeliveryId;
 use belfry_model::access::Scope;
 use belfry_model::delivery::DeliveryStatus;
-use belfry_store::Batch;
+use belfry_store::StoreError;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -27,6 +27,8 @@ pub const RETRY_MAX: u32 = 10_000;
 const STEP: u32 = 500;
 /// Deliveries that the answer names.
 const NAMED_MAX: usize = 100;
+/// How often a step is taken again when somebody else was faster.
+const TRIES: usize = 4;
 
 /// Which deliveries to make again: those of a filter, or a list of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -87,6 +89,7 @@ impl App {
                 replayed: true,
             });
         }
+        self.engine.flush().await;
         let found = self.delivery(id).await?;
         if !found.status.is_final() {
             let detail = format!(
@@ -96,16 +99,22 @@ impl App {
             return Err(Error::new(Code::DeliveryNotFinal, detail));
         }
         let mut done = RetriedView::default();
-        done.add(&self.engine.redrive(&[id], &[]).await?);
-        if done.count == 0 {
-            return Err(Error::new(
+        done.add(&[id]);
+        let resource = format!("deliveries/{id}");
+        let audit = self.audit(actor, "delivery.retry", &resource, None, Some(&done))?;
+        let record = self.record(idempotency, &done)?;
+        match self
+            .engine
+            .redrive(&[id], &[], &[audit], record.as_ref())
+            .await
+        {
+            Ok(_) => Ok(Answered::new(self.delivery(id).await?)),
+            Err(StoreError::Conflict) => Err(Error::new(
                 Code::DeliveryNotFinal,
                 "somebody else has made this delivery pending in the meantime",
-            ));
+            )),
+            Err(error) => Err(error.into()),
         }
-        self.note_retry(actor, &format!("deliveries/{id}"), &done, idempotency)
-            .await?;
-        Ok(Answered::new(self.delivery(id).await?))
     }
 
     /// Makes many deliveries again.
@@ -125,35 +134,51 @@ impl App {
                 format!("expected 1 to {RETRY_MAX}, got {limit}"),
             ));
         }
-        let _guard = self.enter(idempotency.filter(|_| !dry_run))?;
-        if let (Some(value), false) = (self.replay(idempotency).await?, dry_run) {
+        let idempotency = idempotency.filter(|_| !dry_run);
+        let _guard = self.enter(idempotency)?;
+        if let Some(value) = self.replay(idempotency).await? {
             return Ok(Answered {
                 value,
                 replayed: true,
             });
         }
-        let mut done = match (&wanted.ids, &wanted.filter) {
-            (Some(ids), None) => self.retry_ids(ids, dry_run).await?,
-            (None, Some(filter)) => {
-                self.retry_filter(filter, wanted.cursor.as_deref(), limit, dry_run)
-                    .await?
-            }
+        self.engine.flush().await;
+        let mut run = Redrive {
+            app: self,
+            actor,
+            dry_run,
+            idempotency,
+            done: RetriedView {
+                dry_run,
+                ..RetriedView::default()
+            },
+        };
+        match (&wanted.ids, &wanted.filter) {
+            (Some(ids), None) => run.ids(ids).await?,
+            (None, Some(filter)) => run.filter(filter, wanted.cursor.as_deref(), limit).await?,
             _ => {
                 return Err(Error::field(
                     "",
                     "expected either ids or filter; an empty filter means all that have failed",
                 ));
             }
-        };
-        done.dry_run = dry_run;
-        if !dry_run {
-            self.note_retry(actor, "deliveries", &done, idempotency)
-                .await?;
         }
-        Ok(Answered::new(done))
+        Ok(Answered::new(run.done))
     }
+}
 
-    async fn retry_ids(&self, texts: &[String], dry_run: bool) -> Result<RetriedView> {
+/// A redrive of many under way.
+struct Redrive<'a> {
+    app: &'a App,
+    actor: &'a Actor,
+    dry_run: bool,
+    idempotency: Option<&'a IdempotencyKey>,
+    /// What is done so far.
+    done: RetriedView,
+}
+
+impl Redrive<'_> {
+    async fn ids(&mut self, texts: &[String]) -> Result<()> {
         if texts.is_empty() || texts.len() > RETRY_MAX as usize {
             return Err(Error::field(
                 "/ids",
@@ -172,30 +197,21 @@ impl App {
         }
         ids.sort_unstable();
         ids.dedup();
-        let mut done = RetriedView::default();
-        for step in ids.chunks(STEP as usize) {
-            if dry_run {
-                for id in step {
-                    let record = self.store.find_delivery(*id).await?;
-                    if record.is_some_and(|record| record.outcome.status.is_final()) {
-                        done.add(&[*id]);
-                    }
-                }
-            } else {
-                done.add(&self.engine.redrive(step, &[]).await?);
-            }
+        let last = (ids.len() - 1) / STEP as usize;
+        for (index, step) in ids.chunks(STEP as usize).enumerate() {
+            let ended = self.ended(step, &[]).await?;
+            self.step(ended, &[], index == last).await?;
         }
-        Ok(done)
+        Ok(())
     }
 
-    async fn retry_filter(
-        &self,
+    async fn filter(
+        &mut self,
         filter: &DeliveryFilter,
         cursor: Option<&str>,
         limit: u32,
-        dry_run: bool,
-    ) -> Result<RetriedView> {
-        let mut query = self.delivery_query("/filter/", filter).await?;
+    ) -> Result<()> {
+        let mut query = self.app.delivery_query("/filter/", filter).await?;
         query.statuses = match filter.status.as_deref() {
             None => vec![
                 DeliveryStatus::Dead,
@@ -209,52 +225,91 @@ impl App {
             return Err(Error::field("/filter/status", detail));
         }
         query.before = cursor::read('d', cursor)?;
-        let mut done = RetriedView::default();
         let mut looked_at = 0;
         loop {
             query.limit = STEP.min(limit - looked_at);
-            let found = self.store.list_deliveries(&query).await?;
+            let found = self.app.store.list_deliveries(&query).await?;
             let ids: Vec<_> = found
                 .items
                 .iter()
                 .map(|record| record.outcome.delivery)
                 .collect();
             looked_at += u32::try_from(ids.len()).unwrap_or(STEP);
-            if dry_run {
-                done.add(&ids);
-            } else if !ids.is_empty() {
-                done.add(&self.engine.redrive(&ids, &query.statuses).await?);
+            // A page cut short by the scan limit has cost enough for one request.
+            let enough = ids.len() < query.limit as usize || looked_at >= limit;
+            if enough {
+                self.done.next = found.next.as_ref().map(|at| cursor::write('d', at));
             }
-            let short = ids.len() < query.limit as usize;
-            match found.next {
-                None => return Ok(done),
-                // A page cut short by the scan limit has cost enough for one request.
-                Some(at) if short || looked_at >= limit => {
-                    done.next = Some(cursor::write('d', &at));
-                    return Ok(done);
-                }
-                next => query.before = next,
+            let last = enough || found.next.is_none();
+            self.step(ids, &query.statuses, last).await?;
+            if last {
+                return Ok(());
             }
+            query.before = found.next;
         }
     }
 
-    async fn note_retry(
-        &self,
-        actor: &Actor,
-        resource: &str,
-        done: &RetriedView,
-        idempotency: Option<&IdempotencyKey>,
+    /// Takes `ids`, or when somebody else was faster, those that are still there to be taken.
+    async fn step(
+        &mut self,
+        mut ids: Vec<DeliveryId>,
+        only: &[DeliveryStatus],
+        last: bool,
     ) -> Result<()> {
-        let audit = self.audit(actor, "delivery.retry", resource, None, Some(done))?;
-        self.store.add_audit(&[audit]).await?;
-        if let Some(record) = self.record(idempotency, done)? {
-            self.store
-                .commit(&Batch {
-                    idempotency: vec![record],
-                    ..Batch::default()
-                })
-                .await?;
+        for _ in 0..TRIES {
+            let mut done = self.done.clone();
+            done.add(&ids);
+            if self.dry_run || self.take(&ids, only, &done, last).await? {
+                self.done = done;
+                return Ok(());
+            }
+            ids = self.ended(&ids, only).await?;
         }
-        Ok(())
+        Err(StoreError::Conflict.into())
+    }
+
+    /// One transaction; `false` when not all of `ids` are there to be taken.
+    async fn take(
+        &self,
+        ids: &[DeliveryId],
+        only: &[DeliveryStatus],
+        done: &RetriedView,
+        last: bool,
+    ) -> Result<bool> {
+        let record = if last {
+            self.app.record(self.idempotency, done)?
+        } else {
+            None
+        };
+        let mut audit = Vec::new();
+        if !ids.is_empty() {
+            let mut step = RetriedView::default();
+            step.add(ids);
+            let (app, actor) = (self.app, self.actor);
+            audit.push(app.audit(actor, "delivery.retry", "deliveries", None, Some(&step))?);
+        } else if record.is_none() {
+            return Ok(true);
+        }
+        let engine = &self.app.engine;
+        match engine.redrive(ids, only, &audit, record.as_ref()).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::Conflict) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Those of `ids` that have ended (in a state of `only`, or any).
+    async fn ended(&self, ids: &[DeliveryId], only: &[DeliveryStatus]) -> Result<Vec<DeliveryId>> {
+        let mut ended = Vec::with_capacity(ids.len());
+        for id in ids {
+            let found = self.app.store.find_delivery(*id).await?;
+            let status = found.map(|record| record.outcome.status);
+            if status.is_some_and(|status| {
+                status.is_final() && (only.is_empty() || only.contains(&status))
+            }) {
+                ended.push(*id);
+            }
+        }
+        Ok(ended)
     }
 }

@@ -199,7 +199,10 @@ pub(crate) async fn a_redrive_takes_what_has_ended_and_nothing_else(store: &dyn 
     // 1 queued, 2 delivered, 3 retrying, 4 dead, 5 expired, 6 skipped; 7 unknown. One is named twice.
     let mut asked: Vec<_> = (1..8).rev().map(|step| delivery(step, 10)).collect();
     asked.push(delivery(4, 10));
-    let taken = store.redrive(&asked, &[], T0 + 100, &[], None).await.unwrap();
+    let taken = store
+        .redrive(&asked, &[], T0 + 100, &[], None)
+        .await
+        .unwrap();
     assert_eq!(taken, [6, 5, 4, 2].map(|step| delivery(step, 10)));
     let found = store.find_delivery(delivery(4, 10)).await.unwrap().unwrap();
     assert_eq!(
@@ -234,7 +237,10 @@ pub(crate) async fn a_redrive_takes_only_the_states_asked_for(store: &dyn Store)
         .unwrap();
     assert_eq!(taken, [delivery(4, 10), delivery(5, 10)]);
     assert_eq!(
-        store.redrive(&asked, &[Skipped], T0, &[], None).await.unwrap(),
+        store
+            .redrive(&asked, &[Skipped], T0, &[], None)
+            .await
+            .unwrap(),
         [delivery(6, 10)]
     );
     assert!(
@@ -244,7 +250,13 @@ pub(crate) async fn a_redrive_takes_only_the_states_asked_for(store: &dyn Store)
             .unwrap()
             .is_empty()
     );
-    assert!(store.redrive(&[], &[], T0, &[], None).await.unwrap().is_empty());
+    assert!(
+        store
+            .redrive(&[], &[], T0, &[], None)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 pub(crate) async fn a_redrive_is_written_down_with_its_effect_or_not_at_all(store: &dyn Store) {
@@ -253,9 +265,7 @@ pub(crate) async fn a_redrive_is_written_down_with_its_effect_or_not_at_all(stor
     let record = idempotency(7, T0);
     // 3 is retrying: what the entry says would not be true.
     let asked = [delivery(4, 10), delivery(3, 10)];
-    let refused = store
-        .redrive(&asked, &[], T0, &audit, Some(&record))
-        .await;
+    let refused = store.redrive(&asked, &[], T0, &audit, Some(&record)).await;
     assert!(matches!(refused, Err(StoreError::Conflict)));
     let dead = store.find_delivery(delivery(4, 10)).await.unwrap().unwrap();
     assert_eq!(dead.outcome.status, Dead);

@@ -12,7 +12,8 @@ use sqlx::Row as _;
 use super::rows::{Columns, DbRow, fan_text, json_text, numbers_text};
 use super::{Conn, SqliteStore, batch, bulk, keys};
 use crate::{
-    AuditEntry, Backlog, Claim, Claimed, DeliveryQueue, IdempotencyRecord, Pending, Result, StoreError,
+    AuditEntry, Backlog, Claim, Claimed, DeliveryQueue, IdempotencyRecord, Pending, Result,
+    StoreError,
 };
 
 /// An event that is gone leaves its work without a document (`LEFT JOIN`): such rows are removed, or the target would
