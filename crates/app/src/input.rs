@@ -5,17 +5,81 @@
 
 use std::fmt;
 
+use belfry_model::FieldError;
 use belfry_model::json::{self, JsonLimits, JsonText, pointer_to};
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use crate::error::{Code, Error, Fault, Result, faults_under};
 
+/// What a body is that should be an object.
+const NO_OBJECT: &str = "expected a JSON object";
+
 /// Reads a body.
 pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+    json::check(body, &JsonLimits::default())
+        .map_err(|error| Error::invalid(Code::InvalidJson, vec![error.into()]))?;
     json::from_slice(body)
         .map_err(|errors| Error::invalid(Code::InvalidRequest, faults_under("", errors)))
+}
+
+/// Cuts a body into its members. Every member but those in `verbatim` is checked.
+pub(crate) fn read_members(body: &[u8], verbatim: &[&str]) -> Result<Members> {
+    Members::cut(body, verbatim).map_err(|faults| {
+        let is_json = faults.iter().all(|fault| fault.detail == NO_OBJECT);
+        let code = if is_json {
+            Code::InvalidRequest
+        } else {
+            Code::InvalidJson
+        };
+        Error::invalid(code, faults)
+    })
+}
+
+/// Members that a merge patch removes, and that no `T` can have: a misspelt name must not pass for "nothing to do".
+pub(crate) fn unknown_nulls<T: DeserializeOwned>(patch: &Value) -> Vec<Fault> {
+    unknown_nulls_by(patch, |alone| {
+        json::from_slice::<T>(alone.to_string().as_bytes())
+            .err()
+            .unwrap_or_default()
+    })
+}
+
+/// The same for what `read` reads: every null is shown to it alone, and asked about is only whether its name is known.
+pub(crate) fn unknown_nulls_by(
+    patch: &Value,
+    read: impl Fn(&Value) -> Vec<FieldError>,
+) -> Vec<Fault> {
+    let mut nulls = Vec::new();
+    find_nulls(patch, &mut Vec::new(), &mut nulls);
+    let unknown = |path: Vec<&str>| {
+        let pointer: String = path.iter().map(|name| pointer_to(name)).collect();
+        let alone = path
+            .iter()
+            .rev()
+            .fold(Value::Null, |inner, name| json!({ *name: inner }));
+        read(&alone)
+            .into_iter()
+            .find(|error| error.pointer == pointer && error.detail.starts_with("unknown member"))
+    };
+    nulls
+        .into_iter()
+        .filter_map(unknown)
+        .map(Fault::from)
+        .collect()
+}
+
+fn find_nulls<'a>(value: &'a Value, path: &mut Vec<&'a str>, found: &mut Vec<Vec<&'a str>>) {
+    for (name, member) in value.as_object().into_iter().flatten() {
+        path.push(name);
+        if member.is_null() {
+            found.push(path.clone());
+        }
+        find_nulls(member, path, found);
+        path.pop();
+    }
 }
 
 /// The members of an object, each as its text.
@@ -29,7 +93,7 @@ impl Members {
             // Not JSON: the check finds the place. An object is all that is left to ask for.
             match json::check(body, &JsonLimits::default()) {
                 Err(fault) => vec![Fault::from(fault)],
-                Ok(()) if error.is_data() => vec![Fault::new("", "expected a JSON object")],
+                Ok(()) if error.is_data() => vec![Fault::new("", NO_OBJECT)],
                 Ok(()) => vec![Fault::new("", format!("not valid JSON: {error}"))],
             }
         })?;
@@ -47,7 +111,7 @@ impl Members {
             if !verbatim.contains(&name.as_str())
                 && let Err(error) = json::check(value.get().as_bytes(), &JsonLimits::default())
             {
-                errors.push(Fault::from(error).under(&pointer));
+                errors.push(Fault::from(without_place(error)).under(&pointer));
             }
             match JsonText::parse(value.get()) {
                 Ok(text) => members.push((name, text)),
@@ -119,7 +183,7 @@ impl Members {
             if out.len() > 1 {
                 out.push(',');
             }
-            out.push_str(&serde_json::Value::from(name.as_str()).to_string());
+            out.push_str(&Value::from(name.as_str()).to_string());
             out.push(':');
             out.push_str(if hidden.contains(&name.as_str()) {
                 "null"
@@ -130,6 +194,14 @@ impl Members {
         out.push('}');
         out
     }
+}
+
+/// An error without its line and column, which count within a part of the body only.
+fn without_place(mut error: FieldError) -> FieldError {
+    if let Some(at) = error.detail.rfind(" at line ") {
+        error.detail.truncate(at);
+    }
+    error
 }
 
 /// The members as they come, with repeats.
@@ -180,12 +252,43 @@ mod tests {
     fn others_are_checked_and_errors_have_pointers() {
         let errors = Members::cut(br#"{"settings": {"a":1,"a":2}}"#, &["pattern"]).unwrap_err();
         assert_eq!(errors.first().unwrap().pointer, "/settings/a");
+        // Within the member it would be another place than within the body.
+        assert!(!errors.first().unwrap().detail.contains("line"));
         let errors = Members::cut(br#"{"a":1,"a":2}"#, &["a"]).unwrap_err();
         assert_eq!(errors.first().unwrap().pointer, "/a");
         for bad in ["", "[]", "{", "nul", "{\"a\":1}x", "\"x\""] {
             assert!(Members::cut(bad.as_bytes(), &[]).is_err(), "{bad}");
         }
         assert!(Members::cut(b"{\"a\":\"\xff\"}", &[]).is_err());
+    }
+
+    #[test]
+    fn a_null_for_a_name_that_nothing_has_is_a_mistake() {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(dead_code, reason = "only its names are used")]
+        struct Outer {
+            a: String,
+            inner: Inner,
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(dead_code, reason = "only its names are used")]
+        struct Inner {
+            b: u32,
+        }
+        let pointers = |patch| -> Vec<_> {
+            unknown_nulls::<Outer>(&patch)
+                .into_iter()
+                .map(|fault| fault.pointer)
+                .collect()
+        };
+        assert!(pointers(json!({"a": null, "inner": {"b": null}})).is_empty());
+        assert!(pointers(json!({"inner": null, "a": "x"})).is_empty());
+        assert_eq!(
+            pointers(json!({"aa": null, "inner": {"bb": null, "b": 1}})),
+            ["/aa", "/inner/bb"]
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::App;
 use crate::actor::Actor;
 use crate::config::pattern_faults;
 use crate::error::{Code, Error, Fault, Result};
-use crate::input::Members;
+use crate::input;
 
 /// Rules that are explained unless the request says otherwise.
 const EXPLAIN_DEFAULT: u32 = 20;
@@ -72,7 +72,7 @@ impl App {
     pub fn test_pattern(&self, actor: &Actor, body: &[u8]) -> Result<PatternTestView> {
         actor.require(&Scope::ConfigRead)?;
         let invalid = |faults| Error::invalid(Code::InvalidRequest, faults);
-        let members = Members::cut(body, &["pattern", "event"]).map_err(invalid)?;
+        let members = input::read_members(body, &["pattern", "event"])?;
         let mut faults = Vec::new();
         for (name, _) in members
             .iter()

@@ -65,14 +65,35 @@ fn parse(text: &str, now_ms: Option<i64>) -> Option<i64> {
     (0..=MAX_MS).contains(&ms).then_some(ms)
 }
 
-/// Reads the time of a filter.
-pub(crate) fn read_time(pointer: &str, text: Option<&str>, now_ms: i64) -> Result<Option<i64>> {
+/// A span of time of a filter, either end of it open.
+pub(crate) type Span = (Option<i64>, Option<i64>);
+
+/// Reads `since` and `until` of a filter that stands at `prefix`.
+pub(crate) fn read_span(
+    prefix: &str,
+    since: Option<&str>,
+    until: Option<&str>,
+    now_ms: i64,
+) -> Result<Span> {
+    let since = read_time(&format!("{prefix}since"), since, now_ms)?;
+    let until = read_time(&format!("{prefix}until"), until, now_ms)?;
+    if since.zip(until).is_some_and(|(since, until)| since > until) {
+        return Err(Error::field(
+            format!("{prefix}until"),
+            "until lies before since; nothing is between them",
+        ));
+    }
+    Ok((since, until))
+}
+
+fn read_time(pointer: &str, text: Option<&str>, now_ms: i64) -> Result<Option<i64>> {
     text.map(|text| {
         parse(text, Some(now_ms)).ok_or_else(|| {
-            Error::field(
-                pointer,
-                format!("{EXPECTED}, or a span back from now such as -15m, -1h, -7d"),
-            )
+            let mut detail = format!("{EXPECTED}, or a span back from now such as -15m, -1h, -7d");
+            if parse(&text.replace(' ', "+"), None).is_some() {
+                detail.push_str("; in a query + means a space, so write %2B");
+            }
+            Error::field(pointer, detail)
         })
     })
     .transpose()

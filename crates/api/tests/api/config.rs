@@ -573,3 +573,108 @@ async fn every_change_is_in_the_audit_log() {
         (Some("x"), None)
     );
 }
+
+#[tokio::test]
+async fn a_body_that_is_no_json_has_its_own_code() {
+    let server = TestServer::start().await;
+    let deep = format!("{{\"description\":{}1{}}}", "[".repeat(65), "]".repeat(65));
+    for body in [
+        "{",
+        "nul",
+        "{}x",
+        "{\"description\":\"\\ud800\"}",
+        "{\"description\":\"\\u0000\"}",
+        "{\"description\":\"a\",\"description\":\"b\"}",
+        &deep,
+    ] {
+        server
+            .raw("PUT", "/v1/buses/b", body.to_owned(), &[])
+            .await
+            .problem(400, "INVALID_JSON");
+    }
+    server
+        .raw("PUT", "/v1/buses/b", "[]", &[])
+        .await
+        .problem(400, "INVALID_REQUEST");
+    server
+        .raw("POST", "/v1/keys", "{", &[])
+        .await
+        .problem(400, "INVALID_JSON");
+}
+
+/// A null removes a member; a misspelt one was taken for nothing to do and answered with 200.
+#[tokio::test]
+async fn a_patch_that_removes_what_cannot_be_there_is_refused() {
+    let server = TestServer::start().await;
+    let log = json!({"type": "log", "settings": {"log": "l"}});
+    server.rule("r", json!({"type": ["t"]}), log).await;
+    let rule = "/v1/buses/default/rules/r";
+    let target = &format!("{rule}/targets/t");
+    for (path, patch, pointer) in [
+        (
+            "/v1/buses/default",
+            json!({"descripton": null}),
+            "/descripton",
+        ),
+        (
+            "/v1/buses/default",
+            json!({"dedup": {"window": null}}),
+            "/dedup/window",
+        ),
+        (rule, json!({"enbled": null}), "/enbled"),
+        (rule, json!({"targets": null}), "/targets"),
+        (target, json!({"concurency": null}), "/concurency"),
+        (target, json!({"retry": {"maxAge": null}}), "/retry/maxAge"),
+        (
+            target,
+            json!({"settings": {"retention": null}}),
+            "/settings/retention",
+        ),
+    ] {
+        let problem = server
+            .call("PATCH", path, patch)
+            .await
+            .problem(400, "INVALID_REQUEST");
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{path}");
+    }
+    for (path, patch) in [
+        (
+            "/v1/buses/default",
+            json!({"description": null, "dedup": null}),
+        ),
+        (rule, json!({"description": null, "enabled": null})),
+        (
+            target,
+            json!({"concurrency": null, "retry": null, "settings": {"retentionDays": null}}),
+        ),
+    ] {
+        server.call("PATCH", path, patch).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn everything_wrong_with_a_rule_is_told_at_once() {
+    let server = TestServer::start().await;
+    let problem = server
+        .call(
+            "PUT",
+            "/v1/buses/default/rules/r",
+            json!({
+                "enabled": "yes",
+                "pattern": {"a": []},
+                "targets": {"t": {"type": "webhok", "settings": {}, "x": 1}, "u": {"settings": {}}},
+            }),
+        )
+        .await
+        .problem(400, "INVALID_REQUEST");
+    let pointers: Vec<_> = problem["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| error["pointer"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        pointers,
+        ["/enabled", "/pattern/a", "/targets/t/x", "/targets/u/type"]
+    );
+}

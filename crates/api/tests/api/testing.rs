@@ -59,7 +59,7 @@ async fn mistakes_in_pattern_or_event_are_pointed_at() {
         ),
         (
             r#"{"pattern":{"a":[1]},"event":{},"event":{}}"#,
-            "INVALID_REQUEST",
+            "INVALID_JSON",
             "/event",
         ),
     ] {

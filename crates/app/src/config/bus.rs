@@ -13,7 +13,7 @@ use crate::App;
 use crate::actor::Actor;
 use crate::cursor::{self, Listing, PageRequest};
 use crate::error::{Code, Error, Result, faults_under};
-use crate::input::{self, Members};
+use crate::input;
 
 /// Members that only the server writes.
 const READ_ONLY: [&str; 5] = ["rules", "revision", "createdAt", "updatedAt", "dryRun"];
@@ -49,8 +49,7 @@ impl App {
     ) -> Result<Changed<BusView>> {
         actor.require(&Scope::ConfigWrite)?;
         not_system(name)?;
-        let mut members = Members::cut(body, &[])
-            .map_err(|faults| Error::invalid(Code::InvalidRequest, faults))?;
+        let mut members = input::read_members(body, &[])?;
         let faults = members.drop_read_only(&READ_ONLY, &[("name", name.as_str())]);
         if !faults.is_empty() {
             return Err(Error::invalid(Code::InvalidRequest, faults));
@@ -74,9 +73,12 @@ impl App {
     ) -> Result<Changed<BusView>> {
         actor.require(&Scope::ConfigWrite)?;
         not_system(name)?;
-        let members = Members::cut(patch, &[])
-            .map_err(|faults| Error::invalid(Code::InvalidRequest, faults))?;
+        let members = input::read_members(patch, &[])?;
         let patch: Value = input::read(members.text(&[]).as_bytes())?;
+        let faults = input::unknown_nulls::<BusSpec>(&patch);
+        if !faults.is_empty() {
+            return Err(Error::invalid(Code::InvalidRequest, faults));
+        }
         settle(|| async {
             let index = self.index().await?;
             let old = serde_json::to_value(&index.bus(name)?.bus.spec).map_err(Error::internal)?;

@@ -19,7 +19,7 @@ use crate::App;
 use crate::actor::Actor;
 use crate::cursor::{Listing, PageRequest};
 use crate::error::{Code, Error, Result};
-use crate::input::Members;
+use crate::input;
 
 /// Members that only the server writes.
 const READ_ONLY: [&str; 4] = ["revision", "createdAt", "updatedAt", "dryRun"];
@@ -66,7 +66,7 @@ impl App {
         options: &ChangeOptions,
     ) -> Result<Changed<RuleView>> {
         actor.require(&Scope::ConfigWrite)?;
-        let mut members = Members::cut(body, &["pattern"]).map_err(Refusal::from)?;
+        let mut members = input::read_members(body, &["pattern"])?;
         let faults = members.drop_read_only(
             &READ_ONLY,
             &[("bus", bus.as_str()), ("name", name.as_str())],
@@ -93,7 +93,7 @@ impl App {
         options: &ChangeOptions,
     ) -> Result<Changed<RuleView>> {
         actor.require(&Scope::ConfigWrite)?;
-        let patch = Members::cut(patch, &["pattern"]).map_err(Refusal::from)?;
+        let patch = input::read_members(patch, &["pattern"])?;
         settle(|| async {
             let index = self.index().await?;
             let old = &index.rule(bus, name)?.rule.spec;

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use belfry_model::config::{RuleSpec, TARGETS_PER_RULE_MAX, TargetSpec};
 use belfry_model::json::{self, JsonText, merge_patch, pointer_to};
 use belfry_model::{BusName, RuleName, TargetName};
+use belfry_pattern::Pattern;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::Refusal;
+use super::check::pattern_faults;
 use super::plan::Place;
 use super::target::read_target;
-use crate::error::{Error, Fault, Result, faults_under};
-use crate::input::Members;
+use crate::error::{Code, Error, Fault, Result, faults_under};
+use crate::input::{Members, unknown_nulls};
 
 /// Members that take no part in reading the rest.
 const TEXTS: [&str; 2] = ["pattern", "targets"];
@@ -51,19 +53,32 @@ pub(super) fn read_rule(
     rule: &RuleName,
     members: &mut Members,
 ) -> std::result::Result<Written, Vec<Fault>> {
-    let body: Body = json::from_slice(members.text(&TEXTS).as_bytes())
-        .map_err(|errors| faults_under("", errors))?;
-    let pattern = members.get("pattern").cloned().unwrap_or(body.pattern);
-    let spec = RuleSpec {
-        description: body.description,
-        enabled: body.enabled,
-        pattern,
-    };
+    let body: std::result::Result<Body, _> = json::from_slice(members.text(&TEXTS).as_bytes());
     let targets = members
         .take("targets")
         .map(|text| read_targets(bus, rule, &text))
-        .transpose()?;
-    Ok(Written { spec, targets })
+        .transpose();
+    let pattern = members.take("pattern");
+    match (body, targets) {
+        (Ok(body), Ok(targets)) => {
+            let spec = RuleSpec {
+                description: body.description,
+                enabled: body.enabled,
+                pattern: pattern.unwrap_or(body.pattern),
+            };
+            Ok(Written { spec, targets })
+        }
+        (body, targets) => {
+            let mut faults = faults_under("", body.err().unwrap_or_default());
+            // Everything wrong is told at once, so the pattern has its turn here too.
+            if let Some(Err(errors)) = pattern.map(|text| Pattern::parse(text.as_str().as_bytes()))
+            {
+                faults.extend(pattern_faults("/pattern", errors));
+            }
+            faults.extend(targets.err().unwrap_or_default());
+            Err(faults)
+        }
+    }
 }
 
 fn read_targets(
@@ -89,14 +104,13 @@ fn read_targets(
                 continue;
             }
         };
-        match read_target(
-            Place {
-                bus,
-                rule,
-                name: &name,
-            },
-            text.as_str().as_bytes(),
-        ) {
+        let place = Place {
+            bus,
+            rule,
+            name: &name,
+        };
+        let members = Members::cut(text.as_str().as_bytes(), &[]);
+        match members.and_then(|members| read_target(place, members)) {
             Ok(spec) => {
                 targets.insert(name, spec);
             }
@@ -123,6 +137,18 @@ fn read_targets(
 pub(super) fn patched(old: &RuleSpec, patch: &Members) -> Result<Members> {
     let base = serde_json::json!({ "description": old.description, "enabled": old.enabled });
     let mut change: Value = serde_json::from_str(&patch.text(&TEXTS)).map_err(Error::internal)?;
+    let mut faults = unknown_nulls::<Body>(&change);
+    if patch
+        .get("targets")
+        .is_some_and(|text| text.as_str() == "null")
+    {
+        let detail =
+            "expected an object; {} removes every target, and without this member they stay";
+        faults.push(Fault::new("/targets", detail));
+    }
+    if !faults.is_empty() {
+        return Err(Error::invalid(Code::InvalidRequest, faults));
+    }
     if let Value::Object(members) = &mut change {
         members.retain(|name, _| !TEXTS.contains(&name.as_str()));
     }

@@ -4,7 +4,7 @@ use belfry_model::access::Scope;
 use belfry_model::config::{Target, TargetSpec};
 use belfry_model::json::merge_patch;
 use belfry_model::{BusName, RuleName, TargetName};
-use belfry_targets::REGISTRY;
+use belfry_targets::{REGISTRY, find_kind};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -61,9 +61,8 @@ pub struct TargetStatus {
 /// Reads a target as it is written in a PUT.
 pub(super) fn read_target(
     place: Place<'_>,
-    body: &[u8],
+    mut members: Members,
 ) -> std::result::Result<TargetSpec, Vec<Fault>> {
-    let mut members = Members::cut(body, &[])?;
     let path = [
         ("bus", place.bus.as_str()),
         ("rule", place.rule.as_str()),
@@ -202,7 +201,8 @@ impl App {
     ) -> Result<Changed<TargetView>> {
         actor.require(&Scope::ConfigWrite)?;
         let place = Place { bus, rule, name };
-        let spec = read_target(place, body).map_err(Refusal::from)?;
+        let members = input::read_members(body, &[])?;
+        let spec = read_target(place, members).map_err(Refusal::from)?;
         settle(|| async {
             let index = self.index().await?;
             self.change_target(actor, &index, place, spec.clone(), options, false)
@@ -223,10 +223,11 @@ impl App {
     ) -> Result<Changed<TargetView>> {
         actor.require(&Scope::ConfigWrite)?;
         let place = Place { bus, rule, name };
-        let patch = Members::cut(patch, &[]).map_err(Refusal::from)?;
+        let patch = input::read_members(patch, &[])?;
         settle(|| async {
             let index = self.index().await?;
             let spec = patched(index.target(bus, rule, name)?, &patch)?;
+            self.refuse_unknown_nulls(&spec.kind, &patch)?;
             // Somebody who says `"enabled": true` to a target that Belfry has disabled means it.
             let enable = patch
                 .get("enabled")
@@ -235,6 +236,22 @@ impl App {
                 .await
         })
         .await
+    }
+
+    /// Refuses a patch that removes what a target of this kind cannot have.
+    fn refuse_unknown_nulls(&self, kind: &str, patch: &Members) -> Result<()> {
+        let change: Value = input::read(patch.text(&["transform"]).as_bytes())?;
+        let mut faults = input::unknown_nulls::<TargetSpec>(&change);
+        if let (Ok(kind), Some(settings)) = (find_kind(kind), change.get("settings")) {
+            let egress = &self.connect.egress;
+            let unknown = input::unknown_nulls_by(settings, |alone| kind.validate(alone, egress));
+            faults.extend(unknown.into_iter().map(|fault| fault.under("/settings")));
+        }
+        if faults.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::invalid(Code::InvalidRequest, faults))
+        }
     }
 
     async fn change_target(

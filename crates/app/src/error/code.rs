@@ -55,6 +55,8 @@ macro_rules! codes {
 codes! {
     /// Something in the request is wrong.
     InvalidRequest = "INVALID_REQUEST": Invalid,
+    /// The body is no JSON that means the same to everybody.
+    InvalidJson = "INVALID_JSON": Invalid,
     /// The pattern is no pattern.
     InvalidPattern = "INVALID_PATTERN": Invalid,
     /// The cursor is none that a list gave out.

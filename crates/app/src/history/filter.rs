@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::App;
 use crate::config::Index;
 use crate::error::{Error, Result};
-use crate::time::read_time;
+use crate::time::read_span;
 
 /// Longest text to search for.
 const TEXT_BYTES_MAX: usize = 1024;
@@ -124,14 +124,19 @@ pub(super) fn statuses(place: &str, list: Option<&str>) -> Result<Vec<DeliverySt
 
 impl App {
     pub(super) fn event_query(&self, index: &Index, filter: &EventFilter) -> Result<EventQuery> {
-        let now = self.now_ms();
+        let (since_ms, until_ms) = read_span(
+            "query:",
+            filter.since.as_deref(),
+            filter.until.as_deref(),
+            self.now_ms(),
+        )?;
         let bus: Option<BusName> = name("query:bus", filter.bus.as_ref())?;
         Ok(EventQuery {
             bus: bus
                 .map(|bus| index.bus(&bus).map(|bus| bus.bus.id))
                 .transpose()?,
-            since_ms: read_time("query:since", filter.since.as_deref(), now)?,
-            until_ms: read_time("query:until", filter.until.as_deref(), now)?,
+            since_ms,
+            until_ms,
             kind: text("query:type", filter.kind.as_ref())?,
             source: text("query:source", filter.source.as_ref())?,
             subject: text("query:subject", filter.subject.as_ref())?,
@@ -150,7 +155,12 @@ impl App {
         prefix: &str,
         filter: &DeliveryFilter,
     ) -> Result<DeliveryQuery> {
-        let now = self.now_ms();
+        let (since_ms, until_ms) = read_span(
+            prefix,
+            filter.since.as_deref(),
+            filter.until.as_deref(),
+            self.now_ms(),
+        )?;
         let at = |member: &str| format!("{prefix}{member}");
         let bus: Option<BusName> = name(&at("bus"), filter.bus.as_ref())?;
         let rule: Option<RuleName> = name(&at("rule"), filter.rule.as_ref())?;
@@ -169,8 +179,8 @@ impl App {
             targets,
             statuses: statuses(&at("status"), filter.status.as_deref())?,
             reason,
-            since_ms: read_time(&at("since"), filter.since.as_deref(), now)?,
-            until_ms: read_time(&at("until"), filter.until.as_deref(), now)?,
+            since_ms,
+            until_ms,
             kind: text(&at("type"), filter.kind.as_ref())?,
             source: text(&at("source"), filter.source.as_ref())?,
             subject: text(&at("subject"), filter.subject.as_ref())?,
@@ -182,10 +192,15 @@ impl App {
     }
 
     pub(super) fn log_query(&self, filter: &LogFilter) -> Result<LogQuery> {
-        let now = self.now_ms();
+        let (since_ms, until_ms) = read_span(
+            "query:",
+            filter.since.as_deref(),
+            filter.until.as_deref(),
+            self.now_ms(),
+        )?;
         Ok(LogQuery {
-            since_ms: read_time("query:since", filter.since.as_deref(), now)?,
-            until_ms: read_time("query:until", filter.until.as_deref(), now)?,
+            since_ms,
+            until_ms,
             kind: text("query:type", filter.kind.as_ref())?,
             source: text("query:source", filter.source.as_ref())?,
             subject: text("query:subject", filter.subject.as_ref())?,
