@@ -158,3 +158,172 @@ async fn measure() {
     println!("recovery with a backlog: {:?}", started.elapsed());
     store.close().await;
 }
+
+/// Deliveries of the large history, and targets that they go to.
+const TARGETS: i64 = 40;
+
+fn large_group(from: i64, count: i64) -> Batch {
+    let mut batch = Batch::default();
+    for step in from..from + count {
+        let target = i32::try_from(step % TARGETS).unwrap() + 1;
+        let mut new = new_event(step, &[target]);
+        let doc = serde_json::json!({
+            "specversion": "1.0", "id": format!("{step:036}"), "source": format!("/rack/{}", step % 17),
+            "type": format!("com.example.kind.{}", step % 101), "subject": format!("host-{}", step % 10_007),
+            "data": {"free": step, "text": "x".repeat(360)},
+        });
+        new.event = Event::from_stored(Bytes::from(doc.to_string())).unwrap();
+        batch.events.push(new);
+        let id = delivery(step, target);
+        // One in a hundred was given up, in runs as outages make them.
+        let status = if step % 10_000 < 100 {
+            DeliveryStatus::Dead
+        } else {
+            DeliveryStatus::Delivered
+        };
+        batch.outcomes.push(outcome(id, status));
+    }
+    batch.watermark = Some((NODE, id(from + count - 1)));
+    batch
+}
+
+/// A filter, given where in the history it starts.
+type Filter = Box<dyn Fn(i64) -> DeliveryQuery>;
+
+/// Every documented filter on a history of `MEASURE_EVENTS` deliveries (10 million unless said otherwise).
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn large_history() {
+    let events: i64 =
+        std::env::var("MEASURE_EVENTS").map_or(10_000_000, |text| text.parse().unwrap());
+    let dir =
+        tempfile::tempdir_in(std::env::var("MEASURE_DIR").unwrap_or_else(|_| "/tmp".to_owned()))
+            .unwrap();
+    let store = SqliteStore::open(SqliteOptions::file(dir.path().join("belfry.db")))
+        .await
+        .unwrap();
+    let started = Instant::now();
+    for from in (0..events).step_by(1000) {
+        store.commit(&large_group(from, 1000)).await.unwrap();
+    }
+    println!(
+        "{events} events with a delivery each in {:?}",
+        started.elapsed()
+    );
+    let ms = |step: i64| id(step).time_ms();
+    let one = |target: i32| Some(vec![TargetId(target)]);
+    let all = DeliveryQuery {
+        limit: 50,
+        scan_max: 5000,
+        ..delivery_query()
+    };
+    let filters: Vec<(&str, Filter)> = vec![
+        ("newest", {
+            let all = all.clone();
+            Box::new(move |_| all.clone())
+        }),
+        ("a page in the middle", {
+            let all = all.clone();
+            Box::new(move |at| DeliveryQuery {
+                before: Some(delivery(at, 1)),
+                ..all.clone()
+            })
+        }),
+        ("one target", {
+            let all = all.clone();
+            Box::new(move |at| DeliveryQuery {
+                targets: one(7),
+                before: Some(delivery(at, 1)),
+                ..all.clone()
+            })
+        }),
+        ("a rule with five targets", {
+            let all = all.clone();
+            Box::new(move |at| DeliveryQuery {
+                targets: Some((1..=5).map(TargetId).collect()),
+                before: Some(delivery(at, 1)),
+                ..all.clone()
+            })
+        }),
+        ("one target, dead only", {
+            let all = all.clone();
+            Box::new(move |at| DeliveryQuery {
+                targets: one(7),
+                statuses: vec![DeliveryStatus::Dead],
+                before: Some(delivery(at, 1)),
+                ..all.clone()
+            })
+        }),
+        ("dead, any target", {
+            let all = all.clone();
+            Box::new(move |at| DeliveryQuery {
+                statuses: vec![DeliveryStatus::Dead],
+                before: Some(delivery(at, 1)),
+                ..all.clone()
+            })
+        }),
+        ("a time range", {
+            let all = all.clone();
+            Box::new(move |at| DeliveryQuery {
+                since_ms: Some(ms(at)),
+                until_ms: Some(ms(at) + 3_600_000),
+                ..all.clone()
+            })
+        }),
+        ("event type", {
+            let all = all.clone();
+            Box::new(move |at| DeliveryQuery {
+                kind: Some("com.example.kind.5".to_owned()),
+                before: Some(delivery(at, 1)),
+                ..all.clone()
+            })
+        }),
+        ("event type never seen (5,000 looked at)", {
+            let all = all.clone();
+            Box::new(move |at| DeliveryQuery {
+                kind: Some("never".to_owned()),
+                before: Some(delivery(at, 1)),
+                ..all.clone()
+            })
+        }),
+        ("source", {
+            let all = all.clone();
+            Box::new(move |at| DeliveryQuery {
+                source: Some("/rack/3".to_owned()),
+                before: Some(delivery(at, 1)),
+                ..all.clone()
+            })
+        }),
+        ("subject (5,000 looked at)", {
+            let all = all.clone();
+            Box::new(move |at| DeliveryQuery {
+                subject: Some("host-77".to_owned()),
+                before: Some(delivery(at, 1)),
+                ..all.clone()
+            })
+        }),
+        ("text (5,000 looked at)", {
+            let all = all.clone();
+            Box::new(move |at| DeliveryQuery {
+                text: Some("\"free\":77".to_owned()),
+                before: Some(delivery(at, 1)),
+                ..all.clone()
+            })
+        }),
+    ];
+    for (name, filter) in &filters {
+        let mut times: Vec<_> = Vec::new();
+        for n in 0..200 {
+            let query = filter(events / 200 * n + events / 400);
+            let started = Instant::now();
+            store.list_deliveries(&query).await.unwrap();
+            times.push(started.elapsed());
+        }
+        times.sort_unstable();
+        println!(
+            "{name}: p50 {:?}, p99 {:?}, max {:?}",
+            times[100], times[197], times[199]
+        );
+    }
+    store.close().await;
+}
