@@ -284,4 +284,25 @@ mod tests {
         assert_eq!(bucket.tokens(0), 1);
         assert_eq!(bucket.tokens(100_000), 2, "never more than the count");
     }
+
+    #[test]
+    fn a_clock_that_stepped_back_stops_neither_circuit_nor_rate_limit_until_it_has_caught_up() {
+        let later = 3_600_000;
+        let mut circuit = circuit();
+        for _ in 0..3 {
+            circuit.failed(later);
+        }
+        assert_eq!(circuit.is_open(0), Some(0), "what is queued waits no hour");
+        assert_eq!(circuit.room(0), 1);
+        assert_eq!(circuit.ask(0), Ok(()));
+        let limit = RateLimit {
+            count: 1,
+            per_seconds: 1,
+        };
+        let mut bucket = Bucket::new(limit, later);
+        bucket.take();
+        assert_eq!(bucket.tokens(0), 0);
+        assert_eq!(bucket.next_at_ms(), 1000);
+        assert_eq!(bucket.tokens(1000), 1);
+    }
 }

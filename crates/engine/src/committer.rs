@@ -160,6 +160,8 @@ impl Committer {
                 (backoff * 2).min(BACKOFF_MAX)
             };
             self.note_stall();
+            let open = self.open.len();
+            self.shared.open_events.store(open, Ordering::Relaxed);
         }
     }
 

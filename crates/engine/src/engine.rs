@@ -238,6 +238,24 @@ impl Engine {
         }
     }
 
+    /// What is held for work under way: all zero when there is none. For tests, which look for leaks with it.
+    #[doc(hidden)]
+    pub fn held(&self) -> [usize; 6] {
+        let lanes = self.shared.lanes();
+        let (reserved, bytes) = lanes
+            .iter()
+            .map(|lane| lane.held())
+            .fold((0, 0), |sum, lane| (sum.0 + lane.0, sum.1 + lane.1));
+        [
+            reserved,
+            bytes,
+            self.shared.lanes_bytes.load(Ordering::Relaxed),
+            self.shared.on_the_wire(),
+            self.shared.waiting_bytes.load(Ordering::Relaxed),
+            self.shared.open_events.load(Ordering::Relaxed),
+        ]
+    }
+
     /// Stops: accepts nothing more, begins no more attempts, lets those on the wire finish for at most `limit`, commits
     /// what came of them. What is left is found by the next start. Returns whether everything ended in time.
     pub async fn shutdown(&self, limit: Duration) -> bool {
@@ -278,5 +296,146 @@ async fn remember(shared: &Shared) -> Result<Recent, StoreError> {
             recent.insert(key, row.id);
         }
         recent.forget(0, shared.settings.dedup_entries_max);
+    }
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests: an unmet expectation ends the test"
+)]
+mod tests {
+    use belfry_egress::{EgressClient, EgressLimits, EgressPolicy, SystemResolver};
+    use belfry_model::config::{BusSpec, RuleSpec, Target};
+    use belfry_model::delivery::Reason;
+    use belfry_model::json::JsonText;
+    use belfry_model::{NodeId, SystemClock};
+    use belfry_store::{
+        Change, ConfigStore as _, Expect, History as _, SqliteOptions, SqliteStore,
+    };
+    use belfry_targets::ConnectContext;
+    use belfry_transform::{Transform, TransformSpec};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::Unseal;
+    use crate::snapshot::TargetEntry;
+
+    struct Clear;
+
+    impl Unseal for Clear {
+        fn unseal(&self, _place: &str, target: &Target) -> Result<Value, String> {
+            Ok(target.spec.settings.clone())
+        }
+    }
+
+    async fn store() -> Arc<SqliteStore> {
+        let store = SqliteStore::open(SqliteOptions::memory()).await.unwrap();
+        let spec = json!({
+            "type": "log", "settings": {"log": "lines"},
+            "concurrency": 1, "retry": {"schedule": "none"},
+        });
+        let (bus, rule): (BusName, _) = ("default".parse().unwrap(), "all".parse().unwrap());
+        let changes = [
+            Change::PutBus {
+                name: bus.clone(),
+                spec: BusSpec::default(),
+                expect: Expect::Absent,
+            },
+            Change::PutRule {
+                bus: bus.clone(),
+                name: "all".parse().unwrap(),
+                spec: RuleSpec {
+                    description: String::new(),
+                    enabled: true,
+                    pattern: JsonText::parse(r#"{"source":["tests"]}"#).unwrap(),
+                },
+                expect: Expect::Absent,
+            },
+            Change::PutTarget {
+                bus,
+                rule,
+                name: "lines".parse().unwrap(),
+                spec: Box::new(serde_json::from_value(spec).unwrap()),
+                expect: Expect::Absent,
+            },
+        ];
+        store.apply(&changes, &[], None, 1).await.unwrap();
+        Arc::new(store)
+    }
+
+    /// A transformation that panics on every event.
+    fn panicking() -> Transform {
+        let spec: TransformSpec = serde_json::from_value(json!({
+            "kind": "tencent", "EtlFilter": {"Filter": "{}"},
+            "Transform": {"OutputStructs": [{"Key": "a", "Value": "1", "ValueType": "NUMBER"}]},
+        }))
+        .unwrap();
+        Transform::compile_with(&spec, &|_| Ok(Arc::new(|_| panic!("as asked")))).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_an_attempt_ends_the_attempt_and_not_the_lane() {
+        let store = store().await;
+        let clock = Arc::new(SystemClock);
+        let egress = EgressClient::new(
+            EgressPolicy::permissive(),
+            EgressLimits::default(),
+            Arc::new(SystemResolver),
+        );
+        let with = Collaborators {
+            store: Arc::<SqliteStore>::clone(&store),
+            clock: Arc::<SystemClock>::clone(&clock),
+            unseal: Arc::new(Clear),
+            connect: Arc::new(ConnectContext {
+                egress: Arc::new(egress.unwrap()),
+                clock,
+                user_agent: "tests".to_owned(),
+            }),
+            node: NodeId(1),
+        };
+        let engine = Engine::start(with, EngineSettings::default())
+            .await
+            .unwrap();
+        let snapshot = engine.snapshot();
+        let entry = snapshot.targets().next().unwrap();
+        let lane = engine.shared.lane(entry.target.id).unwrap();
+        lane.update(Arc::new(TargetEntry {
+            target: entry.target.clone(),
+            bus: entry.bus.clone(),
+            rule: entry.rule.clone(),
+            retry: entry.retry.clone(),
+            retry_on_4xx: entry.retry_on_4xx,
+            concurrency: entry.concurrency,
+            problem: None,
+            transform: Some(panicking()),
+            send_original: false,
+            handler: entry.handler.clone(),
+        }));
+        let events = (0..3)
+            .map(|n| format!(r#"{{"specversion":"1.0","id":"{n}","source":"tests","type":"t"}}"#))
+            .map(|doc| Event::from_stored(doc.into()).unwrap())
+            .collect();
+        let bus = "default".parse().unwrap();
+        let accepted = engine.accept(&bus, events, AcceptContext::default()).await;
+        for one in accepted.unwrap() {
+            let delivery = DeliveryId {
+                event: one.event_uid,
+                target: entry.target.id,
+            };
+            let limit = Instant::now() + Duration::from_secs(20);
+            let outcome = loop {
+                engine.flush().await;
+                let record = store.find_delivery(delivery).await.unwrap().unwrap();
+                if record.outcome.status.is_final() || Instant::now() > limit {
+                    break record.outcome;
+                }
+                tokio::task::yield_now().await;
+            };
+            assert_eq!(outcome.status, DeliveryStatus::Dead);
+            assert_eq!(outcome.reason, Some(Reason::Internal));
+        }
+        assert!(engine.shutdown(Duration::from_secs(5)).await);
     }
 }

@@ -278,6 +278,12 @@ impl Lane {
         i64::try_from(limit).unwrap_or(0) + i64::try_from(GRACE_MS).unwrap_or(0)
     }
 
+    /// Deliveries admitted but not pushed, and bytes held.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.reserved, state.bytes)
+    }
+
     pub(crate) fn status(&self) -> LaneStatus {
         let state = self.lock();
         let now_ms = self.shared.clock.now_ms();

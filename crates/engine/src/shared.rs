@@ -51,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) store_ok: AtomicBool,
     /// Results wait for a store that fails: nothing further is claimed, for it could not be recorded either.
     pub(crate) stalled: AtomicBool,
+    /// Events with deliveries in memory that have no pending row: the watermark is below them.
+    pub(crate) open_events: AtomicUsize,
     /// Configurations are compiled one after the other.
     pub(crate) reloading: tokio::sync::Mutex<()>,
 }
@@ -146,6 +148,7 @@ impl Shared {
             idempotent: Mutex::default(),
             store_ok: AtomicBool::new(true),
             stalled: AtomicBool::new(false),
+            open_events: AtomicUsize::new(0),
             reloading: tokio::sync::Mutex::new(()),
         }
     }

@@ -31,6 +31,7 @@ fn patient(rig: &Rig, path: &str) -> Value {
 async fn a_hanging_delivery_gets_its_pending_row_also_under_load() -> Result<()> {
     let (rig, flaky) = Rig::flaky(EngineSettings {
         park_after: Duration::from_millis(100),
+        batch_ops_max: 4,
         ..settings()
     })
     .await?;

@@ -10,6 +10,7 @@ mod faults;
 mod flaky;
 mod lanes;
 mod rig;
+mod stress;
 
 use std::collections::HashMap;
 use std::sync::Arc;
