@@ -52,8 +52,15 @@ pub(crate) fn deleted<T: Serialize>(value: &T, dry_run: bool) -> Response {
 
 /// The answer to a request that may carry an `Idempotency-Key`.
 pub(crate) fn answered<T: Serialize>(status: StatusCode, answer: &Answered<T>) -> Response {
-    let mut response = (status, Json(&answer.value)).into_response();
-    if answer.replayed {
+    mark_replay(
+        (status, Json(&answer.value)).into_response(),
+        answer.replayed,
+    )
+}
+
+/// An answer, marked when it was given before.
+pub(crate) fn mark_replay(mut response: Response, replayed: bool) -> Response {
+    if replayed {
         response
             .headers_mut()
             .insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));

@@ -18,7 +18,7 @@ use crate::error::{Error, Result, in_progress, mismatch};
 use crate::random;
 
 /// An answer, and whether it was given before.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answered<T> {
     /// The answer.
     pub value: T,

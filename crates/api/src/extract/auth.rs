@@ -1,7 +1,7 @@
 //! Who sends the request.
 
 use axum::extract::FromRequestParts;
-use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::header::{AUTHORIZATION, HeaderName, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use belfry_app::{Actor, RateState};
@@ -9,6 +9,8 @@ use belfry_app::{Actor, RateState};
 use crate::Shared;
 use crate::problem::Problem;
 use crate::surround::RequestContext;
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Somebody with a key that works. What the key allows is checked by the use-case.
 ///
@@ -44,6 +46,13 @@ fn key(headers: &HeaderMap) -> Result<&str, Problem> {
             HeaderValue::from_static("Bearer realm=\"belfry\""),
         )
     };
+    let given =
+        headers.get_all(AUTHORIZATION).iter().count() + headers.get_all(X_API_KEY).iter().count();
+    if given > 1 {
+        return Err(missing(
+            "there is more than one API key; send one, as Authorization: Bearer bfy_... or as X-Api-Key: bfy_...",
+        ));
+    }
     if let Some(value) = headers.get(AUTHORIZATION) {
         let text = value.to_str().unwrap_or_default();
         let (scheme, key) = text.split_once(' ').unwrap_or((text, ""));
@@ -52,7 +61,7 @@ fn key(headers: &HeaderMap) -> Result<&str, Problem> {
         }
         return Err(missing("expected Authorization: Bearer bfy_..."));
     }
-    match headers.get("x-api-key") {
+    match headers.get(X_API_KEY) {
         Some(value) => value
             .to_str()
             .map(str::trim)

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use axum::http::{HeaderMap, HeaderValue};
+use belfry_app::Fault;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
+use super::sole;
 use crate::problem::Problem;
 use crate::{ApiSettings, Shared};
 
@@ -32,7 +34,9 @@ impl FromRequest<Shared> for JsonBody {
     async fn from_request(request: Request, state: &Shared) -> Result<Self, Problem> {
         must_be_json(request.headers())?;
         let max = state.settings.body_bytes_max;
-        read_body(request, max, &state.settings).await.map(Self)
+        let body = read_body(request, max, &state.settings).await?;
+        must_be_text(&body)?;
+        Ok(Self(body))
     }
 }
 
@@ -44,14 +48,14 @@ impl FromRequest<Shared> for OptionalJsonBody {
         let body = read_body(request, state.settings.body_bytes_max, &state.settings).await?;
         if !body.is_empty() {
             kind?;
+            must_be_text(&body)?;
         }
         Ok(Self(body))
     }
 }
 
 fn must_be_json(headers: &HeaderMap) -> Result<(), Problem> {
-    let sent = headers
-        .get(CONTENT_TYPE)
+    let sent = sole(headers, &CONTENT_TYPE)?
         .map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
     let essence = sent
         .as_deref()
@@ -73,6 +77,33 @@ fn must_be_json(headers: &HeaderMap) -> Result<(), Problem> {
             )))
         }
     }
+}
+
+/// Says of what the parser would only call no value what it is.
+pub(crate) fn must_be_text(body: &[u8]) -> Result<(), Problem> {
+    let detail = match body {
+        [] => "the body is empty; expected JSON",
+        [0xef, 0xbb, 0xbf, ..] => {
+            "the body begins with a byte order mark (EF BB BF); send the JSON without it"
+        }
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "the body is UTF-16; JSON is sent as UTF-8",
+        _ => return Ok(()),
+    };
+    Err(Problem::new("INVALID_JSON", detail).with_errors(vec![Fault::new("", detail)]))
+}
+
+/// A compressed body would be taken for damaged JSON, or stored as it is.
+fn must_be_plain(headers: &HeaderMap) -> Result<(), Problem> {
+    let coded = headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if !coded {
+        return Ok(());
+    }
+    let problem =
+        unsupported("a body with Content-Encoding is not taken; send it without compression");
+    Err(problem.with_header(ACCEPT_ENCODING, HeaderValue::from_static("identity")))
 }
 
 fn unsupported(detail: &str) -> Problem {
@@ -108,6 +139,7 @@ pub(crate) async fn read_body(
         )
     };
     let headers = request.headers();
+    must_be_plain(headers)?;
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
@@ -126,9 +158,9 @@ pub(crate) async fn read_body(
             discard(&mut body).await;
             Err(too_large())
         }
-        Ok(Err(error)) => Err(Problem::at(
+        Ok(Err(_)) => Err(Problem::at(
             "",
-            format!("the body could not be read to its end: {error}"),
+            "the body ends too early, or its chunks (Transfer-Encoding) are malformed",
         )),
         Err(_) => Err(Problem::new(
             "BODY_TIMEOUT",

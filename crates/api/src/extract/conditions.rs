@@ -3,12 +3,13 @@
 use axum::extract::FromRequestParts;
 use axum::http::header::{CONTENT_TYPE, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use belfry_app::Actor;
 use belfry_app::config::{ChangeOptions, IfMatch};
 use belfry_app::idempotency::idempotency_key;
 use belfry_engine::IdempotencyKey;
 
+use super::sole;
 use crate::problem::Problem;
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -81,28 +82,36 @@ fn read_if_match(text: &str) -> Result<IfMatch, Problem> {
         return Ok(IfMatch::Any);
     }
     let mut revisions = Vec::new();
-    for tag in text.split(',').map(str::trim) {
-        // A weak tag never matches, says RFC 9110 section 13.1.1.
-        if tag.starts_with("W/") {
-            continue;
-        }
-        let inner = tag
-            .strip_prefix('"')
-            .and_then(|tag| tag.strip_suffix('"'))
-            .ok_or_else(|| {
-                Problem::at(
-                    "header:if-match",
-                    "expected * or an ETag such as \"r3\", with its quotes",
-                )
-            })?;
-        // A tag that is none of ours matches nothing; that is no mistake.
+    let mut rest = Some(text);
+    while let Some(text) = rest {
+        let (weak, tag, after) = next_tag(text).ok_or_else(|| {
+            Problem::at(
+                "header:if-match",
+                "expected * or an ETag such as \"r3\", with its quotes",
+            )
+        })?;
+        // A weak tag never matches, says RFC 9110 section 13.1.1. Nor does one that is none of ours; that is no mistake.
         revisions.extend(
-            inner
-                .strip_prefix('r')
+            tag.strip_prefix('r')
+                .filter(|_| !weak)
                 .and_then(|revision| revision.parse::<i64>().ok()),
         );
+        rest = after;
     }
     Ok(IfMatch::Revisions(revisions))
+}
+
+/// The first tag of a list, whether it is weak, and what stands behind its comma.
+fn next_tag(text: &str) -> Option<(bool, &str, Option<&str>)> {
+    let text = text.trim();
+    let weak = text.strip_prefix("W/");
+    // Not simply up to the comma: a tag may hold one.
+    let (tag, after) = weak.unwrap_or(text).strip_prefix('"')?.split_once('"')?;
+    let after = match after.trim_start() {
+        "" => None,
+        more => Some(more.strip_prefix(',')?),
+    };
+    Some((weak.is_some(), tag, after))
 }
 
 /// The `Idempotency-Key` of a POST, with what it is scoped to.
@@ -137,8 +146,8 @@ impl<S: Sync> FromRequestParts<S> for Idempotent {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let key = one(&parts.headers, &HeaderName::from_static(IDEMPOTENCY_KEY))?;
-        let key = key.map(|text| read_key(&text)).transpose()?;
+        let key = sole(&parts.headers, &HeaderName::from_static(IDEMPOTENCY_KEY))?;
+        let key = key.map(read_key).transpose()?;
         let content_type = parts
             .headers
             .get(CONTENT_TYPE)
@@ -154,8 +163,9 @@ impl<S: Sync> FromRequestParts<S> for Idempotent {
 }
 
 /// The draft says a quoted string; nearly everybody sends it bare. Both are the same key.
-fn read_key(text: &str) -> Result<String, Problem> {
-    let text = text.trim();
+fn read_key(value: &HeaderValue) -> Result<String, Problem> {
+    // What is not ASCII is no key either way.
+    let text = value.to_str().unwrap_or_default().trim();
     let bare = text
         .strip_prefix('"')
         .and_then(|text| text.strip_suffix('"'))
@@ -187,12 +197,26 @@ mod tests {
             read_if_match("W/\"r3\", \"abc\"").unwrap(),
             IfMatch::Revisions(vec![])
         );
-        assert!(read_if_match("r3").is_err());
-        assert!(read_if_match("").is_err());
+        assert_eq!(
+            read_if_match("\"a,b\" , \"r5\"").unwrap(),
+            IfMatch::Revisions(vec![5])
+        );
+        for bad in [
+            "r3",
+            "",
+            "\"r3\",",
+            "\"r3\" \"r4\"",
+            "\"r3",
+            "\"r3\",*",
+            "w/\"r3\"",
+        ] {
+            assert!(read_if_match(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]
     fn keys_are_the_same_quoted_or_bare() {
+        let read_key = |text: &str| read_key(&HeaderValue::from_bytes(text.as_bytes()).unwrap());
         assert_eq!(
             read_key("\"8e03978e\"").unwrap(),
             read_key("8e03978e").unwrap()

@@ -9,6 +9,8 @@ use serde::forward_to_deserialize_any;
 
 use crate::problem::Problem;
 
+const NO_UTF8: &str = "expected UTF-8, percent-encoded";
+
 /// The query, as `T`.
 #[derive(Debug)]
 pub(crate) struct QueryOf<T>(pub(crate) T);
@@ -21,8 +23,13 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for QueryOf<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let bad = parts.uri.query().unwrap_or_default().split('&');
+        if let Some(bad) = bad.into_iter().find(|part| !is_utf8(part)) {
+            let name = bad.split('=').next().unwrap_or_default();
+            return Err(Problem::at(pointer("query", name), NO_UTF8));
+        }
         let pairs = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map_err(|_| Problem::at("query:", "expected name=value pairs, percent-encoded UTF-8"))?
+            .map_err(|_| Problem::at("query", "expected name=value pairs"))?
             .0;
         for (index, (name, _)) in pairs.iter().enumerate() {
             if pairs.iter().skip(index + 1).any(|(other, _)| other == name) {
@@ -39,13 +46,31 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for PathOf<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let params = RawPathParams::from_request_parts(parts, state)
             .await
-            .map_err(|_| Problem::at("path:", "expected percent-encoded UTF-8"))?;
+            .map_err(|_| Problem::at("path", NO_UTF8))?;
         let pairs = params
             .iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         read("path", pairs).map(Self)
     }
+}
+
+/// Whether a part of a query is UTF-8 when its escapes are undone. The parser would put question marks for what is not.
+fn is_utf8(part: &str) -> bool {
+    let mut bytes = Vec::with_capacity(part.len());
+    let mut rest = part.as_bytes();
+    while let [first, after @ ..] = rest {
+        let escape = after
+            .get(..2)
+            .filter(|_| *first == b'%')
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(escape.unwrap_or(*first));
+        rest = after
+            .get(2 * usize::from(escape.is_some())..)
+            .unwrap_or_default();
+    }
+    std::str::from_utf8(&bytes).is_ok()
 }
 
 fn pointer(place: &str, name: &str) -> String {
@@ -197,6 +222,10 @@ mod tests {
             ("limit=1&limit=2", "query:limit", "twice"),
             ("dryRun=1", "query:dryRun", "true or false"),
             ("bus=a/b", "query:bus", "expected 1 to 64 characters"),
+            ("bus=%FF", "query:bus", "expected UTF-8"),
+            ("bus=%ED%A0%80", "query:bus", "expected UTF-8"),
+            ("b%C3=1", "query:b%C3", "expected UTF-8"),
+            ("bus=%C3%A4%zz", "query:bus", "expected 1 to 64 characters"),
         ] {
             let shown = format!("{:?}", sample(query).await.unwrap_err());
             assert!(

@@ -1,5 +1,6 @@
 //! Posting events.
 
+mod measure;
 mod read;
 
 use axum::Json;
@@ -8,18 +9,23 @@ use axum::http::header::{ALLOW, CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use belfry_app::Fault;
+use belfry_app::idempotency::Answered;
 use belfry_engine::{AcceptContext, Accepted};
-use belfry_model::Event;
 use belfry_model::event::EventErrors;
+use belfry_model::{BusName, Event};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{BusPath, IdempotencyHeader, NoQuery};
-use crate::Shared;
+use crate::answer::mark_replay;
 use crate::extract::{Caller, Idempotent, PathOf, QueryOf, read_body};
 use crate::problem::{Problem, rate_headers};
 use crate::surround::RequestContext;
+use crate::{ApiState, Shared};
 
+use measure::Meter;
+pub(crate) use measure::describe;
+use read::WayIn;
 pub(crate) use read::{event_problem, read_events, way_in};
 
 /// How to post.
@@ -117,29 +123,58 @@ pub(crate) async fn post_events(
     Extension(context): Extension<RequestContext>,
     request: Request,
 ) -> Result<Response, Problem> {
-    state.app.may_post(&caller.actor, &path.bus)?;
-    let way = way_in(request.headers())?;
+    let way = way_in(request.headers());
+    let meter = Meter::start(&state, &path.bus, way.as_ref().ok());
+    let how = How {
+        bus: &path.bus,
+        way,
+        partial: query.partial.unwrap_or_default(),
+        idempotent,
+        trace_id: context.trace_id.to_string(),
+    };
+    let answer = take(&state, &caller, how, request).await;
+    meter.end(&answer);
+    answer
+}
+
+/// What a request says besides its body.
+struct How<'a> {
+    bus: &'a BusName,
+    way: Result<WayIn, Problem>,
+    partial: bool,
+    idempotent: Idempotent,
+    trace_id: String,
+}
+
+async fn take(
+    state: &ApiState,
+    caller: &Caller,
+    how: How<'_>,
+    request: Request,
+) -> Result<Response, Problem> {
+    state.app.may_post(&caller.actor, how.bus)?;
+    let way = how.way?;
     let content_type = request
         .headers()
         .get(CONTENT_TYPE)
         .map(|value| value.as_bytes().to_vec());
     let body = read_body(request, state.settings.ingest_bytes_max, &state.settings).await?;
-    let key = idempotent.key(&caller.actor, &body);
-    let read = read_events(&state, &way, content_type.as_deref(), body, key.as_ref())?;
-    let (events, plan) = sort_out(read, query.partial.unwrap_or_default())?;
+    let key = how.idempotent.key(&caller.actor, &body);
+    let read = read_events(state, &way, content_type.as_deref(), body, key.as_ref())?;
+    let (events, plan) = sort_out(read, how.partial)?;
     let accept = AcceptContext {
-        trace_id: Some(context.trace_id.to_string()),
+        trace_id: Some(how.trace_id),
         idempotency: key,
     };
     let accepted = if events.is_empty() {
-        Vec::new()
+        Answered::default()
     } else {
         state
             .app
-            .post_events(&caller.actor, &path.bus, events, accept)
+            .post_events(&caller.actor, how.bus, events, accept)
             .await?
     };
-    let mut response = answer(accepted, plan);
+    let mut response = mark_replay(answer(accepted.value, plan), accepted.replayed);
     if let Some(rate) = caller.rate {
         response.headers_mut().extend(rate_headers(rate));
     }

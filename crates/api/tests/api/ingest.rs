@@ -356,13 +356,14 @@ async fn an_idempotency_key_does_a_post_once() {
     };
     let first = send("k1", r#"{"source":"/s","type":"t"}"#)
         .await
-        .expect(202)
-        .json();
+        .expect(202);
     // Quoted, as the draft has it, it is the same key.
     let again = send("\"k1\"", r#"{"source":"/s","type":"t"}"#)
         .await
-        .expect(202)
-        .json();
+        .expect(202);
+    assert_eq!(first.header("idempotency-replayed"), None);
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    let (first, again) = (first.json(), again.json());
     assert_eq!(
         again["events"][0]["eventUid"],
         first["events"][0]["eventUid"]
@@ -457,4 +458,43 @@ async fn a_limited_key_is_told_what_is_left() {
     refused.problem(429, "RATE_LIMITED");
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert_eq!(refused.header("ratelimit-policy"), Some("\"key\";q=2;w=1"));
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_bus_mode_and_outcome() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    // The test's runtime has one thread, so that the handlers see it.
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let server = TestServer::start().await;
+    let one = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t"}"#;
+    let posts = [
+        (EVENTS, "application/json", one, 202),
+        (EVENTS, "application/cloudevents+json", "{}", 400),
+        (EVENTS, "application/cloudevents-batch+json", "[]", 202),
+        (EVENTS, "text/plain", "x", 415),
+        ("/v1/buses/nobody/events", "application/json", one, 404),
+    ];
+    for (path, kind, body, status) in posts {
+        server
+            .raw("POST", path, body, &[("content-type", kind)])
+            .await
+            .expect(status);
+    }
+    let text = recorder.handle().render();
+    for (mode, outcome) in [
+        ("lenient", "accepted"),
+        ("structured", "rejected"),
+        ("batch", "accepted"),
+        ("none", "rejected"),
+    ] {
+        let line = format!(
+            "belfry_ingest_requests_total{{bus=\"default\",mode=\"{mode}\",outcome=\"{outcome}\"}} 1"
+        );
+        assert!(text.contains(&line), "{line} in {text}");
+    }
+    assert!(
+        text.contains("belfry_ingest_duration_seconds_count 5"),
+        "{text}"
+    );
+    assert!(!text.contains("nobody"));
 }

@@ -9,6 +9,7 @@
 mod authorization;
 mod config;
 mod document;
+mod headers;
 mod history;
 mod ingest;
 mod keys;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::ApiState;
+use crate::extract::{must_be_text, sole};
 use crate::problem::Problem;
 
 const CE_PREFIX: &str = "ce-";
@@ -23,6 +24,12 @@ pub(crate) struct WayIn {
     mode: ContentMode,
     /// Attributes in binary mode: names without `ce-`, values as bytes, because senders do send UTF-8 in headers.
     attributes: Vec<(String, Vec<u8>)>,
+}
+
+impl WayIn {
+    pub(super) fn mode(&self) -> ContentMode {
+        self.mode
+    }
 }
 
 /// Finds the way in from the headers, before the body is read.
@@ -36,9 +43,7 @@ pub(crate) fn way_in(headers: &HeaderMap) -> Result<WayIn, Problem> {
             ))
         })
         .collect();
-    let content_type = headers
-        .get(CONTENT_TYPE)
-        .map(axum::http::HeaderValue::as_bytes);
+    let content_type = sole(headers, &CONTENT_TYPE)?.map(axum::http::HeaderValue::as_bytes);
     let mode = content_mode(content_type, !attributes.is_empty())
         .map_err(|unsupported| Problem::new("UNSUPPORTED_MEDIA_TYPE", unsupported.detail))?;
     Ok(WayIn { mode, attributes })
@@ -58,6 +63,9 @@ pub(crate) fn read_events(
     let lenient = |body: Bytes, index: usize| {
         Event::lenient(body, &mut Filler { key, index, now_ms }, limits)
     };
+    if way.mode != ContentMode::Binary {
+        must_be_text(&body)?;
+    }
     let several = body.trim_ascii_start().first() == Some(&b'[');
     match way.mode {
         ContentMode::Structured => Event::structured(body, limits)
@@ -83,8 +91,18 @@ fn each(
     Ok(parts
         .into_iter()
         .enumerate()
-        .map(|(index, part)| read(part, index).map_err(|errors| errors.under(&format!("/{index}"))))
+        .map(|(index, part)| read(part, index).map_err(|errors| in_batch(errors, index)))
         .collect())
+}
+
+/// Errors of one event, seen from its batch. Line and column count within the event and would mislead.
+fn in_batch(mut errors: EventErrors, index: usize) -> EventErrors {
+    for error in &mut errors.errors {
+        if let Some(at) = error.detail.rfind(" at line ") {
+            error.detail.truncate(at);
+        }
+    }
+    errors.under(&format!("/{index}"))
 }
 
 /// What an input that is no event is answered with.

@@ -1,0 +1,72 @@
+//! Metrics of requests with events. Their labels are bounded: a bus that does not exist is no label.
+
+use std::time::Instant;
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use belfry_model::BusName;
+use belfry_model::event::ContentMode;
+use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+
+use super::read::WayIn;
+use crate::ApiState;
+use crate::problem::Problem;
+
+const REQUESTS: &str = "belfry_ingest_requests_total";
+const DURATION: &str = "belfry_ingest_duration_seconds";
+
+/// Says what the metrics of this module mean.
+pub(crate) fn describe() {
+    describe_counter!(
+        REQUESTS,
+        Unit::Count,
+        "Requests with events, by bus, mode (structured, batch, binary, lenient, none) and outcome (accepted, rejected, busy, failed)."
+    );
+    describe_histogram!(
+        DURATION,
+        Unit::Seconds,
+        "From the headers of a request with events to its answer."
+    );
+}
+
+/// One request under way.
+pub(super) struct Meter {
+    bus: Option<String>,
+    mode: &'static str,
+    started: Instant,
+}
+
+impl Meter {
+    pub(super) fn start(state: &ApiState, bus: &BusName, way: Option<&WayIn>) -> Self {
+        let mode = match way.map(WayIn::mode) {
+            Some(ContentMode::Structured) => "structured",
+            Some(ContentMode::Batch) => "batch",
+            Some(ContentMode::Binary) => "binary",
+            Some(ContentMode::Lenient) => "lenient",
+            None => "none",
+        };
+        Self {
+            bus: state.app.has_bus(bus).then(|| bus.to_string()),
+            mode,
+            started: Instant::now(),
+        }
+    }
+
+    pub(super) fn end(self, answer: &Result<Response, Problem>) {
+        let status = match answer {
+            Ok(response) => response.status(),
+            Err(problem) => problem.status(),
+        };
+        let outcome = match status {
+            status if status.is_success() => "accepted",
+            StatusCode::TOO_MANY_REQUESTS => "busy",
+            status if status.is_server_error() => "failed",
+            _ => "rejected",
+        };
+        histogram!(DURATION).record(self.started.elapsed().as_secs_f64());
+        if let Some(bus) = self.bus {
+            counter!(REQUESTS, "bus" => bus, "mode" => self.mode, "outcome" => outcome)
+                .increment(1);
+        }
+    }
+}
