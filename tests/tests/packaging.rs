@@ -17,7 +17,7 @@ fn read(path: &str) -> Result<String> {
 
 /// Lines of the Dockerfile, continuation lines joined.
 fn instructions() -> Result<Vec<String>> {
-    let text = read("Dockerfile")?.replace("\\\n", " ");
+    let text = read("config/Dockerfile")?.replace("\\\n", " ");
     let lines = text
         .lines()
         .map(str::trim)
