@@ -138,8 +138,9 @@ impl Circuit {
 #[derive(Debug)]
 pub(crate) struct Bucket {
     limit: RateLimit,
-    /// In parts of a token such that a millisecond adds `count` parts exactly: nothing is lost to rounding.
-    level: u64,
+    /// In parts of a token such that a millisecond adds `count` parts exactly: nothing is lost to rounding. Below zero
+    /// when more was taken than there was, because two looked at the same time; that is paid back.
+    level: i64,
     filled_at_ms: i64,
 }
 
@@ -159,25 +160,25 @@ impl Bucket {
     }
 
     /// Parts that make one token.
-    fn token(&self) -> u64 {
-        u64::from(self.limit.per_seconds.max(1)) * 1000
+    fn token(&self) -> i64 {
+        i64::from(self.limit.per_seconds.max(1)) * 1000
     }
 
-    fn full(&self) -> u64 {
-        u64::from(self.limit.count) * self.token()
+    fn full(&self) -> i64 {
+        i64::from(self.limit.count) * self.token()
     }
 
     /// Whole tokens at hand.
     pub(crate) fn tokens(&mut self, now_ms: i64) -> usize {
-        let elapsed = u64::try_from(now_ms.saturating_sub(self.filled_at_ms)).unwrap_or(0);
-        let added = elapsed.saturating_mul(u64::from(self.limit.count));
+        let elapsed = now_ms.saturating_sub(self.filled_at_ms).max(0);
+        let added = elapsed.saturating_mul(i64::from(self.limit.count));
         self.level = self.level.saturating_add(added).min(self.full());
         // Also after the clock stepped back, else nothing would be filled until it has caught up.
         self.filled_at_ms = now_ms;
-        usize::try_from(self.level / self.token()).unwrap_or(usize::MAX)
+        usize::try_from(self.level / self.token()).unwrap_or(0)
     }
 
-    /// Takes a token that [`Self::tokens`] has shown.
+    /// Takes a token.
     pub(crate) fn take(&mut self) {
         self.level = self.level.saturating_sub(self.token());
     }
@@ -189,10 +190,10 @@ impl Bucket {
 
     /// When the next whole token is there, ms since 1970.
     pub(crate) fn next_at_ms(&self) -> i64 {
-        let missing = self.token().saturating_sub(self.level);
-        let wait = missing.div_ceil(u64::from(self.limit.count.max(1)));
+        let missing = self.token().saturating_sub(self.level).max(0);
+        let count = i64::from(self.limit.count.max(1));
         self.filled_at_ms
-            .saturating_add(i64::try_from(wait).unwrap_or(i64::MAX / 4))
+            .saturating_add((missing + count - 1) / count)
     }
 }
 
@@ -266,6 +267,21 @@ mod tests {
         }
         assert_eq!(sent, 40, "the burst of 20 and 20 more in the minute");
         assert!(bucket.next_at_ms() > 60_000);
+    }
+
+    #[test]
+    fn tokens_taken_beyond_what_was_there_are_paid_back() {
+        let limit = RateLimit {
+            count: 2,
+            per_seconds: 1,
+        };
+        let mut bucket = Bucket::new(limit, 0);
+        for _ in 0..4 {
+            bucket.take();
+        }
+        assert_eq!(bucket.tokens(1000), 0);
+        assert_eq!(bucket.next_at_ms(), 1500);
+        assert_eq!(bucket.tokens(1500), 1);
     }
 
     #[test]
