@@ -832,14 +832,16 @@ impl Committer {
         }
     }
 
-    /// The smallest event still open in memory, minus one. An idle change alone is written only with the tick.
+    /// The smallest event still open in memory, minus one. An idle change alone is written only with the tick, which
+    /// also tries a store that has failed: nobody else may be left to do so.
     fn set_watermark(&mut self, round: &mut Round, ticked: bool) {
         let below_open = self
             .open
             .first_key_value()
             .map(|(event, _)| EventId::from_stored(event.get() - 1));
         let watermark = below_open.unwrap_or(self.newest);
-        if watermark > self.watermark && (ticked || !round.batch.is_empty()) {
+        let changed = watermark > self.watermark && (ticked || !round.batch.is_empty());
+        if changed || (ticked && !self.shared.store_ok.load(Ordering::Relaxed)) {
             round.batch.watermark = Some((self.shared.with.node, watermark));
         }
     }

@@ -83,6 +83,20 @@ async fn a_failed_commit_is_told_to_its_senders_and_nothing_is_stored_or_deliver
     Ok(())
 }
 
+/// Whoever asks whether events are accepted may send none until they are.
+#[tokio::test]
+async fn an_idle_engine_notices_that_the_store_works_again() -> Result<()> {
+    let (rig, flaky) = Rig::flaky(settings()).await?;
+    flaky.all_commits(Fault::Unavailable);
+    assert!(rig.post("1", "t").await.is_err());
+    assert!(!rig.engine.status().accepting);
+    flaky.all_commits(Fault::None);
+    wait_until("the engine to accept", SOON, async || {
+        Ok(rig.engine.status().accepting.then_some(()))
+    })
+    .await
+}
+
 #[tokio::test]
 async fn results_wait_while_commits_fail_and_nothing_is_sent_twice() -> Result<()> {
     for fault in [Fault::Unavailable, Fault::Full] {
