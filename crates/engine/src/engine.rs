@@ -300,11 +300,6 @@ async fn remember(shared: &Shared) -> Result<Recent, StoreError> {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "tests: an unmet expectation ends the test"
-)]
 mod tests {
     use belfry_egress::{EgressClient, EgressLimits, EgressPolicy, SystemResolver};
     use belfry_model::config::{BusSpec, RuleSpec, Target};

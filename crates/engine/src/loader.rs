@@ -128,9 +128,11 @@ async fn end_orphans(shared: &Arc<Shared>, target: TargetId, now_ms: i64) {
         };
         shared.hand_over(Done::Finished(Box::new(finished))).await;
     }
-    // Whatever their due times: what has not been committed by then would be claimed once more.
+    // The next page is claimed whatever its due times, so this one has to be gone by then.
     shared.flush().await;
-    shared.hints.wake(target, now_ms);
+    let failing = !shared.store_ok.load(Ordering::Relaxed);
+    let again_ms = now_ms + if failing { RETRY_MS } else { 0 };
+    shared.hints.wake(target, again_ms);
 }
 
 async fn claim_due(shared: &Shared, claim: &Claim) -> Option<Vec<Claimed>> {

@@ -35,7 +35,7 @@ const SEEDS: u64 = 40;
 const BESIDE: usize = 10;
 const STEPS: usize = 120;
 const TARGETS: [&str; 3] = ["a", "b", "c"];
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Xorshift: the same numbers for the same seed, whatever the version of a library.
 struct Random(u64);
