@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
+use belfry_app::config::target_kinds;
 use bytes::Bytes;
 use utoipa::openapi::OpenApi;
 
 use crate::problem::ProblemType;
-use html::{escape, inline, page};
+use html::{escape, inline, simple_page};
 
 /// The style of all pages, light and dark.
 pub(crate) const STYLE: &str = include_str!("pages/style.css");
@@ -36,7 +37,7 @@ impl Pages {
         let value = serde_json::to_value(document).unwrap_or_default();
         Self {
             openapi: Bytes::from(value.to_string()),
-            docs: docs::render(&value).into(),
+            docs: docs::render(&value, &target_kinds()).into(),
             welcome: welcome(value["info"]["version"].as_str().unwrap_or_default()).into(),
         }
     }
@@ -66,7 +67,7 @@ fn welcome(version: &str) -> String {
          -d '{{\"source\":\"/me\",\"type\":\"hello\",\"data\":{{\"n\":1}}}}' \\\n     http://.../v1/buses/default/events</code></pre>",
         escape(version)
     );
-    page("Belfry", &body)
+    simple_page("Belfry", &body)
 }
 
 /// The page of a type of problem.
@@ -78,5 +79,5 @@ pub(crate) fn problem_page(kind: &ProblemType) -> String {
         kind.status,
         inline(kind.about)
     );
-    page(kind.title, &body)
+    simple_page(kind.title, &body)
 }

@@ -24,7 +24,7 @@ use crate::error::{Code, Error, Fault, Result};
 pub(crate) use bus::ensure_buses;
 pub(crate) use check::pattern_faults;
 pub(crate) use index::{Index, RuleConfig};
-pub use target::TargetStatus;
+pub use target::{TargetStatus, target_kinds};
 pub use view::{BusView, DisabledView, GeneratedSecretView, RuleView, TargetKindView, TargetView};
 
 /// How often a change is worked out again when somebody else was faster.

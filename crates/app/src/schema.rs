@@ -13,6 +13,7 @@ pub struct BusSpec {
     /// For people; at most 4,096 bytes.
     #[schema(required = false)]
     description: String,
+    /// How repeats of an event are recognised.
     #[schema(required = false)]
     dedup: Dedup,
 }
@@ -77,13 +78,16 @@ pub struct TargetSpec {
     /// The kind's settings. `********` in the place of a secret keeps the stored one.
     #[schema(value_type = Object, examples(json!({"url": "https://example.com/hooks/events"})))]
     settings: String,
+    /// When to try again and when to give up; absent: the kind's own schedule.
     #[schema(required = false)]
     retry: RetryPolicy,
+    /// What happens besides the record when a delivery is given up.
     #[schema(required = false)]
     dead_letter: DeadLetter,
     /// Requests on the wire at once; absent: 32.
     #[schema(required = false, minimum = 1, maximum = 1000)]
     concurrency: u16,
+    /// Most deliveries in a time span; more wait. Absent: no limit.
     #[schema(required = false)]
     rate_limit: RateLimit,
     /// Turns the event into what is sent; kept exactly as it is written. Absent: the kind's own form of the event.
@@ -95,6 +99,7 @@ pub struct TargetSpec {
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 pub struct RetryPolicy {
+    /// The waits between attempts.
     #[schema(required = false, default = "standard")]
     schedule: Schedule,
     /// The waits of schedule `custom`, in seconds; 1 to 200 of them.

@@ -1,156 +1,291 @@
-//! The documentation, rendered from the API document.
+//! The documentation, rendered from the API document and from what the kinds of targets say about themselves.
 
+mod schema;
+
+use belfry_app::config::TargetKindView;
 use serde_json::Value;
 
-use super::html::{escape, inline, page, paragraphs};
+use super::html::{escape, inline, page, paragraphs, push};
 use crate::problem::TYPES;
-
-/// Writes into a text, which cannot fail.
-macro_rules! push {
-    ($out:expr, $($text:tt)*) => {
-        $out.push_str(&format!($($text)*))
-    };
-}
+use schema::{members, type_of};
 
 const METHODS: [&str; 6] = ["get", "post", "put", "patch", "delete", "options"];
 
+/// Sections after those of the operations: anchor and title.
+const SECTIONS: [(&str, &str); 3] = [
+    ("kinds", "Kinds of targets"),
+    ("problems", "Problems"),
+    ("schemas", "Schemas"),
+];
+
+const FIRST_STEPS: &str = "<pre><code>export BELFRY_API_KEY=bfy_...\n\
+    curl -sS -H \"Authorization: Bearer $BELFRY_API_KEY\" -H 'Content-Type: application/json' \\\n     \
+    -d '{\"source\":\"/me\",\"type\":\"hello\",\"data\":{\"n\":1}}' $BELFRY_URL/v1/buses/default/events</code></pre>";
+
+/// An operation with its place.
+struct Operation<'a> {
+    method: &'static str,
+    path: &'a str,
+    about: &'a Value,
+}
+
+impl Operation<'_> {
+    fn id(&self) -> &str {
+        text(&self.about["operationId"])
+    }
+
+    /// The path without what many begin with, for the narrow list of contents.
+    fn short_path(&self) -> String {
+        let path = self.path.strip_prefix("/v1").unwrap_or(self.path);
+        match path.strip_prefix("/buses/{bus}/rules/{rule}/") {
+            Some(rest) => format!("…/{rest}"),
+            None => path.to_owned(),
+        }
+    }
+}
+
 /// Renders the whole page.
-pub(super) fn render(document: &Value) -> String {
-    let mut out = String::new();
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    push!(
-        out,
-        "<header><h1>{} <small>{}</small></h1>{}</header>",
-        escape(&text(&document["info"]["title"])),
-        escape(&text(&document["info"]["version"])),
-        paragraphs(&text(&document["info"]["description"]))
-    );
-    let tags: Vec<_> = document["tags"].as_array().into_iter().flatten().collect();
-    contents(&mut out, &tags);
-    for tag in &tags {
-        let name = text(&tag["name"]);
-        push!(
-            out,
-            "<section id=\"tag-{0}\"><h2>{0}</h2><p>{1}</p>",
-            escape(&name),
-            inline(&text(&tag["description"]))
-        );
-        for (path, item) in document["paths"].as_object().into_iter().flatten() {
-            for method in METHODS {
-                let operation = &item[method];
-                if operation["tags"]
-                    .as_array()
-                    .is_some_and(|tags| tags.iter().any(|tag| tag == name.as_str()))
-                {
-                    render_operation(&mut out, method, path, operation);
-                }
-            }
-        }
-        out.push_str("</section>");
-    }
-    render_problems(&mut out);
-    out.push_str("<section id=\"schemas\"><h2>schemas</h2>");
-    for (name, schema) in document["components"]["schemas"]
-        .as_object()
-        .into_iter()
-        .flatten()
-    {
-        push!(
-            out,
-            "<details id=\"schema-{0}\"><summary><code>{0}</code></summary>",
-            escape(name)
-        );
-        out.push_str(&paragraphs(
-            schema["description"].as_str().unwrap_or_default(),
-        ));
-        render_properties(&mut out, schema);
-        out.push_str("</details>");
-    }
-    out.push_str("</section>");
-    page("Belfry API", &out)
-}
-
-fn contents(out: &mut String, tags: &[&Value]) {
-    out.push_str("<nav aria-label=\"Contents\"><ul>");
-    let names = tags.iter().filter_map(|tag| tag["name"].as_str());
-    for name in names {
-        push!(out, "<li><a href=\"#tag-{0}\">{0}</a></li>", escape(name));
-    }
-    out.push_str("<li><a href=\"#problems\">problems</a></li><li><a href=\"#schemas\">schemas</a></li><li><a href=\"/openapi.json\">openapi.json</a></li></ul></nav>");
-}
-
-fn render_operation(out: &mut String, method: &str, path: &str, operation: &Value) {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    push!(
-        out,
-        "<details class=\"operation\" id=\"{}\"><summary><b class=\"{method}\">{}</b> <code>{}</code> <span>{}</span></summary>",
-        escape(&text(&operation["operationId"])),
-        method.to_uppercase(),
-        escape(path),
-        inline(&text(&operation["summary"]))
-    );
-    out.push_str(&paragraphs(&text(&operation["description"])));
-    match operation["security"][0]["key"][0].as_str() {
-        Some(scope) => {
-            push!(out, "<p>Needs scope <code>{}</code>.</p>", escape(scope));
-        }
-        None => out.push_str("<p>Needs no key.</p>"),
-    }
-    let parameters: Vec<_> = operation["parameters"]
+pub(super) fn render(document: &Value, kinds: &[TargetKindView]) -> String {
+    let tags: Vec<_> = document["tags"]
         .as_array()
         .into_iter()
         .flatten()
+        .map(|tag| {
+            let name = text(&tag["name"]);
+            (name, text(&tag["description"]), operations(document, name))
+        })
         .collect();
-    if !parameters.is_empty() {
-        out.push_str("<table><caption>Parameters</caption><tbody>");
-        for parameter in parameters {
-            push!(
-                out,
-                "<tr><th scope=\"row\"><code>{}</code></th><td>{}</td><td>{}</td><td>{}</td></tr>",
-                escape(&text(&parameter["name"])),
-                escape(&text(&parameter["in"])),
-                type_of(&parameter["schema"]),
-                inline(&text(&parameter["description"]))
-            );
+    let mut out = String::from("<div class=\"docs\">");
+    contents(&mut out, &tags);
+    push!(
+        out,
+        "<main><header><h1>{} <small>{}</small></h1>{}{FIRST_STEPS}</header>",
+        escape(text(&document["info"]["title"])),
+        escape(text(&document["info"]["version"])),
+        paragraphs(text(&document["info"]["description"]))
+    );
+    for (name, about, operations) in &tags {
+        section(&mut out, &format!("tag-{name}"), &capital(name));
+        push!(out, "<p>{}.</p>", inline(about));
+        for operation in operations {
+            render_operation(&mut out, document, operation);
         }
-        out.push_str("</tbody></table>");
+        out.push_str("</section>");
     }
-    if let Some(content) = operation["requestBody"]["content"].as_object() {
-        out.push_str("<p>Body: ");
-        let kinds: Vec<_> = content
-            .iter()
-            .map(|(kind, body)| {
-                format!("<code>{}</code> {}", escape(kind), type_of(&body["schema"]))
-            })
-            .collect();
-        out.push_str(&kinds.join(", "));
-        out.push_str("</p>");
+    render_kinds(&mut out, kinds);
+    render_problems(&mut out);
+    render_schemas(&mut out, document);
+    out.push_str("</main></div>");
+    page("Belfry API", &out)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn capital(word: &str) -> String {
+    let mut chars = word.chars();
+    chars
+        .next()
+        .map(|first| first.to_uppercase().chain(chars).collect())
+        .unwrap_or_default()
+}
+
+fn operations<'a>(document: &'a Value, tag: &str) -> Vec<Operation<'a>> {
+    let mut found = Vec::new();
+    for (path, item) in document["paths"].as_object().into_iter().flatten() {
+        for method in METHODS {
+            let about = &item[method];
+            let tags = about["tags"].as_array();
+            if tags.is_some_and(|tags| tags.iter().any(|known| known == tag)) {
+                found.push(Operation {
+                    method,
+                    path,
+                    about,
+                });
+            }
+        }
     }
-    out.push_str("<table><caption>Answers</caption><tbody>");
-    for (status, response) in operation["responses"].as_object().into_iter().flatten() {
-        let body = response["content"]
-            .as_object()
-            .and_then(|content| content.values().next());
-        let (what, kind) = if response["$ref"].is_string() {
-            ("A problem document".to_owned(), link("Problem"))
-        } else {
-            (
-                inline(&text(&response["description"])),
-                body.map(|body| type_of(&body["schema"]))
-                    .unwrap_or_default(),
-            )
-        };
+    found
+}
+
+fn contents(out: &mut String, tags: &[(&str, &str, Vec<Operation<'_>>)]) {
+    out.push_str("<nav aria-label=\"Contents\"><p><a href=\"/\">Belfry</a></p><ul>");
+    for (name, _, operations) in tags {
         push!(
             out,
-            "<tr><th scope=\"row\">{}</th><td>{what}</td><td>{kind}</td></tr>",
-            escape(status)
+            "<li><a href=\"#tag-{}\">{}</a><ul>",
+            escape(name),
+            escape(&capital(name))
+        );
+        for operation in operations {
+            push!(
+                out,
+                "<li><a href=\"#{}\"><b class=\"{1}\">{1}</b> <code>{2}</code></a></li>",
+                escape(operation.id()),
+                operation.method,
+                escape(&operation.short_path())
+            );
+        }
+        out.push_str("</ul></li>");
+    }
+    for (id, title) in SECTIONS {
+        push!(out, "<li><a href=\"#{id}\">{title}</a></li>");
+    }
+    out.push_str("<li><a href=\"/openapi.json\">openapi.json</a></li></ul></nav>");
+}
+
+fn section(out: &mut String, id: &str, title: &str) {
+    push!(
+        out,
+        "<section id=\"{0}\"><h2>{1}{2}</h2>",
+        escape(id),
+        escape(title),
+        anchor(id)
+    );
+}
+
+fn anchor(id: &str) -> String {
+    format!(
+        " <a class=\"anchor\" href=\"#{}\" aria-label=\"Link to this place\">#</a>",
+        escape(id)
+    )
+}
+
+fn render_operation(out: &mut String, document: &Value, operation: &Operation<'_>) {
+    let about = operation.about;
+    push!(
+        out,
+        "<article id=\"{}\"><h3><b class=\"{}\">{}</b> <code>{}</code>{}</h3><p><strong>{}</strong> ",
+        escape(operation.id()),
+        operation.method,
+        operation.method.to_uppercase(),
+        escape(operation.path),
+        anchor(operation.id()),
+        inline(text(&about["summary"]))
+    );
+    match about["security"][0]["key"][0].as_str() {
+        Some(scope) => push!(
+            out,
+            "<small>Needs scope <code>{}</code>.</small></p>",
+            escape(scope)
+        ),
+        None => out.push_str("<small>Needs no key.</small></p>"),
+    }
+    if let Some(description) = about["description"].as_str() {
+        out.push_str(&paragraphs(description));
+    }
+    render_parameters(out, &about["parameters"]);
+    render_body(out, document, &about["requestBody"]);
+    render_answers(out, document, &about["responses"]);
+    out.push_str("</article>");
+}
+
+fn render_parameters(out: &mut String, parameters: &Value) {
+    let Some(parameters) = parameters.as_array().filter(|list| !list.is_empty()) else {
+        return;
+    };
+    out.push_str("<table><caption>Parameters</caption><tbody>");
+    for parameter in parameters {
+        push!(
+            out,
+            "<tr><th scope=\"row\"><code>{}</code></th><td>{}</td><td>{}</td><td>{}</td></tr>",
+            escape(text(&parameter["name"])),
+            escape(text(&parameter["in"])),
+            type_of(&parameter["schema"]),
+            inline(text(&parameter["description"]))
         );
     }
-    out.push_str("</tbody></table></details>");
+    out.push_str("</tbody></table>");
+}
+
+fn render_body(out: &mut String, document: &Value, body: &Value) {
+    let Some(content) = body["content"].as_object() else {
+        return;
+    };
+    out.push_str("<h4>Body</h4>");
+    if let Some(description) = body["description"].as_str() {
+        push!(out, "<p>{}.</p>", inline(description));
+    }
+    out.push_str("<p>");
+    for (kind, body) in content {
+        push!(
+            out,
+            "<code>{}</code> {}<br>",
+            escape(kind),
+            type_of(&body["schema"])
+        );
+    }
+    out.push_str("</p>");
+    let mut shown = Vec::new();
+    for body in content.values() {
+        let members = members(document, &body["schema"]);
+        if !shown.contains(&members) {
+            out.push_str(&members);
+            shown.push(members);
+        }
+    }
+}
+
+fn render_answers(out: &mut String, document: &Value, responses: &Value) {
+    out.push_str("<table><caption>Answers</caption><tbody>");
+    let (mut problems, mut bodies) = (Vec::new(), Vec::new());
+    for (status, response) in responses.as_object().into_iter().flatten() {
+        if response["$ref"].is_string() {
+            problems.push(status.as_str());
+            continue;
+        }
+        let content = response["content"].as_object();
+        let schema = content.and_then(|content| Some(&content.values().next()?["schema"]));
+        push!(
+            out,
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td></tr>",
+            escape(status),
+            inline(text(&response["description"])),
+            schema.map(type_of).unwrap_or_default()
+        );
+        bodies.extend(schema.filter(|schema| !bodies.contains(schema)));
+    }
+    push!(
+        out,
+        "<tr><th scope=\"row\">{}</th><td>A problem document</td><td>{}</td></tr></tbody></table>",
+        escape(&problems.join(", ")),
+        schema::link("Problem")
+    );
+    for schema in bodies {
+        out.push_str(&members(document, schema));
+    }
+}
+
+fn render_kinds(out: &mut String, kinds: &[TargetKindView]) {
+    section(out, "kinds", "Kinds of targets");
+    out.push_str(
+        "<p>What stands in <code>settings</code> of a target depends on its <code>type</code>.</p>",
+    );
+    for kind in kinds {
+        let id = format!("kind-{}", kind.name);
+        push!(
+            out,
+            "<article id=\"{}\"><h3><code>{}</code>{}</h3><p>{}</p>",
+            escape(&id),
+            escape(&kind.name),
+            anchor(&id),
+            inline(kind.about.get("en").copied().unwrap_or_default())
+        );
+        out.push_str(&schema::of_kind(&kind.name, &kind.schema));
+        let example = serde_json::to_string_pretty(&kind.example).unwrap_or_default();
+        push!(
+            out,
+            "<h4>Example</h4><pre><code>{}</code></pre></article>",
+            escape(&example)
+        );
+    }
+    out.push_str("</section>");
 }
 
 fn render_problems(out: &mut String) {
-    out.push_str("<section id=\"problems\"><h2>problems</h2><p>What <code>code</code> says, and what to do about it.</p><table><tbody>");
+    section(out, "problems", "Problems");
+    out.push_str("<p>What <code>code</code> says, and what to do about it.</p><table><tbody>");
     for kind in TYPES {
         push!(
             out,
@@ -164,77 +299,23 @@ fn render_problems(out: &mut String) {
     out.push_str("</tbody></table></section>");
 }
 
-fn render_properties(out: &mut String, schema: &Value) {
-    let required: Vec<_> = schema["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    let Some(properties) = schema["properties"].as_object() else {
-        if let Some(words) = schema["enum"].as_array() {
-            let words: Vec<_> = words
-                .iter()
-                .map(|word| format!("<code>{}</code>", escape(&word.to_string())))
-                .collect();
-            push!(out, "<p>One of {}.</p>", words.join(", "));
+fn render_schemas(out: &mut String, document: &Value) {
+    section(out, "schemas", "Schemas");
+    let schemas = document["components"]["schemas"].as_object();
+    for (name, schema) in schemas.into_iter().flatten() {
+        // A page of a list is shown where it is answered.
+        if name.starts_with("Listing_") {
+            continue;
         }
-        return;
-    };
-    out.push_str("<table><tbody>");
-    for (name, property) in properties {
         push!(
             out,
-            "<tr><th scope=\"row\"><code>{}</code>{}</th><td>{}</td><td>{}</td></tr>",
+            "<article id=\"schema-{0}\"><h3><code>{0}</code>{1}</h3>",
             escape(name),
-            if required.contains(&name.as_str()) {
-                ""
-            } else {
-                " <small>optional</small>"
-            },
-            type_of(property),
-            inline(property["description"].as_str().unwrap_or_default())
+            anchor(&format!("schema-{name}"))
         );
+        out.push_str(&paragraphs(text(&schema["description"])));
+        out.push_str(&schema::table(schema));
+        out.push_str("</article>");
     }
-    out.push_str("</tbody></table>");
-}
-
-fn link(name: &str) -> String {
-    format!("<a href=\"#schema-{0}\">{0}</a>", escape(name))
-}
-
-/// A schema's type in a few characters.
-fn type_of(schema: &Value) -> String {
-    if let Some(name) = schema["$ref"]
-        .as_str()
-        .and_then(|path| path.rsplit('/').next())
-    {
-        return link(name);
-    }
-    for all in ["oneOf", "anyOf", "allOf"] {
-        if let Some(list) = schema[all].as_array() {
-            let kinds: Vec<_> = list
-                .iter()
-                .filter(|one| one["type"] != "null")
-                .map(type_of)
-                .collect();
-            return kinds.join(" or ");
-        }
-    }
-    let kind = match &schema["type"] {
-        Value::String(kind) => kind.clone(),
-        Value::Array(kinds) => {
-            let kinds: Vec<_> = kinds
-                .iter()
-                .filter_map(Value::as_str)
-                .filter(|kind| *kind != "null")
-                .collect();
-            kinds.join(" or ")
-        }
-        _ => "any".to_owned(),
-    };
-    match kind.as_str() {
-        "array" => format!("list of {}", type_of(&schema["items"])),
-        _ => escape(&kind),
-    }
+    out.push_str("</section>");
 }

@@ -1,5 +1,13 @@
 //! Writing HTML: everything that comes from elsewhere is escaped.
 
+/// Writes into a text, which cannot fail.
+macro_rules! push {
+    ($out:expr, $($text:tt)*) => {
+        $out.push_str(&format!($($text)*))
+    };
+}
+pub(super) use push;
+
 /// Text as HTML.
 pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
@@ -42,12 +50,17 @@ pub(super) fn paragraphs(text: &str) -> String {
     format!("<p>{}</p>", parts.join("</p><p>"))
 }
 
+/// A page of one column.
+pub(super) fn simple_page(title: &str, body: &str) -> String {
+    page(title, &format!("<main class=\"simple\">{body}</main>"))
+}
+
 /// A whole page.
 pub(super) fn page(title: &str, body: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, \
          initial-scale=1\"><meta name=\"color-scheme\" content=\"light dark\"><title>{}</title><link rel=\"stylesheet\" \
-         href=\"/docs/style.css\"></head><body><main>{body}</main></body></html>",
+         href=\"/docs/style.css\"></head><body>{body}</body></html>",
         escape(title)
     )
 }

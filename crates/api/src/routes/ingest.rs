@@ -2,6 +2,7 @@
 
 mod measure;
 mod read;
+mod shape;
 
 use axum::Json;
 use axum::extract::{Extension, Request, State};
@@ -27,6 +28,7 @@ use measure::Meter;
 pub(crate) use measure::describe;
 use read::WayIn;
 pub(crate) use read::{event_problem, read_events, way_in};
+pub(crate) use shape::{CloudEvent, PlainEvent};
 
 /// How to post.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -111,7 +113,7 @@ fn is_zero(count: &usize) -> bool {
 /// that was posted before (same `source` and `id` within the bus's window) is not delivered again.
 #[utoipa::path(post, path = "/v1/buses/{bus}/events", tag = "events", params(BusPath, IngestQuery, IdempotencyHeader),
     request_body(description = "One event or a batch; any other content type with `ce-` headers is an event in binary mode",
-        content((serde_json::Value = "application/cloudevents+json"), (Vec<serde_json::Value> = "application/cloudevents-batch+json"), (serde_json::Value = "application/json"))),
+        content((CloudEvent = "application/cloudevents+json"), (Vec<CloudEvent> = "application/cloudevents-batch+json"), (PlainEvent = "application/json"))),
     security(("key" = ["events:write"])),
     responses((status = 202, description = "Durable", body = AcceptedAnswer)))]
 pub(crate) async fn post_events(

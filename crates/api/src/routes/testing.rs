@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::ingest::{event_problem, read_events, way_in};
+use super::ingest::{CloudEvent, PlainEvent, event_problem, read_events, way_in};
 use super::{BusPath, NoQuery};
 use crate::Shared;
 use crate::extract::{Caller, JsonBody, PathOf, QueryOf, read_body};
@@ -55,7 +55,7 @@ pub(crate) async fn test_pattern(
 ///
 /// The event may come in any form in which it can be posted. Disabled rules are tried too, and marked.
 #[utoipa::path(post, path = "/v1/buses/{bus}/rules:test", tag = "rules", params(BusPath, RulesTestQuery),
-    request_body(description = "One event", content((Value = "application/cloudevents+json"), (Value = "application/json"))),
+    request_body(description = "One event", content((CloudEvent = "application/cloudevents+json"), (PlainEvent = "application/json"))),
     security(("key" = ["config:read"])),
     responses((status = 200, description = "What each rule makes of it", body = RulesTestView)))]
 pub(crate) async fn test_rules(

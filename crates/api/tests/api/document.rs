@@ -1,5 +1,7 @@
 //! The API document and what is rendered from it.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::server::TestServer;
@@ -140,6 +142,22 @@ async fn the_pages_are_whole_and_load_nothing_from_elsewhere() {
     for (path, _) in served["paths"].as_object().unwrap() {
         assert!(docs.contains(&format!("<code>{path}</code>")), "{path}");
     }
+    // Every place has a name of its own, and every link within the page leads to one.
+    let names = |before: &str| -> Vec<String> {
+        docs.split(before)
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+            .map(ToOwned::to_owned)
+            .collect()
+    };
+    let ids = names(" id=\"");
+    let unique: BTreeSet<_> = ids.iter().collect();
+    assert_eq!(unique.len(), ids.len());
+    for link in names("href=\"#") {
+        assert!(unique.contains(&link), "{link}");
+    }
+    // The settings of targets are there to be read, without a key.
+    assert!(unique.contains(&"kind-webhook".to_owned()) && docs.contains("successStatus"));
     server
         .send(server.request("GET", "/docs/style.css"))
         .await

@@ -55,10 +55,13 @@ fn transform_faults(text: &JsonText) -> Vec<Fault> {
 /// An error about settings without the value of the wrong type that was sent: it may be a secret, put a level too high
 /// or too low.
 fn without_value(mut error: FieldError) -> FieldError {
-    for kind in ["string", "integer", "floating point"] {
-        let got = format!(", got {kind} ");
-        if let Some(at) = error.detail.find(&got) {
-            error.detail.truncate(at + got.len() - 1);
+    for (got, kind) in [
+        (", got string ", ", got a string"),
+        (", got integer ", ", got a number"),
+        (", got floating point ", ", got a number"),
+    ] {
+        if let Some(at) = error.detail.find(got) {
+            error.detail.replace_range(at.., kind);
         }
     }
     error

@@ -58,6 +58,14 @@ pub struct TargetStatus {
     pub in_flight: usize,
 }
 
+/// Every kind of target there is.
+pub fn target_kinds() -> Vec<TargetKindView> {
+    REGISTRY
+        .iter()
+        .map(|kind| TargetKindView::new(*kind))
+        .collect()
+}
+
 /// Reads a target as it is written in a PUT.
 pub(super) fn read_target(
     place: Place<'_>,
@@ -120,10 +128,7 @@ impl App {
     /// Kinds of targets.
     pub fn list_target_kinds(&self, actor: &Actor) -> Result<Vec<TargetKindView>> {
         actor.require(&Scope::ConfigRead)?;
-        Ok(REGISTRY
-            .iter()
-            .map(|kind| TargetKindView::new(*kind))
-            .collect())
+        Ok(target_kinds())
     }
 
     /// Targets of a rule by name.
