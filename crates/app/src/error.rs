@@ -105,14 +105,22 @@ impl Error {
 
     /// Everything that is wrong with a request; the first stands in the detail.
     pub fn invalid(code: Code, errors: Vec<Fault>) -> Self {
-        let detail = match errors.as_slice() {
-            [] => "the request is not valid".to_owned(),
-            [one] => sentence(one),
-            [first, rest @ ..] => format!("{} (and {} more)", sentence(first), rest.len()),
-        };
-        let mut error = Self::new(code, detail);
+        let mut error = Self::new(code, summary(&errors));
         error.0.errors = errors;
         error
+    }
+
+    /// The same error seen from further out.
+    pub(crate) fn under(mut self, prefix: &str) -> Self {
+        let errors = std::mem::take(&mut self.0.errors);
+        if !errors.is_empty() {
+            self.0.errors = errors
+                .into_iter()
+                .map(|fault| fault.under(prefix))
+                .collect();
+            self.0.detail = summary(&self.0.errors);
+        }
+        self
     }
 
     /// One thing that is wrong with a request.
@@ -180,6 +188,14 @@ impl Error {
     /// The rate limit that was met.
     pub fn rate(&self) -> Option<RateState> {
         self.0.rate
+    }
+}
+
+fn summary(errors: &[Fault]) -> String {
+    match errors {
+        [] => "the request is not valid".to_owned(),
+        [one] => sentence(one),
+        [first, rest @ ..] => format!("{} (and {} more)", sentence(first), rest.len()),
     }
 }
 

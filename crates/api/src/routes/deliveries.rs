@@ -125,7 +125,7 @@ pub(crate) async fn retry_delivery(
     let key = idempotent.key(&caller.actor, &body);
     let answer = state
         .app
-        .retry_delivery(&caller.actor, path.id, key.as_ref())
+        .retry_delivery(&caller.actor, path.id, &body, key.as_ref())
         .await?;
     Ok(answered(StatusCode::ACCEPTED, &answer))
 }

@@ -268,6 +268,10 @@ async fn what_has_failed_can_be_made_again() {
             event["deliveries"][0]["status"] == "dead" && event["deliveries"][0]["attempts"] == 2
         })
         .await;
+    server
+        .raw("POST", &retry, r#"{"after": 5}"#, &[])
+        .await
+        .problem(400, "INVALID_REQUEST");
     // The same request again is answered, not done.
     let again = server
         .raw("POST", &retry, "", &[("idempotency-key", "once")])

@@ -166,6 +166,16 @@ async fn a_receiver_that_must_agree_first_is_asked() {
         .call("PUT", TARGET, body.clone())
         .await
         .problem(422, "HANDSHAKE_REFUSED");
+    // Among several targets it must be said which.
+    let problem = server
+        .call(
+            "PATCH",
+            "/v1/buses/default/rules/r",
+            json!({"targets": {"t": body}}),
+        )
+        .await
+        .problem(422, "HANDSHAKE_REFUSED");
+    assert_eq!(problem["errors"][0]["pointer"], "/targets/t/settings/url");
     server
         .call("GET", TARGET, None)
         .await

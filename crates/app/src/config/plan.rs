@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{GeneratedSecretView, Index, Refusal, TargetView, Way};
 use crate::App;
 use crate::actor::Actor;
-use crate::error::{Code, Error, Result, faults_under};
+use crate::error::{Code, Error, Fault, Result, faults_under};
 
 /// Where a target stands.
 #[derive(Clone, Copy)]
@@ -174,9 +174,10 @@ impl App {
                 Error::invalid(Code::InvalidRequest, faults_under("/settings", errors))
             })?;
         target.handshake().await.map_err(|why| {
-            Error::new(
+            let detail = format!("the receiver did not agree to get events: {why}");
+            Error::invalid(
                 Code::HandshakeRefused,
-                format!("the receiver did not agree to get events: {why}"),
+                vec![Fault::new("/settings/url", detail)],
             )
         })
     }

@@ -264,7 +264,12 @@ impl App {
                 rule: name,
                 name: &target,
             };
-            let (change, entry, view) = self.carry_out(way, place, plan, before).await?;
+            let (change, entry, view) =
+                self.carry_out(way, place, plan, before)
+                    .await
+                    .map_err(|error| {
+                        error.under(&format!("/targets{}", pointer_to(target.as_str())))
+                    })?;
             changes.push(change);
             audit.push(entry);
             targets.insert(target, view);

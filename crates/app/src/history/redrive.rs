@@ -45,6 +45,11 @@ pub struct RetryMany {
     pub cursor: Option<String>,
 }
 
+/// What may be said about the retry of one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
 /// What a retry of many did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -79,9 +84,13 @@ impl App {
         &self,
         actor: &Actor,
         id: DeliveryId,
+        body: &[u8],
         idempotency: Option<&IdempotencyKey>,
     ) -> Result<Answered<DeliveryView>> {
         actor.require(&Scope::Admin)?;
+        if !body.is_empty() {
+            let Nothing {} = input::read(body)?;
+        }
         let _guard = self.enter(idempotency)?;
         if self.replay::<RetriedView>(idempotency).await?.is_some() {
             return Ok(Answered {
