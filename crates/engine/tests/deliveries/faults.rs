@@ -219,6 +219,33 @@ async fn a_commit_nobody_knows_of_is_looked_up_before_anything_else_is_written()
     Ok(())
 }
 
+#[tokio::test]
+async fn the_watermark_waits_for_all_targets_of_an_event_also_when_commits_fail() -> Result<()> {
+    let (rig, flaky) = Rig::flaky(settings()).await?;
+    rig.sink.script("/late", [late(100)]);
+    rig.sink.script("/hangs", [Reply::Hang]);
+    let late = rig.target("late", "/late", patient(&rig, "/late")).await?;
+    let hangs = rig
+        .target("hangs", "/hangs", patient(&rig, "/hangs"))
+        .await?;
+    let accepted = rig.post("1", "t").await?;
+    rig.sink.wait_for("/hangs", 1, SOON).await?;
+    flaky.all_commits(Fault::Unavailable);
+    rig.sink.wait_for("/late", 1, SOON).await?;
+    more_failures(&flaky, 2).await?;
+    flaky.all_commits(Fault::None);
+    rig.wait_for(accepted.event_uid, late, DeliveryStatus::Delivered)
+        .await?;
+    flaky.die();
+    rig.sink.script("/hangs", [Reply::status(200)]);
+    let engine = Engine::start(with(rig.store.clone())?, settings()).await?;
+    rig.wait_for(accepted.event_uid, hangs, DeliveryStatus::Delivered)
+        .await?;
+    assert_eq!(rig.sink.received_at("/late").len(), 1);
+    engine.shutdown(SOON).await;
+    Ok(())
+}
+
 /// The senders were told that it failed, the process dies before it could look: the events are there all the same.
 #[tokio::test]
 async fn a_crash_in_doubt_leaves_nothing_stuck() -> Result<()> {

@@ -105,7 +105,7 @@ fn replies(random: &mut Random) -> Vec<Reply> {
             9 => Reply::Reset,
             10 => Reply::status(404),
             11 if random.one_in(4) => Reply::retry_after(429, 1),
-            12 if random.one_in(8) => Reply::Hang,
+            12 if random.one_in(4) => Reply::Hang,
             13 if random.one_in(8) => Reply::status(410),
             _ => Reply::Late {
                 after: random.millis(1, 120),
@@ -300,10 +300,8 @@ impl History {
                 self.flaky.draw(Some(faults));
             }
             8 | 9 => self.flaky.draw(None),
-            10 if self.random.one_in(3) => {
-                let crash = self.seed % 4 == 3 && self.random.one_in(2);
-                self.restart(crash).await?;
-            }
+            10 if self.random.one_in(3) => self.restart(false).await?,
+            11 if self.seed % 4 == 3 => self.restart(true).await?,
             _ => self.post(),
         }
         Ok(())
