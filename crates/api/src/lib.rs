@@ -86,7 +86,6 @@ pub(crate) type Shared = Arc<ApiState>;
 
 /// The HTTP interface over `app`.
 pub fn router(app: Arc<App>, settings: ApiSettings) -> Router {
-    routes::ingest::describe();
     let (routes, document) = document::split();
     let state = Arc::new(ApiState {
         app,

@@ -104,6 +104,11 @@ type Described = (&'static str, Unit, &'static str);
 
 const COUNTERS: &[Described] = &[
     (
+        "belfry_ingest_requests_total",
+        Unit::Count,
+        "Requests with events, by bus, mode (structured, batch, binary, lenient, none) and outcome (accepted, rejected, busy, failed).",
+    ),
+    (
         "belfry_ingest_events_total",
         Unit::Count,
         "Events posted, by bus and outcome (accepted, duplicate, busy).",
@@ -181,6 +186,11 @@ const GAUGES: &[Described] = &[
 ];
 
 const HISTOGRAMS: &[Described] = &[
+    (
+        "belfry_ingest_duration_seconds",
+        Unit::Seconds,
+        "From the headers of a request with events to its answer.",
+    ),
     (
         "belfry_http_request_seconds",
         Unit::Seconds,

@@ -25,7 +25,6 @@ use crate::surround::RequestContext;
 use crate::{ApiState, Shared};
 
 use measure::Meter;
-pub(crate) use measure::describe;
 use read::WayIn;
 pub(crate) use read::{event_problem, read_events, way_in};
 pub(crate) use shape::{CloudEvent, PlainEvent};

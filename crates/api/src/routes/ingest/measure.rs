@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use belfry_model::BusName;
 use belfry_model::event::ContentMode;
-use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+use metrics::{counter, histogram};
 
 use super::read::WayIn;
 use crate::ApiState;
@@ -14,20 +14,6 @@ use crate::problem::Problem;
 
 const REQUESTS: &str = "belfry_ingest_requests_total";
 const DURATION: &str = "belfry_ingest_duration_seconds";
-
-/// Says what the metrics of this module mean.
-pub(crate) fn describe() {
-    describe_counter!(
-        REQUESTS,
-        Unit::Count,
-        "Requests with events, by bus, mode (structured, batch, binary, lenient, none) and outcome (accepted, rejected, busy, failed)."
-    );
-    describe_histogram!(
-        DURATION,
-        Unit::Seconds,
-        "From the headers of a request with events to its answer."
-    );
-}
 
 /// One request under way.
 pub(super) struct Meter {
