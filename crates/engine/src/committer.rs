@@ -769,6 +769,7 @@ impl Committer {
         now_ms: i64,
     ) {
         let Some(rules) = snapshot.bus(bus) else {
+            metrics::dropped("no_bus_for_own_event");
             tracing::error!(bus.name = %bus, event.id = event.id(), "there is no such bus any more; an event of Belfry's own is not stored");
             return;
         };
