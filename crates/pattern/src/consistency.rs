@@ -14,7 +14,7 @@ use crate::{event::Mark, json::NodeId, limits::MAX_COMBINATIONS};
 mod tests;
 
 /// Something at the path of a field: a value, or an array that satisfies `array`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Candidate<'a> {
     pub(crate) marks: &'a [Mark],
     /// It is a value, and its presence keeps the path from being absent.
@@ -24,12 +24,16 @@ pub(crate) struct Candidate<'a> {
 }
 
 /// What can be chosen for one field. Candidates are in the order of the event.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Choice<'a> {
     pub(crate) candidates: Vec<Candidate<'a>>,
     /// `exists:false` is among the alternatives.
     pub(crate) may_be_absent: bool,
 }
+
+/// Candidates that one try may go over; if there are more it counts as several, so that a long event
+/// cannot make all of the allowed tries long.
+const CANDIDATES_A_TRY: usize = 256;
 
 /// How much trying is left.
 #[derive(Debug)]
@@ -44,11 +48,12 @@ impl Budget {
         self.0 == 0
     }
 
-    const fn spend(&mut self) -> bool {
+    /// Pays for one try that goes over so many candidates.
+    const fn spend(&mut self, candidates: usize) -> bool {
         if self.0 == 0 {
             return false;
         }
-        self.0 -= 1;
+        self.0 = self.0.saturating_sub(1 + candidates / CANDIDATES_A_TRY);
         true
     }
 }
@@ -82,9 +87,10 @@ enum Way {
     Through(Vec<(NodeId, Mode)>),
 }
 
-/// Whether a consistent choice exists.
+/// Whether a consistent choice exists. The order of the fields plays no part, also where the budget
+/// is not enough: then it decides what is tried.
 pub(crate) fn consistent(choices: &[Choice<'_>], budget: &mut Budget) -> bool {
-    let needs: Vec<Need> = choices
+    let mut needs: Vec<Need> = choices
         .iter()
         .enumerate()
         .map(|(field, choice)| Need {
@@ -98,6 +104,7 @@ pub(crate) fn consistent(choices: &[Choice<'_>], budget: &mut Budget) -> bool {
             to: choice.candidates.len(),
         })
         .collect();
+    needs.sort_by_key(|need| choices.get(need.field));
     Search { choices, budget }.solve(0, &needs)
 }
 
@@ -127,9 +134,10 @@ impl<'a> Search<'a, '_> {
             ways.push(ways_of_need);
         }
         let several = ways.iter().any(|ways| ways.len() > 1);
+        let candidates = needs.iter().map(|need| need.to - need.from).sum();
         let mut picks = vec![0_usize; needs.len()];
         loop {
-            if several && !self.budget.spend() {
+            if several && !self.budget.spend(candidates) {
                 return false;
             }
             if self.try_picks(depth, needs, &ways, &picks) {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use crate::json::{self, Problem, ProblemKind, Value};
+
 /// What is wrong with a pattern, as a stable code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -196,4 +198,32 @@ pub struct EventError {
     pub column: u32,
     /// What is wrong, for a person.
     pub message: String,
+}
+
+impl EventError {
+    /// Why a text could not be read.
+    pub(crate) fn unreadable(source: &[u8], problem: Problem) -> Self {
+        let code = match problem.kind {
+            ProblemKind::Syntax => EventErrorCode::NotJson,
+            ProblemKind::TooDeep => EventErrorCode::TooDeep,
+            ProblemKind::TooLarge => EventErrorCode::TooLarge,
+        };
+        Self::at(source, problem.offset, code, problem.message)
+    }
+
+    /// JSON, but no object.
+    pub(crate) fn not_object(source: &[u8], offset: usize, found: Value<'_>) -> Self {
+        let message = format!("an event is an object, not {}", found.described());
+        Self::at(source, offset, EventErrorCode::NotObject, message)
+    }
+
+    fn at(source: &[u8], offset: usize, code: EventErrorCode, message: String) -> Self {
+        let (line, column) = json::position(source, offset);
+        Self {
+            code,
+            line,
+            column,
+            message,
+        }
+    }
 }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use crate::{
-    error::{EventError, EventErrorCode},
-    json::{self, Document, NodeId, ProblemKind, Tree, Value},
+    error::EventError,
+    json::{self, Document, NodeId, Tree, Value},
     limits::{MAX_EVENT_BYTES, MAX_EVENT_DEPTH},
     number::Decimal,
     ops::Leaf,
@@ -44,8 +44,9 @@ impl Paths {
     }
 }
 
-/// The leaf stands inside element `index` of an array. Arrays are numbered by their node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The leaf stands inside element `index` of an array. Arrays have numbers that grow along the text:
+/// that of their node, or in the index their position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Mark {
     pub(crate) array: NodeId,
     pub(crate) index: u32,
@@ -104,33 +105,15 @@ impl Found {
         self.numbers.clear();
         self.by_path.resize_with(paths.count as usize, Vec::new);
 
-        let error = |code, offset, message: String| {
-            let (line, column) = json::position(source, offset);
-            EventError {
-                code,
-                line,
-                column,
-                message,
-            }
-        };
-        let text = json::read(source, MAX_EVENT_DEPTH, MAX_EVENT_BYTES, &mut self.tree).map_err(
-            |problem| {
-                let code = match problem.kind {
-                    ProblemKind::Syntax => EventErrorCode::NotJson,
-                    ProblemKind::TooDeep => EventErrorCode::TooDeep,
-                    ProblemKind::TooLarge => EventErrorCode::TooLarge,
-                };
-                error(code, problem.offset, problem.message)
-            },
-        )?;
+        let text = json::read(source, MAX_EVENT_DEPTH, MAX_EVENT_BYTES, &mut self.tree)
+            .map_err(|problem| EventError::unreadable(source, problem))?;
         let doc = Document::new(text, &self.tree);
         let top = doc.value(Document::ROOT);
         if top != Value::Object {
-            let message = format!("an event is an object, not {}", top.described());
-            return Err(error(
-                EventErrorCode::NotObject,
+            return Err(EventError::not_object(
+                source,
                 doc.offset(Document::ROOT),
-                message,
+                top,
             ));
         }
         let mut walk = Walk {

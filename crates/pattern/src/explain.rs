@@ -76,21 +76,15 @@ pub(crate) fn explain(pattern: &Parsed, branches: &[Branch], event: &Event<'_>) 
     let text = read_text(pattern.text.as_bytes(), &mut tree).unwrap_or_default();
     let written = Document::new(text, &tree);
 
-    let mut budget = Budget::new();
+    let mut given_up = false;
     let mut leaves = Vec::new();
     let mut omitted = 0_usize;
     let mut matched_branch = None;
     let mut inconsistent = false;
     for (number, branch) in (0_u32..).zip(branches) {
-        // The same calls in the same order as for matching, so that the verdict is the same; once
-        // it is known, the other branches are looked at with a budget of their own.
-        let mut own = Budget::new();
-        let budget = if matched_branch.is_none() {
-            &mut budget
-        } else {
-            &mut own
-        };
-        let holds = branch_holds(pattern, branch, event, budget);
+        let mut budget = Budget::new();
+        let holds = branch_holds(pattern, branch, event, &mut budget);
+        given_up |= budget.is_spent();
         if holds && matched_branch.is_none() {
             matched_branch = Some(number);
         }
@@ -120,7 +114,7 @@ pub(crate) fn explain(pattern: &Parsed, branches: &[Branch], event: &Event<'_>) 
                     branches.len()
                 ));
             }
-            if budget.is_spent() {
+            if given_up {
                 reasons.push(
                     "the event reaches the same paths through too many arrays; the search for \
                      values that go together was given up"

@@ -1,11 +1,12 @@
 //! JSON as a flat tree that keeps what `serde_json::Value` loses: the text of numbers, repeated
-//! names, and where everything stands. Reading is in [`read`](mod@read).
+//! names, and where everything stands. Reading is in [`read`](mod@read), skipping in [`scan`].
 
 mod read;
+pub(crate) mod scan;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use read::{ProblemKind, read};
+pub(crate) use read::{Problem, ProblemKind, check, read, unescape};
 
 /// Number of a node in a [`Tree`].
 pub(crate) type NodeId = u32;
@@ -93,6 +94,13 @@ impl<'a> Document<'a> {
 
     fn node(&self, id: NodeId) -> Option<&'a Node> {
         self.tree.nodes.get(id as usize)
+    }
+
+    /// The value that starts at a place of the source.
+    pub(crate) fn node_at(&self, from: u32) -> Option<NodeId> {
+        let nodes = &self.tree.nodes;
+        let place = nodes.binary_search_by_key(&from, |node| node.from).ok()?;
+        NodeId::try_from(place).ok()
     }
 
     fn text(&self, text: Text) -> &'a str {

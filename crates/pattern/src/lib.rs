@@ -11,9 +11,8 @@
 //! let event = br#"{"source":"cvm.cloud.tencent","data":{"value":97.5}}"#;
 //! assert!(pattern.matches(event)?);
 //!
-//! let mut rules = RuleSet::builder();
+//! let mut rules = RuleSet::new();
 //! rules.add(1, &pattern);
-//! let rules = rules.build();
 //! assert_eq!(rules.matches(event, &mut Scratch::default())?, [1]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -27,14 +26,17 @@
 //!
 //! # How matching works
 //!
-//! [`parse`] turns a pattern into branches (what `$or` multiplies to), each a list of fields. An
-//! event is read once into a flat tree, and what stands at the paths that any pattern names is
-//! collected with the array elements it stands in ([`event`]). [`matcher`] then decides each
-//! branch; only where values from array elements meet does [`consistency`] search for values that
-//! go together. Every rule is looked at for every event: this is the readable statement of the
-//! language, and an index over rules must agree with it.
+//! [`parse`] turns a pattern into branches (what `$or` multiplies to), each a list of fields.
+//!
+//! There are two matchers. The *plain* one ([`RuleList`], [`Pattern::matches`], [`Pattern::explain`])
+//! states the language so that it can be read: an event becomes a flat tree, what stands at the
+//! paths of interest is collected with the array elements it stands in ([`event`]), [`matcher`]
+//! decides each branch, and only where values from array elements meet does [`consistency`] search
+//! for values that go together. The *index* ([`RuleSet`], in [`index`]) finds the few branches that
+//! can match and decides only these. Both always agree.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(doctest, doc = include_str!("../README.md"))]
 #![allow(
     rustdoc::private_intra_doc_links,
     reason = "the module text guides through the source"
@@ -44,6 +46,7 @@ mod consistency;
 mod error;
 mod event;
 mod explain;
+mod index;
 mod json;
 pub mod limits;
 mod matcher;
@@ -51,9 +54,14 @@ mod number;
 mod ops;
 mod parse;
 mod pattern;
+mod rule_list;
 mod rule_set;
+mod text;
 
 pub use error::{ErrorCode, EventError, EventErrorCode, PatternError, PatternErrors};
 pub use explain::{Explanation, LeafOutcome, LeafVerdict};
+pub use index::Work;
 pub use pattern::Pattern;
-pub use rule_set::{RuleSet, RuleSetBuilder, Scratch};
+pub use rule_list::RuleList;
+pub use rule_set::{RuleSet, Scratch};
+pub use text::EventText;

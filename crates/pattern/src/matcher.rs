@@ -27,10 +27,9 @@ pub(crate) fn compile(pattern: &Parsed, paths: &mut Paths) -> Box<[Branch]> {
 
 /// Whether the event satisfies the pattern.
 pub(crate) fn holds(pattern: &Parsed, branches: &[Branch], event: &Event<'_>) -> bool {
-    let mut budget = Budget::new();
     branches
         .iter()
-        .any(|branch| branch_holds(pattern, branch, event, &mut budget))
+        .any(|branch| branch_holds(pattern, branch, event, &mut Budget::new()))
 }
 
 /// A field of a branch with what the event has at its path.

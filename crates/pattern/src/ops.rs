@@ -7,7 +7,9 @@ pub(crate) mod regexp;
 pub(crate) mod regexp_syntax;
 pub(crate) mod wildcard;
 
-use std::net::Ipv6Addr;
+use std::{net::Ipv6Addr, sync::Arc};
+
+use smol_str::SmolStr;
 
 use self::{address::Block, fold::Folded, regexp::Regexp, wildcard::Wildcard};
 use crate::number::{Decimal, Range};
@@ -34,6 +36,14 @@ pub(crate) struct NumberTest {
 }
 
 impl NumberTest {
+    pub(crate) const fn value(&self) -> Option<&Decimal> {
+        self.value.as_ref()
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     pub(crate) fn new(text: &str) -> Self {
         Self {
             text: text.into(),
@@ -51,34 +61,36 @@ impl NumberTest {
 }
 
 /// What a value has to be. Absence and `array` are not about one value and are kept apart.
+///
+/// Copied into every index that holds the pattern, so it is small, and cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) enum Test {
     Null,
     Bool(bool),
-    Number(NumberTest),
-    String(Box<str>),
+    Number(Arc<NumberTest>),
+    String(SmolStr),
     /// A string that is an IPv6 address and stands for all of its spellings. An IPv4 address has
     /// only one.
     Address(Ipv6Addr),
-    Prefix(Box<str>),
-    Suffix(Box<str>),
+    Prefix(SmolStr),
+    Suffix(SmolStr),
     Folded(Folded),
     FoldedPrefix(Folded),
     FoldedSuffix(Folded),
-    Wildcard(Wildcard),
-    Regexp(Regexp),
+    Wildcard(Arc<Wildcard>),
+    Regexp(Arc<Regexp>),
     /// All of them have to be in the string.
-    Contain(Box<[Box<str>]>),
-    Range(Range),
-    Cidr(Block),
+    Contain(Arc<[SmolStr]>),
+    Range(Arc<Range>),
+    Cidr(Arc<Block>),
     Exists,
-    AnythingBut(Excluded),
+    AnythingBut(Arc<Excluded>),
 }
 
 /// What `anything-but` excludes.
 #[derive(Debug, Clone)]
 pub(crate) enum Excluded {
-    Strings(Box<[Box<str>]>),
+    Strings(Box<[SmolStr]>),
     Numbers(Box<[Decimal]>),
     /// Values that satisfy any of the tests.
     Tests(Box<[Test]>),
@@ -87,7 +99,7 @@ pub(crate) enum Excluded {
 impl Excluded {
     fn holds(&self, leaf: Leaf<'_>) -> bool {
         match (self, leaf) {
-            (Self::Strings(list), Leaf::String(s)) => list.iter().any(|x| **x == *s),
+            (Self::Strings(list), Leaf::String(s)) => list.iter().any(|x| x.as_str() == s),
             (
                 Self::Numbers(list),
                 Leaf::Number {
@@ -123,18 +135,18 @@ impl Test {
 
     fn holds_string(&self, s: &str) -> bool {
         match self {
-            Self::String(wanted) => **wanted == *s,
+            Self::String(wanted) => wanted.as_str() == s,
             Self::Address(wanted) => s
                 .parse::<Ipv6Addr>()
                 .is_ok_and(|address| address == *wanted),
-            Self::Prefix(prefix) => s.starts_with(&**prefix),
-            Self::Suffix(suffix) => s.ends_with(&**suffix),
+            Self::Prefix(prefix) => s.starts_with(prefix.as_str()),
+            Self::Suffix(suffix) => s.ends_with(suffix.as_str()),
             Self::Folded(folded) => folded.equals(s),
             Self::FoldedPrefix(folded) => folded.starts(s),
             Self::FoldedSuffix(folded) => folded.ends(s),
             Self::Wildcard(wildcard) => wildcard.fits(s),
             Self::Regexp(regexp) => regexp.fits(s),
-            Self::Contain(parts) => parts.iter().all(|part| s.contains(&**part)),
+            Self::Contain(parts) => parts.iter().all(|part| s.contains(part.as_str())),
             Self::Cidr(block) => block.contains(s),
             Self::Exists => true,
             Self::Null
@@ -146,11 +158,12 @@ impl Test {
     }
 
     /// Whether the test has to know a number's value.
-    pub(crate) const fn wants_number(&self) -> bool {
-        matches!(
-            self,
-            Self::Number(_) | Self::Range(_) | Self::AnythingBut(Excluded::Numbers(_))
-        )
+    pub(crate) fn wants_number(&self) -> bool {
+        match self {
+            Self::Number(_) | Self::Range(_) => true,
+            Self::AnythingBut(excluded) => matches!(**excluded, Excluded::Numbers(_)),
+            _ => false,
+        }
     }
 
     /// Whether any value of the leaf's kind could satisfy the test.

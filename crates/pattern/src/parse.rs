@@ -5,14 +5,14 @@ mod alternatives;
 mod anything_but;
 mod names;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     error::{ErrorCode, PatternError, PatternErrors},
     json::{self, Document, NodeId, ProblemKind, Tree, Value},
     limits::{
-        MAX_ALTERNATIVES, MAX_BRANCHES, MAX_ERRORS, MAX_FIELDS, MAX_PATTERN_BYTES,
-        MAX_PATTERN_DEPTH, MAX_REGEXP_BYTES,
+        MAX_ALTERNATIVES, MAX_BRANCHES, MAX_ERRORS, MAX_EXPANDED_BYTES, MAX_FIELDS,
+        MAX_PATTERN_BYTES, MAX_PATTERN_DEPTH, MAX_REGEXP_BYTES,
     },
     ops::{Test, array::Wanted},
 };
@@ -31,16 +31,32 @@ pub(crate) struct Field {
     /// The list of alternatives (or the bare scalar) in the pattern's tree.
     pub(crate) node: NodeId,
     pub(crate) tests: Box<[Test]>,
-    pub(crate) arrays: Box<[Wanted]>,
+    pub(crate) arrays: Box<[Arc<Wanted>]>,
     /// Whether `{"exists":false}` is among the alternatives.
     pub(crate) absent: bool,
+}
+
+impl Field {
+    /// About how long it takes to decide the field. Fields are decided in this order.
+    pub(crate) fn cost(&self) -> usize {
+        let test = |test: &Test| match test {
+            Test::Exists | Test::Null | Test::Bool(_) | Test::String(_) => 1,
+            Test::Prefix(_) | Test::Suffix(_) => 2,
+            Test::Number(_) | Test::Range(_) | Test::AnythingBut(_) => 4,
+            Test::Folded(_) | Test::FoldedPrefix(_) | Test::FoldedSuffix(_) => 6,
+            Test::Cidr(_) | Test::Address(_) => 8,
+            Test::Contain(_) | Test::Wildcard(_) => 16,
+            Test::Regexp(_) => 64,
+        };
+        self.tests.iter().map(test).sum::<usize>() + self.arrays.len() * 1024
+    }
 }
 
 /// The alternatives of one field while they are read.
 #[derive(Debug, Default)]
 struct Alternatives {
     tests: Vec<Test>,
-    arrays: Vec<Wanted>,
+    arrays: Vec<Arc<Wanted>>,
     absent: bool,
 }
 
@@ -155,6 +171,16 @@ impl<'a> Parser<'a> {
             self.limit(ErrorCode::TooLarge, root, message);
         } else if self.errors.is_empty() {
             branches = expand(&parts);
+            let ids = branches.iter().flatten();
+            let fields = ids.filter_map(|id| self.fields.get(*id as usize));
+            let bytes: usize = fields.map(|field| self.doc.raw(field.node).len()).sum();
+            if bytes > MAX_EXPANDED_BYTES {
+                let message = format!(
+                    "`$or` multiplies the alternatives to {bytes} bytes, more than the \
+                     {MAX_EXPANDED_BYTES} allowed"
+                );
+                self.limit(ErrorCode::TooComplex, root, message);
+            }
         }
         let fields: Box<[Field]> = std::mem::take(&mut self.fields).into();
         let branches = branches

@@ -3,7 +3,7 @@
 //! Half a surrogate pair (`"\ud800"`) is an error: it is no character, and replacing it would make
 //! two different texts equal.
 
-use super::{Kind, Node, NodeId, Text, Tree};
+use super::{Kind, Node, NodeId, Text, Tree, scan::plain_run};
 
 /// Why a text was refused.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,6 +38,19 @@ pub(crate) fn read<'s>(
 ) -> Result<&'s str, Problem> {
     tree.nodes.clear();
     tree.decoded.clear();
+    let text = as_text(source, max_bytes)?;
+    Reader::<true>::new(text, max_depth, tree).document()?;
+    Ok(text)
+}
+
+/// Checks `source` as [`read()`] does, and keeps nothing. Depths over [`MAX_DEPTH`] are refused.
+pub(crate) fn check(source: &[u8], max_depth: usize, max_bytes: usize) -> Result<&str, Problem> {
+    let text = as_text(source, max_bytes)?;
+    Reader::<false>::new(text, max_depth, &mut Tree::default()).document()?;
+    Ok(text)
+}
+
+fn as_text(source: &[u8], max_bytes: usize) -> Result<&str, Problem> {
     if source.len() > max_bytes || u32::try_from(source.len()).is_err() {
         let message = format!(
             "the text has {} bytes, more than the {max_bytes} allowed",
@@ -54,37 +67,44 @@ pub(crate) fn read<'s>(
     if text.starts_with('\u{feff}') {
         return Err(syntax(0, "the text starts with a byte-order mark"));
     }
-    let mut reader = Reader {
-        text,
-        bytes: source,
-        at: 0,
-        max_depth,
-        open: Vec::new(),
-        tree,
-    };
-    reader.document()?;
     Ok(text)
 }
 
-/// A container whose end is not yet read.
-struct Open {
-    node: NodeId,
-    is_object: bool,
-}
+/// Deepest nesting that can be read at all: one bit each says what is open.
+const MAX_DEPTH: usize = 128;
 
-struct Reader<'s, 't> {
+/// Reads a text; `KEEP` says whether into the tree.
+struct Reader<'s, 't, const KEEP: bool> {
     text: &'s str,
     bytes: &'s [u8],
     at: usize,
     max_depth: usize,
-    open: Vec<Open>,
+    /// Containers whose end is not yet read, and for each whether it is an object: the innermost
+    /// is the lowest bit.
+    depth: usize,
+    objects: u128,
+    /// Their nodes, if they are kept.
+    open: Vec<NodeId>,
     tree: &'t mut Tree,
 }
 
 /// The member name that the next value belongs to.
 type Name = (Text, usize);
 
-impl Reader<'_, '_> {
+impl<'s, 't, const KEEP: bool> Reader<'s, 't, KEEP> {
+    fn new(text: &'s str, max_depth: usize, tree: &'t mut Tree) -> Self {
+        Self {
+            text,
+            bytes: text.as_bytes(),
+            at: 0,
+            max_depth: max_depth.min(MAX_DEPTH),
+            depth: 0,
+            objects: 0,
+            open: Vec::new(),
+            tree,
+        }
+    }
+
     fn document(&mut self) -> Result<(), Problem> {
         let mut name = None;
         loop {
@@ -138,7 +158,7 @@ impl Reader<'_, '_> {
 
     fn container(&mut self, name: Option<Name>, kind: Kind, end: u8) -> Result<bool, Problem> {
         let start = self.at;
-        if self.open.len() >= self.max_depth {
+        if self.depth >= self.max_depth {
             let message = format!("nested deeper than {} levels", self.max_depth);
             return Err(Problem {
                 kind: ProblemKind::TooDeep,
@@ -154,10 +174,11 @@ impl Reader<'_, '_> {
             self.finish(node);
             return Ok(false);
         }
-        self.open.push(Open {
-            node,
-            is_object: end == b'}',
-        });
+        if KEEP {
+            self.open.push(node);
+        }
+        self.depth += 1;
+        self.objects = self.objects << 1 | u128::from(end == b'}');
         Ok(true)
     }
 
@@ -165,10 +186,10 @@ impl Reader<'_, '_> {
     /// complete, `false` when a comma announces another member or element.
     fn close_finished(&mut self) -> Result<bool, Problem> {
         loop {
-            let Some(Open { node, is_object }) = self.open.last() else {
+            if self.depth == 0 {
                 return Ok(true);
-            };
-            let (node, is_object) = (*node, *is_object);
+            }
+            let is_object = self.objects & 1 == 1;
             self.blanks();
             match self.peek() {
                 Some(b',') => {
@@ -182,14 +203,17 @@ impl Reader<'_, '_> {
                 None => return Err(syntax(self.at, "the text ends within an object or list")),
             }
             self.at += 1;
-            self.open.pop();
-            self.finish(node);
+            self.depth -= 1;
+            self.objects >>= 1;
+            if let Some(node) = self.open.pop() {
+                self.finish(node);
+            }
         }
     }
 
     /// Reads `"name":` if the innermost container is an object.
     fn member_name(&mut self) -> Result<Option<Name>, Problem> {
-        if !self.open.last().is_some_and(|open| open.is_object) {
+        if self.depth == 0 || self.objects & 1 == 0 {
             return Ok(None);
         }
         self.blanks();
@@ -216,6 +240,9 @@ impl Reader<'_, '_> {
     }
 
     fn push(&mut self, name: Option<Name>, kind: Kind, start: usize) -> NodeId {
+        if !KEEP {
+            return 0;
+        }
         let id = offset32(self.tree.nodes.len());
         let (name, name_at) = name.unwrap_or((Text::None, start));
         self.tree.nodes.push(Node {
@@ -230,6 +257,9 @@ impl Reader<'_, '_> {
     }
 
     fn finish(&mut self, id: NodeId) {
+        if !KEEP {
+            return;
+        }
         let end = offset32(self.tree.nodes.len());
         if let Some(node) = self.tree.nodes.get_mut(id as usize) {
             node.end = end;
@@ -304,6 +334,7 @@ impl Reader<'_, '_> {
         // Where the decoded text starts, once there was an escape.
         let mut decoded: Option<usize> = None;
         loop {
+            self.at = plain_run(self.bytes, self.at);
             match self.peek() {
                 None => return Err(syntax(quote, "this string has no closing quote")),
                 Some(b'"') => break,
@@ -311,7 +342,9 @@ impl Reader<'_, '_> {
                     decoded.get_or_insert(self.tree.decoded.len());
                     self.copy_run(run);
                     let c = self.escape()?;
-                    self.tree.decoded.push(c);
+                    if KEEP {
+                        self.tree.decoded.push(c);
+                    }
                     run = self.at;
                 }
                 Some(0..=0x1f) => {
@@ -333,6 +366,9 @@ impl Reader<'_, '_> {
     }
 
     fn copy_run(&mut self, run: usize) {
+        if !KEEP {
+            return;
+        }
         self.tree
             .decoded
             .push_str(self.text.get(run..self.at).unwrap_or_default());
@@ -392,6 +428,21 @@ impl Reader<'_, '_> {
         }
         Ok(code)
     }
+}
+
+/// Appends the characters of a string that was read before: what stands between its quotes.
+/// Escapes that are none are left out.
+pub(crate) fn unescape(raw: &str, into: &mut String) {
+    let tree = &mut Tree::default();
+    let mut reader = Reader::<false>::new(raw, 0, tree);
+    while let Some(plain) = raw.get(reader.at..).and_then(|rest| rest.find('\\')) {
+        let escape = reader.at + plain;
+        into.push_str(raw.get(reader.at..escape).unwrap_or_default());
+        reader.at = escape;
+        into.extend(reader.escape());
+        reader.at = reader.at.max(escape + 1);
+    }
+    into.push_str(raw.get(reader.at..).unwrap_or_default());
 }
 
 /// Positions fit, as longer texts are refused at the start; decoding never makes text longer.

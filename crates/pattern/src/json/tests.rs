@@ -120,7 +120,9 @@ fn depth_is_limited_and_costs_no_stack() {
     assert_eq!((problem.kind, problem.offset), (ProblemKind::TooDeep, 8));
     let problem = read(&vec![b'['; 1_000_000], 8, usize::MAX, &mut tree).unwrap_err();
     assert_eq!(problem.kind, ProblemKind::TooDeep);
-    assert!(read(&nested(100_000), usize::MAX, usize::MAX, &mut tree).is_ok());
+    // More than that is not read whatever the limit.
+    assert!(read(&nested(128), usize::MAX, usize::MAX, &mut tree).is_ok());
+    assert!(read(&nested(129), usize::MAX, usize::MAX, &mut tree).is_err());
 }
 
 #[test]

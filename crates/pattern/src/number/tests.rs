@@ -142,3 +142,28 @@ proptest! {
         prop_assert_eq!(Decimal::parse(&text).is_some(), double.is_finite() && double != 0.0);
     }
 }
+
+#[test]
+fn an_approximation_is_close() {
+    for text in [
+        "0",
+        "1",
+        "-1",
+        "0.1",
+        "123456.789",
+        "-122.43984181038327",
+        "1.7976931348623157e308",
+        "-1e308",
+        "5e-300",
+        "99999999999999999999999",
+        "12345678",
+        "1234567812345678",
+    ] {
+        let double: f64 = text.parse().unwrap();
+        let approximate = value(text).key().approximate();
+        assert!(
+            (approximate - double).abs() <= double.abs() * 1e-12,
+            "{text} {approximate}"
+        );
+    }
+}

@@ -37,6 +37,14 @@ impl Block {
         }
     }
 
+    /// How many leading bits addresses in the block have in common.
+    pub(crate) const fn bits(&self) -> u32 {
+        match self {
+            Self::V4 { mask, .. } => mask.leading_ones(),
+            Self::V6 { mask, .. } => mask.leading_ones(),
+        }
+    }
+
     /// Whether the string is an address in the block. The standard library's idea of an address
     /// is ours: no zone, port, blanks, or leading zeros in IPv4.
     pub(crate) fn contains(&self, text: &str) -> bool {

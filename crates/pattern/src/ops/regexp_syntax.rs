@@ -6,7 +6,7 @@ use std::{fmt::Write, iter::Peekable, str::Chars};
 
 use crate::{
     error::ErrorCode,
-    limits::{MAX_REGEXP_CHARS, MAX_REGEXP_GROUPS},
+    limits::{MAX_REGEXP_CHARS, MAX_REGEXP_GROUPS, MAX_REGEXP_SIZE},
 };
 
 /// Unicode general categories, as RFC 9485 lists them.
@@ -59,6 +59,7 @@ pub(crate) fn translate(text: &str) -> Result<String, RegexpError> {
         });
     }
     let mut translator = Translator {
+        size: Size::default(),
         chars: text.chars().peekable(),
         out: String::from(r"\A(?:"),
     };
@@ -68,8 +69,49 @@ pub(crate) fn translate(text: &str) -> Result<String, RegexpError> {
 }
 
 struct Translator<'a> {
+    size: Size,
     chars: Peekable<Chars<'a>>,
     out: String,
+}
+
+/// How many characters and classes the expression has once its counts are written out. Each may have
+/// to be kept in mind at each character of a value.
+#[derive(Default)]
+struct Size {
+    /// Of each open group, and around it; then of the innermost.
+    outer: Vec<usize>,
+    inner: usize,
+    /// Of what a quantifier would repeat.
+    last: usize,
+}
+
+impl Size {
+    fn atom(&mut self) {
+        self.inner += 1;
+        self.last = 1;
+    }
+
+    fn open(&mut self) {
+        self.outer.push(std::mem::take(&mut self.inner));
+    }
+
+    fn close(&mut self) {
+        self.last = self.inner;
+        self.inner += self.outer.pop().unwrap_or_default();
+    }
+
+    fn repeat(&mut self, times: u32) -> Result<(), RegexpError> {
+        let more = self.last.saturating_mul(times.saturating_sub(1) as usize);
+        self.inner = self.inner.saturating_add(more);
+        self.last = self.last.saturating_add(more);
+        if self.inner > MAX_REGEXP_SIZE {
+            return Err(RegexpError::too_complex(format!(
+                "the counts multiply the expression to more than {MAX_REGEXP_SIZE} characters and \
+                 classes"
+            )));
+        }
+        Ok(())
+    }
 }
 
 impl Translator<'_> {
@@ -90,6 +132,7 @@ impl Translator<'_> {
                         return bad("`(?` is not supported");
                     }
                     self.out.push_str("(?:");
+                    self.size.open();
                     atom = false;
                 }
                 ')' => {
@@ -97,6 +140,7 @@ impl Translator<'_> {
                         return bad("`)` without `(`");
                     };
                     groups = outer;
+                    self.size.close();
                     self.out.push(')');
                     atom = true;
                 }
@@ -117,11 +161,13 @@ impl Translator<'_> {
                 }
                 '[' => {
                     self.class()?;
+                    self.size.atom();
                     atom = true;
                 }
                 ']' => return bad("`]` without `[`"),
                 '.' => {
                     self.out.push_str("(?s:.)");
+                    self.size.atom();
                     atom = true;
                 }
                 '~' => {
@@ -129,10 +175,12 @@ impl Translator<'_> {
                         let c = self.escaped()?;
                         self.literal(c);
                     }
+                    self.size.atom();
                     atom = true;
                 }
                 c => {
                     self.literal(c);
+                    self.size.atom();
                     atom = true;
                 }
             }
@@ -166,6 +214,7 @@ impl Translator<'_> {
         if max.is_some_and(|max| max < min) {
             return bad("the second number in `{n,m}` is below the first");
         }
+        self.size.repeat(max.unwrap_or(min))?;
         let _ignored = match (open_end, max) {
             (true, _) => write!(self.out, "{{{min},}}"),
             (false, Some(max)) => write!(self.out, "{{{min},{max}}}"),

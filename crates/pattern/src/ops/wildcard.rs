@@ -86,6 +86,18 @@ impl Wildcard {
         })
     }
 
+    /// The literal beginning and end of what fits.
+    pub(crate) fn ends(&self) -> (&str, &str) {
+        (&self.first, self.last.as_deref().unwrap_or_default())
+    }
+
+    /// The literal pieces around the stars; `None` when there is no star.
+    pub(crate) fn pieces(&self) -> Option<impl Iterator<Item = &str>> {
+        let last = self.last.iter();
+        let pieces = std::iter::once(&self.first).chain(&self.middle).chain(last);
+        self.last.is_some().then(|| pieces.map(|piece| &**piece))
+    }
+
     pub(crate) fn fits(&self, value: &str) -> bool {
         self.search(value, |_| ())
     }

@@ -1,6 +1,10 @@
 //! The alternatives of a field: plain values and operators with their arguments.
 //! `anything-but` has a file of its own.
 
+use std::sync::Arc;
+
+use smol_str::SmolStr;
+
 use super::{Alternatives, Parser, names};
 use crate::{
     error::ErrorCode,
@@ -40,7 +44,7 @@ impl<'a> Parser<'a> {
         match self.doc.value(node) {
             Value::Null => into.tests.push(Test::Null),
             Value::Bool(b) => into.tests.push(Test::Bool(b)),
-            Value::Number(text) => into.tests.push(Test::Number(NumberTest::new(text))),
+            Value::Number(text) => into.tests.push(Test::Number(NumberTest::new(text).into())),
             Value::String(s) => into.tests.push(Test::string(s)),
             Value::Array => {
                 let hint = "the elements of the inner list go into the outer one";
@@ -66,7 +70,7 @@ impl<'a> Parser<'a> {
                 Value::Bool(false) => into.absent = true,
                 _ => self.bad_argument(argument, "`true` or `false`, without quotes"),
             },
-            "array" => into.arrays.extend(self.array(argument)),
+            "array" => into.arrays.extend(self.array(argument).map(Arc::new)),
             name if names::is_operator(name) => into.tests.extend(self.test(name, argument)),
             name => {
                 let message = format!("there is no operator `{}`", shortened(name));
@@ -115,7 +119,7 @@ impl<'a> Parser<'a> {
     fn affix(
         &mut self,
         argument: NodeId,
-        exact: fn(Box<str>) -> Test,
+        exact: fn(SmolStr) -> Test,
         folded: fn(Folded) -> Test,
     ) -> Option<Test> {
         if self.doc.value(argument) != Value::Object {
@@ -135,7 +139,7 @@ impl<'a> Parser<'a> {
     pub(super) fn wildcard(&mut self, argument: NodeId, shellstyle: bool) -> Option<Test> {
         let text = self.string(argument)?;
         match Wildcard::parse(text, shellstyle) {
-            Ok(wildcard) => Some(Test::Wildcard(wildcard)),
+            Ok(wildcard) => Some(Test::Wildcard(wildcard.into())),
             Err(e) => {
                 self.error_hint(e.code, argument, e.message, e.hint.map(str::to_owned));
                 None
@@ -148,7 +152,7 @@ impl<'a> Parser<'a> {
         match Regexp::parse(text, self.regexp_budget) {
             Ok(regexp) => {
                 self.regexp_budget = self.regexp_budget.saturating_sub(regexp.memory());
-                Some(Test::Regexp(regexp))
+                Some(Test::Regexp(regexp.into()))
             }
             Err(e) if e.code == ErrorCode::TooComplex => {
                 // Compiling up to the limit is the costly part; do not do it a thousand times.
@@ -177,7 +181,7 @@ impl<'a> Parser<'a> {
             let hint = "an address, one slash and the number of bits: 10.0.0.0/8 or fd00::/8";
             self.error_hint(ErrorCode::BadCidr, argument, message, Some(hint.into()));
         }
-        block.map(Test::Cidr)
+        block.map(|block| Test::Cidr(block.into()))
     }
 
     /// A string or a list of them, with their nodes.
@@ -239,10 +243,10 @@ impl<'a> Parser<'a> {
                 let value = self.number(number)?;
                 let inclusive = sign.ends_with('=');
                 let bound = Bound { value, inclusive };
-                Some(Test::Range(Range {
+                Some(Test::Range(Arc::new(Range {
                     low: matches!(sign, "=" | ">" | ">=").then(|| bound.clone()),
                     high: matches!(sign, "=" | "<" | "<=").then_some(bound),
-                }))
+                })))
             }
             [low_op, low, high_op, high] => {
                 let low_sign = self.comparison(low_op, &[">", ">="])?;
@@ -258,10 +262,10 @@ impl<'a> Parser<'a> {
                     value,
                     inclusive: sign.ends_with('='),
                 };
-                Some(Test::Range(Range {
+                Some(Test::Range(Arc::new(Range {
                     low: Some(bound(low_value, low_sign)),
                     high: Some(bound(high_value, high_sign)),
-                }))
+                })))
             }
             _ => {
                 let message = "`numeric` takes a comparison sign and a number, once or twice";

@@ -1,5 +1,7 @@
 //! The argument of `anything-but`.
 
+use smol_str::SmolStr;
+
 use super::{Parser, alternatives::shortened, names};
 use crate::{
     error::ErrorCode,
@@ -21,11 +23,11 @@ impl Parser<'_> {
                 return None;
             }
         };
-        Some(Test::AnythingBut(excluded))
+        Some(Test::AnythingBut(excluded.into()))
     }
 
     fn excluded_list(&mut self, argument: NodeId) -> Option<Excluded> {
-        let mut strings: Vec<Box<str>> = Vec::new();
+        let mut strings: Vec<SmolStr> = Vec::new();
         let mut numbers = Vec::new();
         let before = self.errors.len();
         for node in self.doc.children(argument) {

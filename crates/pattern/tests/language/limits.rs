@@ -110,7 +110,7 @@ fn regexps() {
         "(((a{99}){99}){99}){99}",
         "((~p{L}{99}){99}){99}",
         "(((a?){99}){99}){99}",
-        &("(".repeat(101) + &")".repeat(101)),
+        &nested_groups(limits::MAX_REGEXP_GROUPS + 1, "(", ")"),
     ] {
         refuses_alternative(&format!("{{\"regexp\":\"{bomb}\"}}"), TooComplex);
     }
@@ -119,6 +119,102 @@ fn regexps() {
         r#"{"k":[{"regexp":"(((((){99}){99}){99}){99}){99}"}]}"#,
         r#"{"k":""}"#
     ));
+}
+
+fn nested_groups(depth: u32, open: &str, close: &str) -> String {
+    let (open, close) = (open.repeat(depth as usize), close.repeat(depth as usize));
+    format!("{open}{close}")
+}
+
+/// Compiling is recursive in the library; the stack has to be enough where it is small, under as many
+/// objects as there can be, and without optimization.
+#[test]
+fn regexps_of_the_deepest_nesting_compile_on_a_small_stack() {
+    let compile = || {
+        for (open, close) in [
+            ("(", ")"),
+            ("x(", ")+|y"),
+            ("(a|", ")+b?"),
+            ("(x|[ab]", "c)*|~p{Lu}"),
+        ] {
+            let pattern = |groups| {
+                let regexp = nested_groups(groups, open, close);
+                let depth = limits::MAX_PATTERN_DEPTH - 3;
+                let (objects, ends) = ("{\"a\":".repeat(depth), "}".repeat(depth));
+                format!("{objects}[{{\"regexp\":\"{regexp}\"}}]{ends}")
+            };
+            let deepest = pattern(limits::MAX_REGEXP_GROUPS);
+            assert!(Pattern::parse(deepest.as_bytes()).is_ok(), "{deepest}");
+            refuses(&pattern(limits::MAX_REGEXP_GROUPS + 1), TooComplex);
+        }
+    };
+    let thread = std::thread::Builder::new().stack_size(1024 * 1024);
+    thread.spawn(compile).unwrap().join().unwrap();
+}
+
+/// One way of 4,096 to reach the fields through two arrays is right, and which one is tried last
+/// depends on the order of the fields; it may not depend on who asks.
+#[test]
+fn what_is_given_up_is_given_up_by_all() {
+    use belfry_pattern::{RuleList, RuleSet, Scratch};
+
+    for exact in 0..13 {
+        let members = |i| {
+            if i == exact {
+                format!("\"f{i}\":[\"x\"]")
+            } else {
+                format!("\"f{i}\":[{{\"prefix\":\"x\"}}]")
+            }
+        };
+        let rule = format!("{{\"a\":{{{}}}}}", joined(13, members));
+        let pattern = Pattern::parse(rule.as_bytes()).unwrap();
+        let (mut list, mut set) = (RuleList::default(), RuleSet::new());
+        list.add(1, &pattern);
+        set.add(1, &pattern);
+        for alone in 0..13 {
+            let together = (0..13)
+                .filter(|i| *i != alone)
+                .map(|i| format!("\"f{i}\":\"x\""))
+                .collect::<Vec<_>>()
+                .join(",");
+            let each = joined(13, |i| format!("{{\"f{i}\":\"x\"}}"));
+            let event = format!("{{\"a\":[{{{together}}},{{\"f{alone}\":\"x\"}}],\"a\":[{each}]}}");
+            let event = event.as_bytes();
+            let verdict = pattern.matches(event).unwrap();
+            let expected: &[u32] = if verdict { &[1] } else { &[] };
+            assert_eq!(list.matches(event).unwrap(), expected, "{exact} {alone}");
+            assert_eq!(
+                set.matches(event, &mut Scratch::default()).unwrap(),
+                expected,
+                "{exact} {alone}"
+            );
+            assert_eq!(pattern.explain(event).unwrap().matched, verdict);
+        }
+    }
+}
+
+/// `[ab]{99}` ninety-nine times over would keep ten thousand places in mind at each character.
+#[test]
+fn counts_that_multiply() {
+    let regexp = |text: &str| format!("{{\"regexp\":\"{text}\"}}");
+    for text in [
+        "([ab]{32}){32}",
+        "a{99}b{99}",
+        "(ab[cd]|.~n){2,99}",
+        "((a*)+){99}",
+    ] {
+        let pattern = format!("{{\"k\":[{}]}}", regexp(text));
+        assert!(Pattern::parse(pattern.as_bytes()).is_ok(), "{text}");
+    }
+    for text in [
+        "([ab]{32}){33}",
+        "[ab]*a([ab]{99}){99}c",
+        "((a{11}){11}){11}",
+        "(a{99}b{99}){5,6}",
+    ] {
+        refuses_alternative(&regexp(text), TooComplex);
+    }
+    refuses_alternative(&regexp(&"a{99}".repeat(11)), TooComplex);
 }
 
 #[test]
@@ -130,4 +226,16 @@ fn regexps_share_one_budget() {
         &format!("{{\"k\":[{}]}}", vec![one; 1000].join(",")),
         TooComplex,
     );
+}
+
+#[test]
+fn alternatives_times_branches() {
+    // 200 branches around a list of so many bytes.
+    let pattern = |bytes: usize| {
+        let list = format!("[\"{}\"]", "x".repeat(bytes - 4));
+        let branches = joined(200, |i| format!("{{\"b\":[{i}]}}"));
+        format!("{{\"a\":{list},\"$or\":[{branches}]}}")
+    };
+    assert!(Pattern::parse(pattern(5_000).as_bytes()).is_ok());
+    refuses(&pattern(5_300), TooComplex);
 }

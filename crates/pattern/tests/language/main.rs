@@ -9,9 +9,12 @@
 
 mod arrays;
 mod dialect;
+mod documentation;
 mod errors;
 mod explain;
+mod hostile;
 mod limits;
+mod make;
 mod operators;
 mod or;
 mod paths;

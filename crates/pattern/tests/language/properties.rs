@@ -1,8 +1,21 @@
 //! What holds for any pattern and event.
+//!
+//! Each property is tried with 1,000 cases. `BELFRY_PATTERN_CASES` sets another number:
+//!
+//! ```sh
+//! BELFRY_PATTERN_CASES=1000000 cargo test --release -p belfry-pattern --test language properties
+//! ```
 
-use belfry_pattern::{Pattern, RuleSet, Scratch};
+use belfry_pattern::{EventText, Pattern, RuleList, RuleSet, Scratch};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
+
+use crate::make::Choices;
+
+fn cases() -> u32 {
+    let set = std::env::var("BELFRY_PATTERN_CASES").ok();
+    set.map_or(1000, |cases| cases.parse().unwrap())
+}
 
 const NAMES: [&str; 5] = ["a", "b", "c", "a.b", ""];
 
@@ -105,7 +118,7 @@ fn parse(pattern: &Value) -> Pattern {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
     fn explaining_agrees_with_matching(pattern in pattern(), event in event()) {
@@ -120,23 +133,100 @@ proptest! {
         prop_assert_eq!(explanation.matched_branch.is_some(), verdict);
     }
 
+    /// Rules come and go; a clone taken on the way keeps what it had.
     #[test]
     fn a_rule_set_agrees_with_its_patterns(
-        patterns in prop::collection::vec(pattern(), 0..8),
+        patterns in prop::collection::vec(pattern(), 0..12),
         events in prop::collection::vec(event(), 1..4),
+        kept in any::<u16>(),
     ) {
         let patterns: Vec<Pattern> = patterns.iter().map(parse).collect();
-        let mut builder = RuleSet::builder();
+        let mut rules = RuleSet::new();
+        let mut list = RuleList::default();
         for (id, pattern) in (0..).zip(&patterns) {
-            builder.add(id, pattern);
+            rules.add(id, pattern);
+            list.add(id, pattern);
         }
-        let rules = builder.build();
+        let events: Vec<String> = events.iter().map(ToString::to_string).collect();
         let mut scratch = Scratch::default();
-        for event in events {
-            let event = event.to_string();
+        for event in &events {
             let single = (0..).zip(&patterns).filter(|(_, p)| p.matches(event.as_bytes()).unwrap());
             let single: Vec<u32> = single.map(|(id, _)| id).collect();
+            prop_assert_eq!(&list.matches(event.as_bytes()).unwrap(), &single);
             prop_assert_eq!(rules.matches(event.as_bytes(), &mut scratch).unwrap(), single);
+        }
+        let before = rules.clone();
+        for (id, pattern) in (0..).zip(&patterns) {
+            if kept >> id & 1 == 0 {
+                rules.remove(id);
+            } else if id % 3 == 0 {
+                rules.add(id + 100, pattern);
+            }
+        }
+        for event in &events {
+            let all = list.matches(event.as_bytes()).unwrap();
+            let twice = all.iter().filter(|id| *id % 3 == 0).map(|id| id + 100);
+            let left = all.iter().copied().chain(twice).filter(|id| kept >> (id % 100) & 1 == 1);
+            let left: Vec<u32> = left.collect();
+            prop_assert_eq!(rules.matches(event.as_bytes(), &mut scratch).unwrap(), left);
+            prop_assert_eq!(before.matches(event.as_bytes(), &mut scratch).unwrap(), all);
+        }
+    }
+
+    /// The same with up to a hundred rules that share names, values and keys, so that the index
+    /// has to tell them apart by ranges and pieces of strings; and with events that repeat names,
+    /// have many values at a path and objects in arrays.
+    #[test]
+    fn a_crowded_rule_set_agrees_with_its_patterns(
+        bytes in prop::collection::vec(any::<u8>(), 0..500),
+        kept in any::<u64>(),
+        with_crowd in prop::bool::weighted(0.3),
+        event_count in 1..5,
+    ) {
+        let mut choices = Choices::new(&bytes);
+        let events: Vec<(String, bool)> = (0..event_count).map(|_| choices.event()).collect();
+        let mut texts = if with_crowd { choices.crowd() } else { Vec::new() };
+        while texts.len() < 100 && !choices.are_over() {
+            texts.push(choices.pattern());
+        }
+        let patterns = texts.iter().filter_map(|text| Pattern::parse(text.as_bytes()).ok());
+        let patterns: Vec<(u32, Pattern)> = (0..).zip(patterns).collect();
+        let (mut rules, mut list) = (RuleSet::new(), RuleList::default());
+        for (id, pattern) in &patterns {
+            rules.add(*id, pattern);
+            list.add(*id, pattern);
+        }
+        let mut scratch = Scratch::default();
+        let before = rules.clone();
+        let is_kept = |id: &u32| kept >> (id % 64) & 1 == 1;
+        for (id, pattern) in patterns.iter().filter(|(id, _)| !is_kept(id)) {
+            rules.remove(*id);
+            if id % 5 == 0 {
+                rules.add(id + 1000, pattern);
+            }
+        }
+        for (event, is_unique) in &events {
+            let all = list.matches(event.as_bytes()).unwrap();
+            let now = |id: &u32| match (is_kept(id), id % 5) {
+                (true, _) => Some(*id),
+                (false, 0) => Some(id + 1000),
+                (false, _) => None,
+            };
+            let mut left: Vec<u32> = all.iter().filter_map(now).collect();
+            left.sort_unstable();
+            let text = EventText::check(event.as_bytes()).unwrap();
+            prop_assert_eq!(before.matches_text(text, &mut scratch), &all, "{}, {:?}", event, &texts);
+            prop_assert_eq!(rules.matches_text(text, &mut scratch), &left, "{}, {:?}", event, &texts);
+            if *is_unique {
+                let text = text.with_unique_paths();
+                prop_assert_eq!(before.matches_text(text, &mut scratch), &all, "{}, {:?}", event, &texts);
+                prop_assert_eq!(rules.matches_text(text, &mut scratch), &left, "{}, {:?}", event, &texts);
+            }
+            for (id, pattern) in patterns.iter().take(3) {
+                let verdict = pattern.matches(event.as_bytes()).unwrap();
+                prop_assert_eq!(verdict, all.contains(id));
+                prop_assert_eq!(pattern.explain(event.as_bytes()).unwrap().matched, verdict);
+            }
         }
     }
 
