@@ -93,8 +93,8 @@ impl Members {
             // Not JSON: the check finds the place. An object is all that is left to ask for.
             match json::check(body, &JsonLimits::default()) {
                 Err(fault) => vec![Fault::from(fault)],
-                Ok(()) if error.is_data() => vec![Fault::new("", NO_OBJECT)],
-                Ok(()) => vec![Fault::new("", format!("not valid JSON: {error}"))],
+                Ok(_) if error.is_data() => vec![Fault::new("", NO_OBJECT)],
+                Ok(_) => vec![Fault::new("", format!("not valid JSON: {error}"))],
             }
         })?;
         let mut members: Vec<(String, JsonText)> = Vec::with_capacity(raw.0.len());

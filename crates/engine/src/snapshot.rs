@@ -3,16 +3,19 @@
 //! A snapshot is never changed, only replaced whole, so that an event sees all of a change or nothing of it. What did
 //! not change between two snapshots is the same object in both: a target keeps its connections and tokens.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use belfry_model::config::{Bus, CONCURRENCY_DEFAULT, RetryPolicy, Rule, Target};
 use belfry_model::{BusId, BusName, Event, RuleId, TargetId};
-use belfry_pattern::{Pattern, RuleSet, Scratch};
+use belfry_pattern::{EventText, Pattern, RuleSet, Scratch};
 use belfry_store::Config;
 use belfry_transform::{OnError, Transform, TransformError, TransformSpec};
 
 use crate::api::Collaborators;
+
+#[cfg(test)]
+mod tests;
 
 /// Buses, rules and targets of one moment.
 #[derive(Debug, Default)]
@@ -30,20 +33,29 @@ pub struct BusRules {
     pub bus: Bus,
     /// Its rules, disabled ones included, by name.
     pub rules: Vec<Arc<RuleEntry>>,
-    /// The enabled ones; numbered by their place in `rules`.
+    /// The enabled ones, by their numbers.
     set: RuleSet,
+    /// Where each number stands in `rules`.
+    places: Vec<u32>,
 }
 
-/// A rule with its pattern.
+/// A rule. Its pattern is in the bus's rule set, and in text in its spec.
 #[derive(Debug)]
 pub struct RuleEntry {
     /// The rule.
     pub rule: Rule,
-    /// Its pattern; `None` when a stored pattern cannot be read any more (the rule then matches nothing, and the
-    /// reason is logged).
-    pub pattern: Option<Pattern>,
     /// Its targets.
     pub targets: Vec<TargetId>,
+    /// What the rule is called in the bus's rule set; kept from one snapshot to the next.
+    number: u32,
+}
+
+impl RuleEntry {
+    /// The pattern, if events are to be held against it.
+    fn active(&self) -> Option<&str> {
+        let spec = &self.rule.spec;
+        spec.enabled.then(|| spec.pattern.as_str())
+    }
 }
 
 /// A target with all that a delivery needs.
@@ -175,29 +187,42 @@ fn compile_bus(
     old: Option<&Arc<BusRules>>,
 ) -> Arc<BusRules> {
     rules.sort_by(|a, b| a.name.cmp(&b.name));
-    let old_rules: HashMap<RuleId, &Arc<RuleEntry>> = old
-        .map(|old| {
-            old.rules
-                .iter()
-                .map(|entry| (entry.rule.id, entry))
-                .collect()
-        })
-        .unwrap_or_default();
-    let entries: Vec<Arc<RuleEntry>> = rules
-        .into_iter()
-        .map(|rule| {
-            let targets = targets_by_rule.remove(&rule.id).unwrap_or_default();
-            match old_rules.get(&rule.id) {
-                Some(kept) if kept.rule == rule && kept.targets == targets => Arc::clone(kept),
-                Some(kept) if kept.rule.spec.pattern == rule.spec.pattern => Arc::new(RuleEntry {
-                    pattern: kept.pattern.clone(),
-                    rule,
-                    targets,
-                }),
-                _ => Arc::new(compile_rule(rule, targets)),
-            }
-        })
+    let old_rules = old.map_or(&[][..], |old| &old.rules);
+    let before: HashMap<RuleId, &Arc<RuleEntry>> = old_rules
+        .iter()
+        .map(|entry| (entry.rule.id, entry))
         .collect();
+    let mut set = old.map(|old| old.set.clone()).unwrap_or_default();
+    // Numbers of rules that are no more are given to new ones.
+    let stay: HashSet<RuleId> = rules.iter().map(|rule| rule.id).collect();
+    let gone = old_rules
+        .iter()
+        .filter(|entry| !stay.contains(&entry.rule.id));
+    let mut free = Vec::new();
+    for entry in gone {
+        update(&mut set, Some(entry), None);
+        free.push(entry.number);
+    }
+    let first_new = old.map_or(0, |old| u32::try_from(old.places.len()).unwrap_or(u32::MAX));
+    let mut numbers = free.into_iter().chain(first_new..);
+    let mut entries: Vec<Arc<RuleEntry>> = Vec::with_capacity(rules.len());
+    for rule in rules {
+        let targets = targets_by_rule.remove(&rule.id).unwrap_or_default();
+        let known = before.get(&rule.id).copied();
+        let entry = match known {
+            Some(known) if known.rule == rule && known.targets == targets => Arc::clone(known),
+            _ => Arc::new(RuleEntry {
+                number: known
+                    .map(|known| known.number)
+                    .or_else(|| numbers.next())
+                    .unwrap_or_default(),
+                rule,
+                targets,
+            }),
+        };
+        update(&mut set, known.map(|known| &**known), Some(&entry));
+        entries.push(entry);
+    }
     if let Some(old) = old {
         let same = old.bus == bus
             && old.rules.len() == entries.len()
@@ -210,35 +235,37 @@ fn compile_bus(
             return Arc::clone(old);
         }
     }
-    let mut builder = RuleSet::builder();
-    for (number, entry) in entries.iter().enumerate() {
-        if let (true, Some(pattern), Ok(number)) = (
-            entry.rule.spec.enabled,
-            &entry.pattern,
-            u32::try_from(number),
-        ) {
-            builder.add(number, pattern);
+    let most = entries.iter().map(|entry| entry.number).max();
+    let mut places = vec![0; most.map_or(0, |most| most as usize + 1)];
+    for (place, entry) in (0..).zip(&entries) {
+        if let Some(known) = places.get_mut(entry.number as usize) {
+            *known = place;
         }
     }
     Arc::new(BusRules {
         bus,
         rules: entries,
-        set: builder.build(),
+        set,
+        places,
     })
 }
 
-fn compile_rule(rule: Rule, targets: Vec<TargetId>) -> RuleEntry {
-    let pattern = match Pattern::parse(rule.spec.pattern.as_str().as_bytes()) {
-        Ok(pattern) => Some(pattern),
-        Err(error) => {
-            tracing::error!(rule.name = %rule.name, %error, "a stored pattern cannot be read; its rule matches nothing");
-            None
+/// Brings what changed about one rule into the set. A clone of a set shares everything that is not touched, so this
+/// costs as much as the change is large, and the snapshot before goes on as it was.
+fn update(set: &mut RuleSet, before: Option<&RuleEntry>, after: Option<&RuleEntry>) {
+    if before.and_then(RuleEntry::active) == after.and_then(RuleEntry::active) {
+        return;
+    }
+    if let Some(before) = before {
+        set.remove(before.number);
+    }
+    if let Some((after, text)) = after.and_then(|after| Some((after, after.active()?))) {
+        match Pattern::parse(text.as_bytes()) {
+            Ok(pattern) => set.add(after.number, &pattern),
+            Err(error) => {
+                tracing::error!(rule.name = %after.rule.name, %error, "a stored pattern cannot be read; its rule matches nothing");
+            }
         }
-    };
-    RuleEntry {
-        rule,
-        pattern,
-        targets,
     }
 }
 
@@ -307,20 +334,20 @@ fn connect(target: Target, bus: BusName, rule: String, with: &Collaborators) -> 
 impl BusRules {
     /// The targets that an event goes to: those of every enabled rule that matches, each once, in order of their ids.
     pub(crate) fn fan_out(&self, event: &Event, scratch: &mut Scratch) -> Vec<TargetId> {
-        let matched = match self.set.matches(event.doc(), scratch) {
-            Ok(matched) => matched,
-            Err(error) => {
-                // Ingest has read the document before: only a limit of the matcher's own can get here.
-                tracing::warn!(bus.name = %self.bus.name, %error, "an event could not be matched; it goes to no target");
-                return Vec::new();
-            }
+        let Ok(doc) = std::str::from_utf8(event.doc()) else {
+            // Documents are JSON, which is UTF-8.
+            tracing::warn!(bus.name = %self.bus.name, "an event is no text; it goes to no target");
+            return Vec::new();
         };
+        // Ingest has read the document, and refuses names that stand twice in an object.
+        let mut text = EventText::trusted(doc);
+        if event.has_plain_names() {
+            text = text.with_unique_paths();
+        }
         let mut fan: Vec<TargetId> = Vec::new();
-        for number in matched {
-            if let Some(entry) = usize::try_from(*number)
-                .ok()
-                .and_then(|number| self.rules.get(number))
-            {
+        for number in self.set.matches_text(text, scratch) {
+            let place = self.places.get(*number as usize);
+            if let Some(entry) = place.and_then(|place| self.rules.get(*place as usize)) {
                 fan.extend_from_slice(&entry.targets);
             }
         }

@@ -46,11 +46,21 @@ use members::Head;
 pub const SPEC_VERSION: &str = "1.0";
 
 /// An accepted event. Cheap to clone.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Event {
     doc: Bytes,
     head: Head,
+    plain_names: bool,
 }
+
+impl PartialEq for Event {
+    /// The same document. What else is known of it follows from that.
+    fn eq(&self, other: &Self) -> bool {
+        self.doc == other.doc && self.head == other.head
+    }
+}
+
+impl Eq for Event {}
 
 /// The payload of an event, exactly the bytes that the sender sent as data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -203,6 +213,12 @@ impl Event {
     /// The event as one JSON object.
     pub fn doc(&self) -> &Bytes {
         &self.doc
+    }
+
+    /// Whether it is known that no name in the document has a dot or an escape in it. Not known of an event that was
+    /// read back from the store.
+    pub fn has_plain_names(&self) -> bool {
+        self.plain_names
     }
 
     /// The sender's id; with [`Self::source`] it tells repeats.

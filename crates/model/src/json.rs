@@ -18,7 +18,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-pub use check::{JsonLimits, NUMBER_CHARS_MAX, check};
+pub use check::{Checked, JsonLimits, NUMBER_CHARS_MAX, check};
 pub use read::from_slice;
 
 use check::NameSeed;

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use super::header::percent_decode_header;
-use super::lenient::read_stored;
+use super::lenient::read_document;
 use super::members::{KEEP_SPACE, Value};
 use super::rules::{Problem, REQUIRED, strict};
 use super::{Event, EventErrorKind, EventErrors, EventLimits, text};
@@ -72,9 +72,11 @@ pub(super) fn read(
             errors,
         });
     }
-    let as_json = matches!(json, Some(Ok(())));
+    let as_json = matches!(json, Some(Ok(_)));
+    // Attributes have plain names, and so has data that is kept as a string.
+    let plain_names = !matches!(json, Some(Ok(checked)) if !checked.plain_names);
     let doc = assemble(&attributes, content_type.as_deref(), body, as_json);
-    read_stored(Bytes::from(doc))
+    read_document(Bytes::from(doc), plain_names)
 }
 
 fn at_header(name: &str, detail: impl Into<String>) -> FieldError {

@@ -15,7 +15,7 @@ pub(super) fn read(
     fill: &mut dyn Fill,
     limits: &EventLimits,
 ) -> Result<Event, EventErrors> {
-    let members = open(&body, limits, "each on its own")?;
+    let (members, checked) = open(&body, limits, "each on its own")?;
     let errors = problems(&members, Level::Lenient, limits);
     if !errors.is_empty() {
         return Err(EventErrors {
@@ -24,14 +24,19 @@ pub(super) fn read(
         });
     }
     if let Some(doc) = filled(&body, &members, fill) {
-        return read_stored(doc);
+        return read_document(doc, checked.plain_names);
     }
     let head = Head::gather(&body, &members, is_cloudevent(&members));
-    Ok(head.into_event(body))
+    Ok(head.into_event(body, checked.plain_names))
 }
 
-/// Reads a document that has been accepted before.
+/// Reads a document that has been accepted before. What its names are like is not looked at again.
 pub(super) fn read_stored(doc: Bytes) -> Result<Event, EventErrors> {
+    read_document(doc, false)
+}
+
+/// Reads a document that has been put together from what was checked.
+pub(super) fn read_document(doc: Bytes, plain_names: bool) -> Result<Event, EventErrors> {
     let Some(members) = members_of(&doc) else {
         let detail = "the stored event is no JSON object";
         return Err(EventErrors::one(EventErrorKind::NotJson, "", detail));
@@ -41,7 +46,7 @@ pub(super) fn read_stored(doc: Bytes) -> Result<Event, EventErrors> {
         let detail = "the stored event has no id, source or type";
         return Err(EventErrors::one(EventErrorKind::NotCloudEvent, "", detail));
     }
-    Ok(head.into_event(doc))
+    Ok(head.into_event(doc, plain_names))
 }
 
 fn is_cloudevent(members: &Members<'_>) -> bool {

@@ -208,8 +208,12 @@ impl Head {
         head
     }
 
-    pub(super) fn into_event(self, doc: Bytes) -> Event {
-        Event { doc, head: self }
+    pub(super) fn into_event(self, doc: Bytes, plain_names: bool) -> Event {
+        Event {
+            doc,
+            head: self,
+            plain_names,
+        }
     }
 }
 

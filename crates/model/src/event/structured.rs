@@ -5,16 +5,16 @@ use bytes::Bytes;
 use super::members::Head;
 use super::rules::{Level, review};
 use super::{Event, EventErrorKind, EventErrors, EventLimits};
-use crate::json::{FieldError, JsonLimits, Members, check};
+use crate::json::{Checked, FieldError, JsonLimits, Members, check};
 
 const LENIENT_HINT: &str = "; or send it as Content-Type: application/json to use the lenient form";
 
 pub(super) fn read(body: Bytes, limits: &EventLimits) -> Result<Event, EventErrors> {
-    let members = open(&body, limits, "as application/cloudevents-batch+json")?;
+    let (members, checked) = open(&body, limits, "as application/cloudevents-batch+json")?;
     let errors = problems(&members, Level::Strict, limits);
     if errors.is_empty() {
         let head = Head::gather(&body, &members, true);
-        return Ok(head.into_event(body));
+        return Ok(head.into_event(body, checked.plain_names));
     }
     let mut errors = EventErrors {
         kind: EventErrorKind::NotCloudEvent,
@@ -35,7 +35,7 @@ pub(super) fn open<'a>(
     body: &'a [u8],
     limits: &EventLimits,
     several: &str,
-) -> Result<Members<'a>, EventErrors> {
+) -> Result<(Members<'a>, Checked), EventErrors> {
     if body.len() > limits.event_bytes {
         let detail = format!(
             "an event has at most {} bytes, got {}",
@@ -44,7 +44,7 @@ pub(super) fn open<'a>(
         );
         return Err(EventErrors::one(EventErrorKind::TooLarge, "", detail));
     }
-    check(
+    let checked = check(
         body,
         &JsonLimits {
             depth: limits.depth,
@@ -54,7 +54,7 @@ pub(super) fn open<'a>(
         kind: EventErrorKind::NotJson,
         errors: vec![error],
     })?;
-    members_of(body).ok_or_else(|| {
+    let members = members_of(body).ok_or_else(|| {
         let array = body.trim_ascii_start().starts_with(b"[");
         let more = if array {
             format!("; send an array of events {several}")
@@ -65,7 +65,8 @@ pub(super) fn open<'a>(
             "expected an event as a JSON object such as {{\"source\":\"/shop\",...}}{more}"
         );
         EventErrors::one(EventErrorKind::NotCloudEvent, "", detail)
-    })
+    })?;
+    Ok((members, checked))
 }
 
 /// The members of a text that is a JSON object.

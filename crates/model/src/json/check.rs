@@ -32,16 +32,23 @@ impl Default for JsonLimits {
     }
 }
 
+/// What [`check`] found out on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checked {
+    /// No name has a dot or an escape in it: no path can be spelled in two ways.
+    pub plain_names: bool,
+}
+
 /// Checks that `text` is exactly one JSON value in UTF-8 that means the same to every reader: no name repeated
 /// within an object, no U+0000, no number longer than [`NUMBER_CHARS_MAX`], not deeper than `limits` say.
-pub fn check(text: &[u8], limits: &JsonLimits) -> Result<(), FieldError> {
+pub fn check(text: &[u8], limits: &JsonLimits) -> Result<Checked, FieldError> {
     match std::str::from_utf8(text) {
         Ok(text) => {
-            walk(serde_json::Deserializer::from_str(text), limits)?;
-            long_number(text).map_or(Ok(()), Err)
+            let checked = walk(serde_json::Deserializer::from_str(text), limits)?;
+            long_number(text).map_or(Ok(checked), Err)
         }
         // The same walk over bytes finds the string that is no UTF-8, and so its pointer.
-        Err(error) => walk(serde_json::Deserializer::from_slice(text), limits).and_then(|()| {
+        Err(error) => walk(serde_json::Deserializer::from_slice(text), limits).and_then(|_| {
             let detail = format!("expected UTF-8; byte {} is not", error.valid_up_to());
             Err(FieldError::new("", detail))
         }),
@@ -51,8 +58,9 @@ pub fn check(text: &[u8], limits: &JsonLimits) -> Result<(), FieldError> {
 fn walk<'de, R: serde_json::de::Read<'de>>(
     mut input: serde_json::Deserializer<R>,
     limits: &JsonLimits,
-) -> Result<(), FieldError> {
+) -> Result<Checked, FieldError> {
     let mut state = State {
+        plain_names: true,
         names: Vec::with_capacity(32),
         path: Vec::new(),
         ours: false,
@@ -61,19 +69,20 @@ fn walk<'de, R: serde_json::de::Read<'de>>(
         state: &mut state,
         levels: limits.depth.min(DEPTH_MAX),
     };
-    seed.deserialize(&mut input)
-        .and_then(|()| input.end())
-        .map_err(|error| {
-            let mut pointer = String::new();
-            for segment in state.path.iter().rev() {
-                push_pointer(&mut pointer, segment);
-            }
-            let what = if state.ours { "" } else { "not valid JSON: " };
-            FieldError::new(pointer, format!("{what}{error}"))
-        })
+    let read = seed.deserialize(&mut input).and_then(|()| input.end());
+    let plain_names = state.plain_names;
+    read.map(|()| Checked { plain_names }).map_err(|error| {
+        let mut pointer = String::new();
+        for segment in state.path.iter().rev() {
+            push_pointer(&mut pointer, segment);
+        }
+        let what = if state.ours { "" } else { "not valid JSON: " };
+        FieldError::new(pointer, format!("{what}{error}"))
+    })
 }
 
 struct State<'de> {
+    plain_names: bool,
     /// The names of all objects that are open, innermost last.
     names: Vec<Cow<'de, str>>,
     /// Where the error is, innermost first; filled while an error travels out.
@@ -164,7 +173,9 @@ impl<'de> Visitor<'de> for Look<'_, 'de> {
         while let Some(name) = members.next_key_seed(NameSeed)? {
             if let Cow::Owned(name) = &name {
                 state.no_nul(name)?;
+                state.plain_names = false;
             }
+            state.plain_names &= !name.contains('.');
             let earlier = state.names.get(first..).unwrap_or_default();
             let repeated = if earlier.len() < NAMES_COMPARED {
                 earlier.contains(&name)

@@ -9,6 +9,20 @@ fn fails(text: &str) -> (String, String) {
     (error.pointer, error.detail)
 }
 
+const PLAIN: Checked = Checked { plain_names: true };
+
+#[test]
+fn names_that_could_spell_a_path_twice_are_noticed() {
+    for (text, plain_names) in [
+        (r#"{"a":{"b":[{"c":1}]},"d":"x.y\n"}"#, true),
+        (r#"{"a":{"b":[{"c.d":1}]}}"#, false),
+        (r#"{"\u0061":1}"#, false),
+    ] {
+        let checked = check(text.as_bytes(), &JsonLimits::default()).unwrap();
+        assert_eq!(checked.plain_names, plain_names, "{text}");
+    }
+}
+
 #[test]
 fn good_texts_pass() {
     let deep = format!("{}{}", "[".repeat(64), "]".repeat(64));
@@ -31,7 +45,7 @@ fn good_texts_pass() {
     ] {
         assert_eq!(
             check(text.as_bytes(), &JsonLimits::default()),
-            Ok(()),
+            Ok(PLAIN),
             "{text}"
         );
     }
@@ -73,10 +87,10 @@ fn depth_is_bounded() {
     assert_eq!(pointer, "/0".repeat(64));
     assert!(detail.contains("too deeply"), "{detail}");
     let generous = JsonLimits { depth: usize::MAX };
-    assert_eq!(check(nested(127).as_bytes(), &generous), Ok(()));
+    assert_eq!(check(nested(127).as_bytes(), &generous), Ok(PLAIN));
     assert!(check(nested(100_000).as_bytes(), &generous).is_err());
     assert!(check(b"[]", &JsonLimits { depth: 0 }).is_err());
-    assert_eq!(check(b"1", &JsonLimits { depth: 0 }), Ok(()));
+    assert_eq!(check(b"1", &JsonLimits { depth: 0 }), Ok(PLAIN));
 }
 
 #[test]
@@ -305,7 +319,7 @@ proptest! {
     #[test]
     fn check_agrees_with_serde_json(value in value(), cut in 0_usize..64, put in "[\\[\\]{},:\"0-9 \\\\a-z]{0,3}") {
         let text = value.to_string();
-        prop_assert_eq!(check(text.as_bytes(), &JsonLimits::default()), Ok(()));
+        prop_assert!(check(text.as_bytes(), &JsonLimits::default()).is_ok());
         prop_assert_eq!(serde_json::from_str::<Value>(&text).is_ok(), true);
         // The same text damaged: a repeated name or U+0000 is the only thing that check may refuse beyond syntax.
         let at = (0..=cut.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
