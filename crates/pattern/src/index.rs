@@ -1,8 +1,9 @@
 //! The index over rules: what makes matching fast.
 //!
 //! A rule is a list of branches (what `$or` multiplies to), each a list of fields. Every branch
-//! hangs under *access keys* ([`keys`], chosen in [`plan`] and [`post`]): hashes of what a value must be or
-//! begin with, alone or several paths together, or a numeric range ([`ranges`]). For an event
+//! hangs under *access keys* ([`keys`], chosen in [`plan`] and [`post`]): hashes of what a value
+//! must be or begin with, alone or several paths together, or a numeric range ([`ranges`]). For an
+//! event
 //!
 //! 1. [`read`](mod@read) goes over the text once, along the tree of used [`paths`], and takes down
 //!    the [`values`] there;

@@ -34,8 +34,9 @@ impl Hash {
         Self(FixedState::with_seed(RandomState::new().hash_one(0)))
     }
 
+    /// A text, or a part of one.
     #[inline]
-    fn bytes(&self, bytes: &[u8]) -> u64 {
+    pub(super) fn text(&self, bytes: &[u8]) -> u64 {
         let mut hasher = self.0.build_hasher();
         hasher.write(bytes);
         hasher.finish()
@@ -50,12 +51,7 @@ impl Hash {
 
     /// A member name of a node.
     pub(super) fn name(&self, node: PathId, name: &[u8]) -> u32 {
-        finish(mix(u64::from(node), self.bytes(name)))
-    }
-
-    #[inline]
-    pub(super) fn text(&self, bytes: &[u8]) -> u64 {
-        self.bytes(bytes)
+        finish(mix(u64::from(node), self.text(name)))
     }
 
     /// A number by its first digits.
@@ -65,7 +61,7 @@ impl Hash {
     }
 
     pub(super) fn address(&self, bits: u128) -> u64 {
-        self.bytes(&bits.to_le_bytes())
+        self.text(&bits.to_le_bytes())
     }
 }
 

@@ -116,6 +116,7 @@ impl Values {
         (from, position(self.marks.len()))
     }
 
+    /// Takes down a value.
     #[inline]
     pub(super) fn add(
         &mut self,
@@ -227,6 +228,7 @@ impl Values {
             .unwrap_or_default()
     }
 
+    /// What a value is.
     #[inline]
     pub(super) fn kind(&self, id: ValueId) -> Kind {
         self.value(id).map_or(Kind::Null, |value| value.kind)
@@ -243,6 +245,7 @@ impl Values {
         .unwrap_or_default()
     }
 
+    /// The value as a string, if it is one.
     #[inline]
     pub(super) fn string_of<'s>(&'s self, source: &'s str, id: ValueId) -> Option<&'s str> {
         self.string(source, self.value(id)?)
