@@ -52,6 +52,40 @@ pub(crate) enum Standing {
     Failed,
 }
 
+/// Where the values at a path stand; each place counts more than the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Leaves {
+    None,
+    /// Only in array elements.
+    InElements,
+    /// At least one outside of arrays.
+    Free,
+}
+
+impl Leaves {
+    /// With one more value, outside of arrays or in an element.
+    pub(crate) fn and_one(self, is_free: bool) -> Self {
+        self.max(if is_free {
+            Self::Free
+        } else {
+            Self::InElements
+        })
+    }
+}
+
+impl Standing {
+    /// How a field stands that no value outside of arrays satisfies; `satisfied` says whether one
+    /// in an element does.
+    pub(crate) fn in_elements(satisfied: bool, may_be_absent: bool, leaves: Leaves) -> Self {
+        match (satisfied, may_be_absent) {
+            (_, true) if leaves == Leaves::None => Self::Satisfied,
+            (true, _) => Self::Value,
+            (false, true) if leaves == Leaves::InElements => Self::Absence,
+            (false, _) => Self::Failed,
+        }
+    }
+}
+
 pub(crate) fn questions<'a>(
     pattern: &'a Parsed,
     branch: &[(u32, u32)],
@@ -95,8 +129,7 @@ pub(crate) fn branch_holds(
 impl<'a> Question<'a> {
     pub(crate) fn standing(&self, event: &Event<'_>) -> Standing {
         let mut in_element = false;
-        let mut any_leaf = false;
-        let mut free_leaf = false;
+        let mut leaves = Leaves::None;
         for entry in self.entries {
             let free = event.marks(entry).is_empty();
             if self.satisfied_by(entry, event) {
@@ -105,15 +138,11 @@ impl<'a> Question<'a> {
                 }
                 in_element = true;
             }
-            any_leaf |= entry.kind == EntryKind::Leaf;
-            free_leaf |= free && entry.kind == EntryKind::Leaf;
+            if entry.kind == EntryKind::Leaf {
+                leaves = leaves.and_one(free);
+            }
         }
-        match (in_element, self.field.absent) {
-            (_, true) if !any_leaf => Standing::Satisfied,
-            (true, _) => Standing::Value,
-            (false, true) if !free_leaf => Standing::Absence,
-            (false, _) => Standing::Failed,
-        }
+        Standing::in_elements(in_element, self.field.absent, leaves)
     }
 
     /// Whether one thing at the path satisfies one of the alternatives.

@@ -9,7 +9,12 @@ use crate::{
     json::{self, Document, Tree},
     limits::{MAX_EVENT_BYTES, MAX_EVENT_DEPTH},
     number::Decimal,
-    ops::{Leaf, array::Wanted, fold::fold_into},
+    ops::{
+        Leaf,
+        address::{mask4, mask6},
+        array::Wanted,
+        fold::fold_into,
+    },
 };
 
 const NONE: u32 = u32::MAX;
@@ -451,18 +456,15 @@ impl Values {
 
 /// The block of so many bits that an IPv4 address is in.
 pub(super) fn block4(address: u32, bits: u8, hash: &Hash) -> u64 {
-    let mask = u32::MAX
-        .checked_shl(32_u32.saturating_sub(bits.into()))
-        .unwrap_or(0);
-    mix(bits.into(), hash.address((address & mask).into()))
+    mix(
+        bits.into(),
+        hash.address((address & mask4(bits.into())).into()),
+    )
 }
 
 /// The same for IPv6.
 pub(super) fn block6(address: u128, bits: u8, hash: &Hash) -> u64 {
-    let mask = u128::MAX
-        .checked_shl(128_u32.saturating_sub(bits.into()))
-        .unwrap_or(0);
-    mix(bits.into(), hash.address(address & mask))
+    mix(bits.into(), hash.address(address & mask6(bits.into())))
 }
 
 /// An IPv4 address as the standard library reads it; it is not parsed for what cannot be one.

@@ -15,7 +15,9 @@ use super::{
 };
 use crate::{
     consistency::{Budget, Candidate, Choice, consistent},
+    matcher::{Leaves, Standing},
     number::Decimal,
+    ops::address::{mask4, mask6},
 };
 
 /// Where one field stands in the elements of an array.
@@ -24,15 +26,6 @@ pub(super) struct Cursor {
     /// Where the field stands in the branch.
     field: FieldPlace,
     next: Option<ValueId>,
-}
-
-/// How a field stands, looked at alone; as in [`crate::matcher::Standing`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    Satisfied,
-    Value,
-    Absence,
-    Failed,
 }
 
 /// What deciding needs besides the values.
@@ -84,7 +77,8 @@ impl Verify<'_> {
         if field.wants_number() {
             values.read_numbers(self.source, field.path);
         }
-        let (mut in_element, mut any_leaf, mut free_leaf) = (false, false, false);
+        let mut in_element = false;
+        let mut leaves = Leaves::None;
         let mut next = values.first(field.path);
         while let Some(id) = next {
             next = values.next(id);
@@ -97,16 +91,10 @@ impl Verify<'_> {
                 in_element = true;
             }
             if values.kind(id) != Kind::Array {
-                any_leaf = true;
-                free_leaf |= free;
+                leaves = leaves.and_one(free);
             }
         }
-        match (in_element, field.may_be_absent()) {
-            (_, true) if !any_leaf => Standing::Satisfied,
-            (true, _) => Standing::Value,
-            (false, true) if !free_leaf => Standing::Absence,
-            (false, _) => Standing::Failed,
-        }
+        Standing::in_elements(in_element, field.may_be_absent(), leaves)
     }
 
     /// Whether a value or array satisfies one of the operations.
@@ -307,14 +295,12 @@ fn holds_string(op: Op<'_>, string: &str) -> bool {
             address.is_ok_and(|address| address.to_bits() == wanted)
         }
         Op::Block4 { network, bits } => {
-            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(bits.into()));
             let address: Result<std::net::Ipv4Addr, _> = string.parse();
-            address.is_ok_and(|address| address.to_bits() & mask.unwrap_or(0) == network)
+            address.is_ok_and(|address| address.to_bits() & mask4(bits.into()) == network)
         }
         Op::Block6 { network, bits } => {
-            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(bits.into()));
             let address: Result<std::net::Ipv6Addr, _> = string.parse();
-            address.is_ok_and(|address| address.to_bits() & mask.unwrap_or(0) == network)
+            address.is_ok_and(|address| address.to_bits() & mask6(bits.into()) == network)
         }
         _ => false,
     }

@@ -9,6 +9,22 @@ pub(crate) enum Block {
     V6 { network: u128, mask: u128 },
 }
 
+/// The mask of a block of IPv4 addresses that have so many leading bits in common; at most 32.
+pub(crate) const fn mask4(bits: u32) -> u32 {
+    match u32::MAX.checked_shl(32_u32.saturating_sub(bits)) {
+        Some(mask) => mask,
+        None => 0,
+    }
+}
+
+/// The same for IPv6; at most 128.
+pub(crate) const fn mask6(bits: u32) -> u128 {
+    match u128::MAX.checked_shl(128_u32.saturating_sub(bits)) {
+        Some(mask) => mask,
+        None => 0,
+    }
+}
+
 impl Block {
     /// Reads `ADDRESS/BITS`; host bits may be set. `None` when it is no block.
     pub(crate) fn parse(text: &str) -> Option<Self> {
@@ -19,16 +35,14 @@ impl Block {
         let bits: u32 = bits.parse().ok()?;
         match address.parse().ok()? {
             IpAddr::V4(address) => {
-                let mask = u32::MAX.checked_shl(32_u32.checked_sub(bits)?).unwrap_or(0);
+                let mask = (bits <= 32).then(|| mask4(bits))?;
                 Some(Self::V4 {
                     network: address.to_bits() & mask,
                     mask,
                 })
             }
             IpAddr::V6(address) => {
-                let mask = u128::MAX
-                    .checked_shl(128_u32.checked_sub(bits)?)
-                    .unwrap_or(0);
+                let mask = (bits <= 128).then(|| mask6(bits))?;
                 Some(Self::V6 {
                     network: address.to_bits() & mask,
                     mask,
