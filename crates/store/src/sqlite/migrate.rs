@@ -9,10 +9,24 @@ use super::Conn;
 use crate::{Result, StoreError};
 
 /// Name and text, in order; the version is the place in the list, from 1. A released one never changes.
-const MIGRATIONS: &[(&str, &str)] = &[(
-    "0001_start",
-    include_str!("../../../../migrations/sqlite/0001_start.sql"),
-)];
+const MIGRATIONS: &[(&str, &str)] = &[
+    (
+        "0001_start",
+        include_str!("../../../../migrations/sqlite/0001_start.sql"),
+    ),
+    (
+        "0002_nodes",
+        include_str!("../../../../migrations/sqlite/0002_nodes.sql"),
+    ),
+    (
+        "0003_order",
+        include_str!("../../../../migrations/sqlite/0003_order.sql"),
+    ),
+    (
+        "0004_archives",
+        include_str!("../../../../migrations/sqlite/0004_archives.sql"),
+    ),
+];
 
 /// The newest schema version this program knows.
 #[expect(
