@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use belfry_model::config::Target;
 use belfry_model::delivery::{DeliveryStatus, Reason};
-use belfry_model::{BusName, Clock, DeliveryId, Event, EventId, NodeId, TargetId};
+use belfry_model::{BusName, Clock, DeliveryId, Event, EventId, FieldError, NodeId, TargetId};
 use belfry_store::Store;
+use belfry_targets::TargetKind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -92,6 +93,25 @@ pub trait Unseal: Send + Sync {
     fn unseal(&self, place: &str, target: &Target) -> Result<Value, String>;
 }
 
+/// Where chance comes from: the jitter of waits, the spans of traces.
+pub trait Random: Send + Sync {
+    /// The next number, evenly spread over all of them.
+    fn number(&self) -> u64;
+}
+
+/// The machine's own source.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemRandom;
+
+impl Random for SystemRandom {
+    fn number(&self) -> u64 {
+        rand::random()
+    }
+}
+
+/// Finds the kind of target of a name; [`belfry_targets::find_kind`], except where tests bring a kind of their own.
+pub type FindKind = fn(&str) -> Result<&'static dyn TargetKind, FieldError>;
+
 /// What the engine works with.
 #[derive(Clone)]
 pub struct Collaborators {
@@ -99,8 +119,12 @@ pub struct Collaborators {
     pub store: Arc<dyn Store>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub random: Arc<dyn Random>,
     /// Opens secrets.
     pub unseal: Arc<dyn Unseal>,
+    /// The kinds of targets there are.
+    pub kinds: FindKind,
     /// What targets connect with.
     pub connect: Arc<belfry_targets::ConnectContext>,
     /// This node.

@@ -382,6 +382,8 @@ mod tests {
         let with = Collaborators {
             store: Arc::<SqliteStore>::clone(&store),
             clock: Arc::<SystemClock>::clone(&clock),
+            random: Arc::new(crate::api::SystemRandom),
+            kinds: belfry_targets::find_kind,
             unseal: Arc::new(Clear),
             connect: Arc::new(ConnectContext {
                 egress: Arc::new(egress.unwrap()),

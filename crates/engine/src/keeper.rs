@@ -9,6 +9,7 @@ use belfry_model::config::Disabled;
 use belfry_model::delivery::DeliveryStatus;
 use belfry_model::{EventId, TargetId};
 use belfry_store::{AuditEntry, Change, DeliveryQuery, Usage};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::shared::Shared;
@@ -37,6 +38,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         (start, start + LOGS_EVERY, start + FAILING_EVERY);
     loop {
         tokio::select! {
+            biased;
             () = shared.closed.cancelled() => return,
             () = shared.disable_wanted.notified() => {
                 disable_wanted(&shared).await;
@@ -81,17 +83,23 @@ pub(crate) async fn reload(shared: &Arc<Shared>) -> Result<(), belfry_store::Sto
     let config = shared.store.load_config().await?;
     let before = shared.snapshot.load_full();
     let with = shared.with.clone();
-    // Compiling many patterns takes time that must not be taken from deliveries.
-    let snapshot = tokio::task::spawn_blocking(move || Snapshot::compile(config, &before, &with))
-        .await
-        .map_err(|error| {
-            belfry_store::StoreError::Internal(format!(
-                "compiling the configuration failed: {error}"
-            ))
-        })?;
+    let snapshot = aside(move || Snapshot::compile(config, &before, &with)).await?;
     tracing::debug!(config.version = snapshot.version, "configuration in force");
     shared.put_in_force(snapshot);
     Ok(())
+}
+
+/// Compiling many patterns takes time that must not be taken from deliveries. On a runtime of one thread there is no
+/// other to give it to, and a simulation has to know what runs when.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, belfry_store::StoreError> {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        belfry_store::StoreError::Internal(format!("compiling the configuration failed: {error}"))
+    })
 }
 
 async fn look_at_usage(shared: &Arc<Shared>) {

@@ -428,7 +428,7 @@ impl Lane {
             retry: &entry.retry,
             retry_on_4xx: entry.retry_on_4xx,
             now_ms,
-            chance: rand::random::<f64>(),
+            chance: fraction(self.shared.with.random.number()),
         };
         let delivered = matches!(attempted.verdict, Verdict::Delivered);
         let record = (!delivered || self.shared.settings.record_successes)
@@ -527,7 +527,10 @@ impl Lane {
             rule: &entry.rule,
             target: entry.target.name.as_str(),
             accepted_at_ms: work.delivery.event.time_ms(),
-            traceparent: work.trace_id.as_deref().map(traceparent),
+            traceparent: work
+                .trace_id
+                .as_deref()
+                .map(|trace_id| traceparent(trace_id, self.shared.with.random.number())),
         };
         let limit = handler.timeout() + std::time::Duration::from_millis(GRACE_MS);
         tokio::time::timeout(limit, handler.deliver(&job))
@@ -694,7 +697,14 @@ pub(crate) fn facts_of(event: &belfry_model::Event) -> EventFacts {
 }
 
 /// A W3C trace context for a new span of this trace.
-fn traceparent(trace_id: &str) -> String {
-    let span = rand::random::<u64>().max(1);
+fn traceparent(trace_id: &str, span: u64) -> String {
+    let span = span.max(1);
     format!("00-{trace_id}-{span:016x}-01")
+}
+
+/// A number as a fraction of all numbers: 0.0 to 1.0.
+fn fraction(number: u64) -> f64 {
+    // What a float can hold exactly.
+    let bits = u32::try_from(number >> 32).unwrap_or(u32::MAX);
+    f64::from(bits) / f64::from(u32::MAX)
 }

@@ -30,7 +30,7 @@ mod work;
 
 pub use api::{
     AcceptContext, AcceptError, Accepted, Collaborators, DeliveryNotice, EngineSettings,
-    EngineStatus, IdempotencyKey, LaneStatus, StartError, Unseal,
+    EngineStatus, FindKind, IdempotencyKey, LaneStatus, Random, StartError, SystemRandom, Unseal,
 };
 pub use engine::Engine;
 pub use snapshot::{BusRules, RuleEntry, Snapshot, TargetEntry, compile_transform};

@@ -46,6 +46,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             })
             .clamp(TICK, shared.settings.sweep_every);
         tokio::select! {
+            biased;
             () = shared.closing.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
             () = shared.hints.changed.notified() => tokio::time::sleep(TICK).await,

@@ -95,11 +95,14 @@ impl Hints {
     /// Takes the targets that have work due; their hints are gone until somebody wakes them again.
     pub(crate) fn take_due(&self, now_ms: i64) -> Vec<TargetId> {
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        let ready: Vec<TargetId> = due
+        let mut ready: Vec<(i64, TargetId)> = due
             .iter()
             .filter(|(_, at)| **at <= now_ms)
-            .map(|(target, _)| *target)
+            .map(|(target, at)| (*at, *target))
             .collect();
+        // Who has waited longest comes first, and the order does not hang on the map's.
+        ready.sort_unstable();
+        let ready: Vec<TargetId> = ready.into_iter().map(|(_, target)| target).collect();
         for target in &ready {
             due.remove(target);
         }

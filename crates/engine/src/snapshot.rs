@@ -271,7 +271,7 @@ fn update(set: &mut RuleSet, before: Option<&RuleEntry>, after: Option<&RuleEntr
 
 fn connect(target: Target, bus: BusName, rule: String, with: &Collaborators) -> TargetEntry {
     let place = format!("{bus}/{rule}/{}", target.name);
-    let kind = belfry_targets::find_kind(&target.spec.kind);
+    let kind = (with.kinds)(&target.spec.kind);
     let default_schedule = kind
         .as_ref()
         .map(|kind| kind.default_schedule())

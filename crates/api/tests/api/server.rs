@@ -128,6 +128,8 @@ impl TestServer {
         let collaborators = Collaborators {
             store: Arc::clone(&store),
             clock: Arc::clone(&as_clock),
+            random: Arc::new(belfry_engine::SystemRandom),
+            kinds: belfry_targets::find_kind,
             unseal: as_unseal,
             connect: Arc::clone(&connect),
             node: NodeId(0),

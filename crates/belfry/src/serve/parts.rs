@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use belfry_app::{App, Sealer};
 use belfry_egress::{EgressClient, SystemResolver};
-use belfry_engine::{Collaborators, Engine};
+use belfry_engine::{Collaborators, Engine, SystemRandom};
 use belfry_model::{Clock, NodeId, SystemClock};
 use belfry_store::sqlite::SqliteStore;
 use belfry_store::{Store, StoreError};
@@ -32,6 +32,8 @@ impl Parts {
             Collaborators {
                 store: Arc::clone(&store),
                 clock: Arc::clone(&clock),
+                random: Arc::new(SystemRandom),
+                kinds: belfry_targets::find_kind,
                 unseal: Arc::clone(&sealer) as Arc<dyn belfry_engine::Unseal>,
                 connect: Arc::clone(&connect),
                 node: NodeId::default(),

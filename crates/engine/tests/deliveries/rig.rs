@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use belfry_egress::{EgressClient, EgressLimits, EgressPolicy, SystemResolver};
 use belfry_engine::{
-    AcceptContext, AcceptError, Accepted, Collaborators, Engine, EngineSettings, Unseal,
+    AcceptContext, AcceptError, Accepted, Collaborators, Engine, EngineSettings, SystemRandom,
+    Unseal,
 };
 use belfry_model::config::{BusSpec, RuleSpec, Target, TargetSpec};
 use belfry_model::delivery::DeliveryStatus;
@@ -66,6 +67,8 @@ pub(crate) fn with_clock(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result
     Ok(Collaborators {
         store,
         clock: clock.clone(),
+        random: Arc::new(SystemRandom),
+        kinds: belfry_targets::find_kind,
         unseal: Arc::new(Clear),
         connect: Arc::new(ConnectContext {
             egress: Arc::new(egress),
