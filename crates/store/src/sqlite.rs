@@ -11,7 +11,8 @@
 //! | `migrate` | schema versions |
 //! | `writer` | the one writing connection and its transactions |
 //! | `bulk`, `batch` | many rows in few statements; the commit of the hot path |
-//! | `event_log`, `queue`, `retention`, `config`, `history`, `maintenance` | the traits of [`crate::api`] |
+//! | `maintenance` | sizes, backup, closing |
+//! | `dialect` | statements and words that the shared files leave to the database |
 //!
 //! Every writing transaction is `BEGIN IMMEDIATE` on the one writer (a deferred one that upgrades fails at once with
 //! "database is locked", whatever the busy timeout) and runs in a task of its own: a caller that goes away leaves it
@@ -21,23 +22,24 @@
 mod batch;
 mod bulk;
 mod check;
-mod config;
 mod dialect;
-mod event_log;
-mod history;
 mod maintenance;
 mod migrate;
 mod open;
-mod queue;
-mod retention;
 mod writer;
 
+#[path = "shared/config.rs"]
+mod config;
 #[path = "shared/config_read.rs"]
 mod config_read;
 #[path = "shared/config_write.rs"]
 mod config_write;
+#[path = "shared/event_log.rs"]
+mod event_log;
 #[path = "shared/find.rs"]
 mod find;
+#[path = "shared/history.rs"]
+mod history;
 #[path = "shared/keys.rs"]
 mod keys;
 #[path = "shared/list_deliveries.rs"]
@@ -46,6 +48,10 @@ mod list_deliveries;
 mod list_events;
 #[path = "shared/list_log.rs"]
 mod list_log;
+#[path = "shared/queue.rs"]
+mod queue;
+#[path = "shared/retention.rs"]
+mod retention;
 #[path = "shared/rows.rs"]
 mod rows;
 #[path = "shared/walk.rs"]
@@ -68,6 +74,8 @@ use writer::Writer;
 type Db = sqlx::Sqlite;
 /// A connection to it.
 type Conn = SqliteConnection;
+/// The store that they implement the traits for.
+type Store = SqliteStore;
 
 /// When a commit counts as durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

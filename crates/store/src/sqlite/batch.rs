@@ -6,8 +6,9 @@ use std::sync::LazyLock;
 use belfry_model::{DeliveryId, LogName};
 use sqlx::sqlite::SqliteArguments;
 
-use super::bulk::{Bulk, Row, Statement};
+use super::bulk::{self, Bulk, Row, Statement};
 use super::rows::fan_text;
+use super::{Conn, SqliteStore};
 use crate::{Batch, IdempotencyRecord, LOG_RETENTION_DAYS_DEFAULT, Pending, Result, StoreError};
 
 static EVENT: LazyLock<Bulk> = LazyLock::new(|| {
@@ -160,8 +161,26 @@ fn delivery<'r, 'a>(row: &'r mut Row<'a>, id: DeliveryId) -> Result<&'r mut Row<
     row.put(id.event.get())?.put(id.target.0)
 }
 
-/// Adds pending work; it replaces what was pending for the same delivery.
-pub(super) fn add_pending(pending: &[Pending], out: &mut Vec<Statement>) -> Result<()> {
+impl SqliteStore {
+    /// Writes a batch in one transaction.
+    pub(super) async fn commit_batch(&self, batch: &Batch) -> Result<()> {
+        let statements = statements(batch)?;
+        if statements.is_empty() {
+            return Ok(());
+        }
+        self.write(|conn| Box::pin(bulk::run(conn, statements)))
+            .await
+    }
+}
+
+/// Writes pending work; it replaces what was pending for the same deliveries.
+pub(super) async fn put_pending(conn: &mut Conn, pending: &[Pending]) -> Result<()> {
+    let mut statements = Vec::new();
+    add_pending(pending, &mut statements)?;
+    bulk::run(conn, statements).await
+}
+
+fn add_pending(pending: &[Pending], out: &mut Vec<Statement>) -> Result<()> {
     PENDING.add(pending, out, |work, row| {
         row.put(work.delivery.target.0)?
             .put(work.due_at_ms)?

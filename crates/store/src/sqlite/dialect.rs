@@ -1,4 +1,4 @@
-//! The few words in which SQLite differs inside the shared statements.
+//! The statements and words in which SQLite differs inside the shared files.
 
 use sqlx::QueryBuilder;
 
@@ -27,3 +27,37 @@ pub(super) fn push_text_holds(query: &mut QueryBuilder<Db>, column: &str, text: 
         .push_bind(text)
         .push(") > 0");
 }
+
+/// Every fan-out entry of the node's events above the watermark that has neither ended nor pending work. The attempts
+/// of one that failed before are kept.
+pub(super) const UNFINISHED: &str = "INSERT INTO pending (target_id, due_at_ms, seq, attempts, attempts_before, since_ms, set_off_by, owner) \
+     SELECT fan.value, $1, e.seq, coalesce(d.attempts, 0), 0, e.seq >> 22, CASE WHEN d.attempts > 0 THEN 1 ELSE 0 END, NULL \
+     FROM event e CROSS JOIN json_each(e.fan) fan \
+     LEFT JOIN delivery d ON d.seq = e.seq AND d.target_id = fan.value \
+     WHERE e.seq > $2 AND (e.seq >> 14) & 255 = $3 AND (d.status IS NULL OR d.status IN (0, 2)) \
+     AND NOT EXISTS (SELECT 1 FROM pending p WHERE p.seq = e.seq AND p.target_id = fan.value)";
+
+/// The fan-out tells every delivery, also those that are still in memory and have no row.
+pub(super) const UNFINISHED_BELOW: &str = "SELECT e.seq, fan.value FROM event e CROSS JOIN json_each(e.fan) fan \
+     WHERE e.seq <= $1 AND NOT EXISTS (SELECT 1 FROM delivery d \
+     WHERE d.seq = e.seq AND d.target_id = fan.value AND d.status NOT IN (0, 2)) ORDER BY e.seq";
+
+/// An event that is gone leaves its work without a document (`LEFT JOIN`): such rows are removed, or the target would
+/// have work due for ever that nobody can do.
+pub(super) const DUE: &str = "SELECT p.seq, p.target_id, p.due_at_ms, p.attempts, p.attempts_before, p.since_ms, p.set_off_by, p.owner, \
+     e.bus_id, e.trace_id, e.doc \
+     FROM pending p LEFT JOIN event e ON e.seq = p.seq \
+     WHERE p.target_id = $1 AND p.due_at_ms <= $2 ORDER BY p.due_at_ms, p.seq LIMIT $3";
+/// By both columns of the key by delivery: with the target alone, SQLite would go through all its waiting work.
+pub(super) const LEASE: &str = "UPDATE pending SET due_at_ms = $1, owner = $2 \
+     WHERE (seq, target_id) IN (SELECT value, $3 FROM json_each($4))";
+pub(super) const FORGET: &str =
+    "DELETE FROM pending WHERE (seq, target_id) IN (SELECT value, $1 FROM json_each($2))";
+pub(super) const NEXT_DUE: &str = "SELECT t.value, (SELECT min(p.due_at_ms) FROM pending p WHERE p.target_id = t.value) \
+     FROM json_each($1) t";
+/// Pairs `[[event, target], ...]` of deliveries that have ended and whose event is still stored.
+pub(super) const QUEUE_AGAIN: &str = "UPDATE delivery SET status = $1, reason = $2, detail = NULL, at_ms = $3 \
+     WHERE (seq, target_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each($4)) \
+     AND status IN (SELECT value FROM json_each($5)) \
+     AND EXISTS (SELECT 1 FROM event e WHERE e.seq = delivery.seq) \
+     RETURNING seq, target_id, attempts";

@@ -31,7 +31,32 @@ const TABLES: [&str; 12] = [
     "audit",
 ];
 
+/// Free pages are reused, so a file stays on its plateau. Only when more than this share of it is free does a purge
+/// that has nothing left to do give some back.
+const FREE_SHARE: i64 = 4;
+const FREE_PAGES_MIN: i64 = 4096;
+const GIVE_BACK: &str = "PRAGMA incremental_vacuum(2048)";
+
 impl SqliteStore {
+    /// Makes the file smaller by a little, if much of it is free.
+    pub(super) async fn after_purge(&self) -> Result<()> {
+        let mut writer = self.lock_writer().await?;
+        let conn = writer.conn()?;
+        let free: i64 = sqlx::query("PRAGMA freelist_count")
+            .fetch_one(&mut *conn)
+            .await?
+            .try_get(0)?;
+        let all: i64 = sqlx::query("PRAGMA page_count")
+            .fetch_one(&mut *conn)
+            .await?
+            .try_get(0)?;
+        if free > FREE_PAGES_MIN && free > all / FREE_SHARE {
+            // It frees a page per step: to be stepped to its end.
+            sqlx::query(GIVE_BACK).fetch_all(conn).await?;
+        }
+        Ok(())
+    }
+
     pub(super) async fn measure(&self) -> Result<Usage> {
         let mut reader = self.reader().await?;
         let conn = reader.conn()?;

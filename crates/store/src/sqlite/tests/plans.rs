@@ -8,7 +8,7 @@ use super::super::list_deliveries::Deliveries;
 use super::super::list_events::Events;
 use super::super::list_log::LogEntries;
 use super::super::walk::{Rows, Span};
-use super::super::{Db, SqliteStore, event_log, find, maintenance, queue, retention};
+use super::super::{Db, SqliteStore, dialect, event_log, find, maintenance, queue, retention};
 use super::open_file;
 use crate::conformance::fixtures::*;
 use crate::{DeliveryQuery, EventLog as _, EventQuery, LogQuery};
@@ -190,12 +190,12 @@ async fn work_is_claimed_and_finished_by_key() {
     let due = "SEARCH p USING PRIMARY KEY (target_id=? AND due_at_ms<?)";
     uses(
         &store,
-        queue::DUE,
+        dialect::DUE,
         &[due, "SEARCH e USING INTEGER PRIMARY KEY"],
     )
     .await;
     let delivery = "SEARCH pending USING INDEX pending_by_delivery (seq=? AND target_id=?)";
-    for sql in [queue::LEASE, queue::FORGET] {
+    for sql in [dialect::LEASE, dialect::FORGET] {
         uses(
             &store,
             sql,
@@ -205,7 +205,7 @@ async fn work_is_claimed_and_finished_by_key() {
     }
     uses(
         &store,
-        queue::NEXT_DUE,
+        dialect::NEXT_DUE,
         &["SEARCH p USING PRIMARY KEY (target_id=?)"],
     )
     .await;
@@ -223,7 +223,7 @@ async fn work_is_claimed_and_finished_by_key() {
     .await;
     uses(
         &store,
-        queue::QUEUE_AGAIN,
+        dialect::QUEUE_AGAIN,
         &["SEARCH delivery USING PRIMARY KEY (seq=? AND target_id=?)"],
     )
     .await;
@@ -244,7 +244,7 @@ async fn recovery_and_retention_go_by_key_ranges() {
         "SEARCH d USING PRIMARY KEY (seq=? AND target_id=?)",
         "SEARCH p USING COVERING INDEX pending_by_delivery (seq=? AND target_id=?)",
     ];
-    uses(&store, event_log::UNFINISHED, &unfinished).await;
+    uses(&store, dialect::UNFINISHED, &unfinished).await;
     uses(
         &store,
         retention::CHUNK_END,
@@ -253,7 +253,7 @@ async fn recovery_and_retention_go_by_key_ranges() {
     .await;
     uses(
         &store,
-        retention::UNFINISHED,
+        dialect::UNFINISHED_BELOW,
         &["SEARCH e USING INTEGER PRIMARY KEY (rowid<?)"],
     )
     .await;

@@ -3,14 +3,14 @@
 use async_trait::async_trait;
 use belfry_model::{BusId, BusName, LogName, RuleName, TargetId, TargetName};
 
-use super::{SqliteStore, config_read, config_write, keys};
+use super::{Store, config_read, config_write, keys};
 use crate::{
     ApiKey, AuditEntry, AuditRecord, Change, Config, ConfigStore, IdempotencyRecord, LogInfo,
     Result, TargetPath,
 };
 
 #[async_trait]
-impl ConfigStore for SqliteStore {
+impl ConfigStore for Store {
     async fn load_config(&self) -> Result<Config> {
         config_read::load_config(self.reader().await?.conn()?).await
     }

@@ -4,17 +4,14 @@ use belfry_model::{DeliveryId, EventId};
 use futures_util::TryStreamExt as _;
 use sqlx::Row as _;
 
+use super::dialect::UNFINISHED_BELOW;
 use super::rows::Columns;
-use super::{Conn, SqliteStore};
+use super::{Conn, Store};
 use crate::{Purged, Result};
 
 /// The newest of the events to remove, when there are more than one chunk takes.
 pub(super) const CHUNK_END: &str =
     "SELECT seq FROM event WHERE seq < $1 ORDER BY seq LIMIT 1 OFFSET $2";
-/// The fan-out tells every delivery, also those that are still in memory and have no row.
-pub(super) const UNFINISHED: &str = "SELECT e.seq, fan.value FROM event e CROSS JOIN json_each(e.fan) fan \
-     WHERE e.seq <= $1 AND NOT EXISTS (SELECT 1 FROM delivery d \
-     WHERE d.seq = e.seq AND d.target_id = fan.value AND d.status NOT IN (0, 2)) ORDER BY e.seq";
 /// By key range and not by event: rows written for an event that is gone already go with the next ones.
 pub(super) const REMOVE: [&str; 4] = [
     "DELETE FROM pending WHERE seq <= $1",
@@ -30,12 +27,6 @@ pub(super) const REMOVE_IDEMPOTENCY: &str = "DELETE FROM idempotency WHERE scope
 
 const UNFINISHED_NAMED_MAX: usize = 100;
 const DAY_MS: i64 = 86_400_000;
-/// Free pages are reused, so a file stays on its plateau. Only when more than this share of it is free does a purge
-/// that has nothing left to do give some back.
-const FREE_SHARE: i64 = 4;
-const FREE_PAGES_MIN: i64 = 4096;
-const GIVE_BACK: &str = "PRAGMA incremental_vacuum(2048)";
-
 async fn purge(conn: &mut Conn, before: EventId, events_max: u32) -> Result<Purged> {
     let end = sqlx::query(CHUNK_END)
         .bind(before.get())
@@ -48,7 +39,7 @@ async fn purge(conn: &mut Conn, before: EventId, events_max: u32) -> Result<Purg
     };
     let mut purged = Purged::default();
     {
-        let mut rows = sqlx::query(UNFINISHED).bind(end).fetch(&mut *conn);
+        let mut rows = sqlx::query(UNFINISHED_BELOW).bind(end).fetch(&mut *conn);
         while let Some(row) = rows.try_next().await? {
             let mut columns = Columns::of(&row);
             let delivery = DeliveryId {
@@ -104,13 +95,13 @@ async fn purge_logs(
     Ok(u64::from(rows_max) - left.saturating_sub(removed))
 }
 
-impl SqliteStore {
+impl Store {
     pub(super) async fn purge_chunk(&self, before: EventId, events_max: u32) -> Result<Purged> {
         let purged = self
             .write(move |conn| Box::pin(purge(conn, before, events_max)))
             .await?;
         if purged.events < u64::from(events_max) {
-            self.give_back().await?;
+            self.after_purge().await?;
         }
         Ok(purged)
     }
@@ -123,24 +114,5 @@ impl SqliteStore {
     ) -> Result<u64> {
         self.write(move |conn| Box::pin(purge_logs(conn, now_ms, idempotency_before_ms, rows_max)))
             .await
-    }
-
-    /// Makes the file smaller by a little, if much of it is free.
-    async fn give_back(&self) -> Result<()> {
-        let mut writer = self.lock_writer().await?;
-        let conn = writer.conn()?;
-        let free: i64 = sqlx::query("PRAGMA freelist_count")
-            .fetch_one(&mut *conn)
-            .await?
-            .try_get(0)?;
-        let all: i64 = sqlx::query("PRAGMA page_count")
-            .fetch_one(&mut *conn)
-            .await?
-            .try_get(0)?;
-        if free > FREE_PAGES_MIN && free > all / FREE_SHARE {
-            // It frees a page per step: to be stepped to its end.
-            sqlx::query(GIVE_BACK).fetch_all(conn).await?;
-        }
-        Ok(())
     }
 }

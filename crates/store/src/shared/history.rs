@@ -3,14 +3,14 @@
 use async_trait::async_trait;
 use belfry_model::{DeliveryId, EventId, LogName};
 
-use super::{SqliteStore, find, list_deliveries, list_events, list_log};
+use super::{Store, find, list_deliveries, list_events, list_log};
 use crate::{
     Attempt, DeliveryQuery, DeliveryRecord, EventQuery, EventRecord, History, LogEntry, LogQuery,
     Page, Result,
 };
 
 #[async_trait]
-impl History for SqliteStore {
+impl History for Store {
     async fn list_events(&self, query: &EventQuery) -> Result<Page<EventRecord, EventId>> {
         list_events::list_events(self.reader().await?.conn()?, query).await
     }

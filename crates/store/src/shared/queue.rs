@@ -9,38 +9,20 @@ use belfry_model::{BusId, DeliveryId, EventId, TargetId};
 use futures_util::TryStreamExt as _;
 use sqlx::Row as _;
 
+use super::dialect::{DUE, FORGET, LEASE, NEXT_DUE, QUEUE_AGAIN};
 use super::rows::{Columns, DbRow, fan_text, json_text, numbers_text};
-use super::{Conn, SqliteStore, batch, bulk, keys};
+use super::{Conn, Store, batch, keys};
 use crate::{
     AuditEntry, Backlog, Claim, Claimed, DeliveryQueue, IdempotencyRecord, Pending, Result,
     StoreError,
 };
 
-/// An event that is gone leaves its work without a document (`LEFT JOIN`): such rows are removed, or the target would
-/// have work due for ever that nobody can do.
-pub(super) const DUE: &str = "SELECT p.seq, p.target_id, p.due_at_ms, p.attempts, p.attempts_before, p.since_ms, p.set_off_by, p.owner, \
-     e.bus_id, e.trace_id, e.doc \
-     FROM pending p LEFT JOIN event e ON e.seq = p.seq \
-     WHERE p.target_id = $1 AND p.due_at_ms <= $2 ORDER BY p.due_at_ms, p.seq LIMIT $3";
-/// By both columns of the key by delivery: with the target alone, SQLite would go through all its waiting work.
-pub(super) const LEASE: &str = "UPDATE pending SET due_at_ms = $1, owner = $2 \
-     WHERE (seq, target_id) IN (SELECT value, $3 FROM json_each($4))";
-pub(super) const FORGET: &str =
-    "DELETE FROM pending WHERE (seq, target_id) IN (SELECT value, $1 FROM json_each($2))";
-pub(super) const NEXT_DUE: &str = "SELECT t.value, (SELECT min(p.due_at_ms) FROM pending p WHERE p.target_id = t.value) \
-     FROM json_each($1) t";
 /// Jumps from target to target in the key, instead of reading every row.
 pub(super) const TARGETS: &str = "WITH RECURSIVE waiting (id) AS (SELECT min(target_id) FROM pending UNION ALL \
      SELECT (SELECT min(target_id) FROM pending WHERE target_id > waiting.id) FROM waiting WHERE waiting.id IS NOT NULL) \
      SELECT id FROM waiting WHERE id IS NOT NULL";
 pub(super) const BACKLOG: &str = "SELECT count(*), min(seq) FROM (SELECT seq FROM pending WHERE target_id = $1 \
-     ORDER BY due_at_ms, seq LIMIT $2)";
-/// Pairs `[[event, target], ...]` of deliveries that have ended and whose event is still stored.
-pub(super) const QUEUE_AGAIN: &str = "UPDATE delivery SET status = $1, reason = $2, detail = NULL, at_ms = $3 \
-     WHERE (seq, target_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each($4)) \
-     AND status IN (SELECT value FROM json_each($5)) \
-     AND EXISTS (SELECT 1 FROM event e WHERE e.seq = delivery.seq) \
-     RETURNING seq, target_id, attempts";
+     ORDER BY due_at_ms, seq LIMIT $2) AS waiting";
 /// Deliveries queued again by one statement.
 const REDRIVE_CHUNK: usize = 1000;
 
@@ -153,9 +135,7 @@ async fn redrive(
                 owner: None,
             });
         }
-        let mut statements = Vec::new();
-        batch::add_pending(&work, &mut statements)?;
-        bulk::run(conn, statements).await?;
+        batch::put_pending(conn, &work).await?;
     }
     // In the order asked for, each once.
     Ok(deliveries
@@ -183,7 +163,7 @@ async fn noted_redrive(
     Ok(taken)
 }
 
-impl SqliteStore {
+impl Store {
     async fn waiting_targets(&self) -> Result<Vec<TargetId>> {
         let mut reader = self.reader().await?;
         let rows = sqlx::query(TARGETS).fetch_all(reader.conn()?).await?;
@@ -194,7 +174,7 @@ impl SqliteStore {
 }
 
 #[async_trait]
-impl DeliveryQueue for SqliteStore {
+impl DeliveryQueue for Store {
     async fn claim_due(&self, wanted: &Claim) -> Result<Vec<Claimed>> {
         let wanted = *wanted;
         self.write(move |conn| Box::pin(claim(conn, wanted))).await

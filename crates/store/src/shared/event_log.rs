@@ -4,20 +4,13 @@ use async_trait::async_trait;
 use belfry_model::{BusId, EventId, NodeId};
 use sqlx::Row as _;
 
+use super::dialect::UNFINISHED;
 use super::rows::{Columns, DbRow};
-use super::{Conn, SqliteStore, batch, bulk};
+use super::{Conn, Store};
 use crate::{
     Batch, EventKey, EventKeyRow, EventLog, IdempotencyRecord, Purged, Recovered, Result, Usage,
 };
 
-/// Every fan-out entry of the node's events above the watermark that has neither ended nor pending work. The attempts
-/// of one that failed before are kept.
-pub(super) const UNFINISHED: &str = "INSERT INTO pending (target_id, due_at_ms, seq, attempts, attempts_before, since_ms, set_off_by, owner) \
-     SELECT fan.value, $1, e.seq, coalesce(d.attempts, 0), 0, e.seq >> 22, CASE WHEN d.attempts > 0 THEN 1 ELSE 0 END, NULL \
-     FROM event e CROSS JOIN json_each(e.fan) fan \
-     LEFT JOIN delivery d ON d.seq = e.seq AND d.target_id = fan.value \
-     WHERE e.seq > $2 AND (e.seq >> 14) & 255 = $3 AND (d.status IS NULL OR d.status IN (0, 2)) \
-     AND NOT EXISTS (SELECT 1 FROM pending p WHERE p.seq = e.seq AND p.target_id = fan.value)";
 const GIVE_BACK: &str = "UPDATE pending SET due_at_ms = $1, owner = NULL WHERE owner = $2";
 pub(super) const NEWEST: &str = "SELECT max(seq) FROM event";
 const SET_WATERMARK: &str = "INSERT INTO node (node_id, watermark) VALUES ($1, $2) \
@@ -81,14 +74,9 @@ fn key_row(row: &DbRow) -> Result<EventKeyRow> {
 }
 
 #[async_trait]
-impl EventLog for SqliteStore {
+impl EventLog for Store {
     async fn commit(&self, batch: &Batch) -> Result<()> {
-        let statements = batch::statements(batch)?;
-        if statements.is_empty() {
-            return Ok(());
-        }
-        self.write(|conn| Box::pin(bulk::run(conn, statements)))
-            .await
+        self.commit_batch(batch).await
     }
 
     async fn recover(&self, node: NodeId, now_ms: i64) -> Result<Recovered> {
