@@ -19,7 +19,8 @@ CREATE TABLE event (
   doc      BLOB NOT NULL
 ) STRICT;
 
--- The latest state of a delivery; none while it is in memory for its first attempt.
+-- The latest state of a delivery; none while it is in memory for its first attempt. `first_try` is that attempt, packed,
+-- when it delivered: nearly all attempts are, and a row of their own would cost each another key.
 CREATE TABLE delivery (
   seq         INTEGER NOT NULL,
   target_id   INTEGER NOT NULL,
@@ -30,6 +31,7 @@ CREATE TABLE delivery (
   at_ms       INTEGER NOT NULL,
   reason      INTEGER,
   detail      TEXT,
+  first_try   BLOB,
   PRIMARY KEY (seq, target_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX delivery_by_target ON delivery (target_id, seq);
@@ -37,7 +39,8 @@ CREATE INDEX delivery_by_target ON delivery (target_id, seq);
 CREATE INDEX delivery_by_target_not_delivered ON delivery (target_id, seq) WHERE status <> 1;
 CREATE INDEX delivery_not_delivered ON delivery (seq, target_id) WHERE status <> 1;
 
--- Requests made. `record` is JSON: request and response, secrets masked.
+-- Requests made, but for those in `delivery`. `record` is JSON (request and response, secrets masked), or where it
+-- differs from a sample.
 CREATE TABLE attempt (
   seq           INTEGER NOT NULL,
   target_id     INTEGER NOT NULL,
@@ -49,8 +52,16 @@ CREATE TABLE attempt (
   reason        INTEGER,
   detail        TEXT,
   next_at_ms    INTEGER,
-  record        TEXT,
+  record        BLOB,
   PRIMARY KEY (seq, target_id, number)
+) STRICT, WITHOUT ROWID;
+
+-- Records that those of other attempts of the target are nearly the same as. `id` is made from the text.
+CREATE TABLE record_sample (
+  target_id INTEGER NOT NULL,
+  id        INTEGER NOT NULL,
+  text      BLOB NOT NULL,
+  PRIMARY KEY (target_id, id)
 ) STRICT, WITHOUT ROWID;
 
 -- Work to be done at or after `due_at_ms`. A claim moves that to the end of its lease and names its owner.

@@ -22,6 +22,8 @@ macro_rules! conformance_suite {
                 batches_of_every_size_are_written_whole,
                 pending_work_is_replaced_and_removed,
                 an_attempt_reported_twice_is_kept_once,
+                a_first_attempt_that_delivered_is_kept_like_any_other,
+                records_of_attempts_come_back_as_they_were,
                 an_idempotency_key_in_use_refuses_the_whole_batch,
                 the_first_event_with_a_strict_key_keeps_it,
                 an_empty_batch_is_nothing,

@@ -8,6 +8,7 @@ pub mod api;
 #[cfg(test)]
 mod conformance;
 mod error;
+mod sample;
 pub mod sqlite;
 
 pub use api::*;

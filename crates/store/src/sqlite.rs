@@ -68,6 +68,7 @@ use sqlx::{SqliteConnection, SqlitePool};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::Result;
+use crate::sample::Samples;
 use writer::Writer;
 
 /// The database that the files in `../shared` are compiled for here.
@@ -139,6 +140,8 @@ pub struct SqliteStore {
     /// `None` in memory.
     path: Option<PathBuf>,
     options: SqliteOptions,
+    /// Those of the targets that have had attempts.
+    samples: std::sync::Mutex<Samples>,
     /// Keeps other servers away from the file for as long as it lives.
     lock: Option<std::fs::File>,
 }

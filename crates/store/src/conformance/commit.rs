@@ -1,10 +1,11 @@
 //! The write of the hot path.
 
 use belfry_model::delivery::DeliveryStatus::{Dead, Delivered, Queued, Retrying};
+use belfry_model::delivery::Trigger;
 use belfry_model::{BusId, EventId, TargetId};
 
 use super::fixtures::*;
-use crate::{Batch, Store, StoreError};
+use crate::{Attempt, Batch, Outcome, Store, StoreError};
 
 pub(crate) async fn a_batch_is_read_back_as_it_was_written(store: &dyn Store) {
     let (first, second) = (delivery(1, 10), delivery(1, 11));
@@ -288,4 +289,90 @@ pub(crate) async fn a_log_entry_is_written_once(store: &dyn Store) {
     );
     assert_eq!(logs[0].newest, Some(id.event));
     assert_eq!(logs[0].retention_days, crate::LOG_RETENTION_DAYS_DEFAULT);
+}
+
+pub(crate) async fn a_first_attempt_that_delivered_is_kept_like_any_other(store: &dyn Store) {
+    let (kept, bare) = (delivery(1, 10), delivery(1, 11));
+    let mut batch = events(&[(1, &[10, 11])]);
+    batch.outcomes = vec![outcome(kept, Delivered), outcome(bare, Delivered)];
+    let without_record = Attempt {
+        record: None,
+        ..first_try(bare)
+    };
+    batch.attempts = vec![first_try(kept), without_record.clone()];
+    store.commit(&batch).await.unwrap();
+    assert_eq!(store.list_attempts(kept).await.unwrap(), [first_try(kept)]);
+    assert_eq!(store.list_attempts(bare).await.unwrap(), [without_record]);
+
+    // Also when the delivery goes on after that.
+    let taken = store.redrive(&[kept], &[], T0 + 60, &[], None).await;
+    assert_eq!(taken.unwrap(), [kept]);
+    let second = Attempt {
+        trigger: Trigger::Redrive,
+        ..attempt(kept, 2)
+    };
+    let failed = Outcome {
+        attempts: 2,
+        ..outcome(kept, Dead)
+    };
+    let again = Batch {
+        outcomes: vec![failed],
+        attempts: vec![second.clone()],
+        ..Batch::default()
+    };
+    store.commit(&again).await.unwrap();
+    assert_eq!(
+        store.list_attempts(kept).await.unwrap(),
+        [first_try(kept), second]
+    );
+
+    // Reported a second time because its lease ran out: the later one stays.
+    let later = Attempt {
+        started_at_ms: T0 + 70,
+        ..attempt(kept, 1)
+    };
+    let again = Batch {
+        outcomes: vec![outcome(kept, Retrying)],
+        attempts: vec![later.clone()],
+        ..Batch::default()
+    };
+    store.commit(&again).await.unwrap();
+    assert_eq!(store.list_attempts(kept).await.unwrap()[0], later);
+}
+
+pub(crate) async fn records_of_attempts_come_back_as_they_were(store: &dyn Store) {
+    let record = |step: i64| match step % 4 {
+        3 => format!(
+            "{{\"kind\":{}}}",
+            "\"".repeat(usize::try_from(step).unwrap())
+        ),
+        kind => format!(
+            r#"{{"request":{{"headers":[["webhook-id","{}"],["traceparent","00-{step:032x}-{step:016x}-01"]]}},"response":{{"status":20{kind}}}}}"#,
+            delivery(step, 10)
+        ),
+    };
+    let attempt = |step| Attempt {
+        record: Some(record(step)),
+        ..if step % 2 == 0 {
+            first_try(delivery(step, 10))
+        } else {
+            attempt(delivery(step, 10), 1)
+        }
+    };
+    for from in [1, 101, 102, 150] {
+        let steps = from..from + if from == 1 { 100 } else { 1 };
+        let mut batch = Batch::default();
+        for step in steps {
+            let id = delivery(step, 10);
+            let status = if step % 2 == 0 { Delivered } else { Retrying };
+            batch.events.push(new_event(step, &[10]));
+            batch.outcomes.push(outcome(id, status));
+            batch.attempts.push(attempt(step));
+        }
+        store.commit(&batch).await.unwrap();
+    }
+    for step in (1..=102).chain([150]) {
+        let found = store.list_attempts(delivery(step, 10)).await.unwrap();
+        assert_eq!(found, [attempt(step)]);
+    }
 }

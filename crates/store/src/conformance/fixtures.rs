@@ -127,6 +127,19 @@ pub(crate) fn attempt(delivery: DeliveryId, number: u32) -> Attempt {
     }
 }
 
+/// A first attempt that delivered, as [`outcome`] tells it.
+pub(crate) fn first_try(delivery: DeliveryId) -> Attempt {
+    Attempt {
+        duration_ms: 12,
+        status_code: Some(200),
+        reason: None,
+        detail: None,
+        next_at_ms: None,
+        started_at_ms: delivery.event.time_ms() + 3,
+        ..attempt(delivery, 1)
+    }
+}
+
 pub(crate) fn log_entry(log: &str, delivery: DeliveryId, text: &str) -> NewLogEntry {
     NewLogEntry {
         log: log.parse().unwrap(),

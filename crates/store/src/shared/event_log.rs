@@ -1,12 +1,16 @@
 //! The append-only log: commit, recovery, look-ups by key.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
 use async_trait::async_trait;
-use belfry_model::{BusId, EventId, NodeId};
+use belfry_model::{BusId, EventId, NodeId, TargetId};
 use sqlx::Row as _;
 
 use super::dialect::UNFINISHED;
 use super::rows::{Columns, DbRow};
-use super::{Conn, Store};
+use super::{Conn, Store, find};
+use crate::sample::{Fresh, Samples};
 use crate::{
     Batch, EventKey, EventKeyRow, EventLog, IdempotencyRecord, Purged, Recovered, Result, Usage,
 };
@@ -73,9 +77,43 @@ fn key_row(row: &DbRow) -> Result<EventKeyRow> {
     })
 }
 
+impl Store {
+    /// The samples that are known to be stored.
+    pub(super) fn samples(&self) -> MutexGuard<'_, Samples> {
+        // No code that can panic runs under the lock.
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Samples that a commit has made durable.
+    pub(super) fn remember_samples(&self, fresh: Fresh) {
+        if fresh.is_empty() {
+            return;
+        }
+        let mut samples = self.samples();
+        for (target, sample) in fresh {
+            samples.add(target, [sample]);
+        }
+    }
+
+    /// Loads the samples of targets that have attempts in the batch and none in memory.
+    async fn load_samples(&self, batch: &Batch) -> Result<()> {
+        let missing: BTreeSet<TargetId> = {
+            let samples = self.samples();
+            let targets = batch.attempts.iter().map(|attempt| attempt.delivery.target);
+            targets.filter(|target| !samples.knows(*target)).collect()
+        };
+        for target in missing {
+            let stored = find::list_samples(self.reader().await?.conn()?, target).await?;
+            self.samples().add(target, stored.into_iter().map(Arc::new));
+        }
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl EventLog for Store {
     async fn commit(&self, batch: &Batch) -> Result<()> {
+        self.load_samples(batch).await?;
         self.commit_batch(batch).await
     }
 

@@ -20,6 +20,9 @@ pub(super) const REMOVE: [&str; 4] = [
     "DELETE FROM strict_key WHERE seq <= $1",
 ];
 pub(super) const REMOVE_EVENTS: &str = "DELETE FROM event WHERE seq <= $1";
+/// Of targets that were deleted before every event that is left: no attempt needs them.
+pub(super) const REMOVE_SAMPLES: &str =
+    "DELETE FROM record_sample WHERE target_id IN (SELECT id FROM target WHERE deleted_at_ms < $1)";
 pub(super) const REMOVE_LOG_ENTRIES: &str = "DELETE FROM log_entry WHERE log_id = $1 AND (seq, target_id) IN \
      (SELECT seq, target_id FROM log_entry WHERE log_id = $1 AND seq < $2 ORDER BY seq, target_id LIMIT $3)";
 pub(super) const REMOVE_IDEMPOTENCY: &str = "DELETE FROM idempotency WHERE scope IN \
@@ -27,6 +30,9 @@ pub(super) const REMOVE_IDEMPOTENCY: &str = "DELETE FROM idempotency WHERE scope
 
 const UNFINISHED_NAMED_MAX: usize = 100;
 const DAY_MS: i64 = 86_400_000;
+/// An event may be matched with a target for so long after its deletion, clocks of several nodes included.
+const LATE_MS: i64 = 3_600_000;
+
 async fn purge(conn: &mut Conn, before: EventId, events_max: u32) -> Result<Purged> {
     let end = sqlx::query(CHUNK_END)
         .bind(before.get())
@@ -57,9 +63,15 @@ async fn purge(conn: &mut Conn, before: EventId, events_max: u32) -> Result<Purg
     }
     purged.events = sqlx::query(REMOVE_EVENTS)
         .bind(end)
-        .execute(conn)
+        .execute(&mut *conn)
         .await?
         .rows_affected();
+    if purged.events < u64::from(events_max) {
+        sqlx::query(REMOVE_SAMPLES)
+            .bind(EventId::from_stored(end).time_ms() - LATE_MS)
+            .execute(conn)
+            .await?;
+    }
     Ok(purged)
 }
 

@@ -9,6 +9,7 @@ use sqlx::sqlite::SqliteArguments;
 use super::bulk::{self, Bulk, Row, Statement};
 use super::rows::fan_text;
 use super::{Conn, SqliteStore};
+use crate::sample::{Packer, with_first_tries};
 use crate::{Batch, IdempotencyRecord, LOG_RETENTION_DAYS_DEFAULT, Pending, Result, StoreError};
 
 static EVENT: LazyLock<Bulk> = LazyLock::new(|| {
@@ -30,11 +31,12 @@ static STRICT_KEY: LazyLock<Bulk> = LazyLock::new(|| {
 
 static OUTCOME: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
-        "INSERT INTO delivery (seq, target_id, status, attempts, status_code, duration_ms, at_ms, reason, detail) SELECT *",
-        9,
+        "INSERT INTO delivery (seq, target_id, status, attempts, status_code, duration_ms, at_ms, reason, detail, \
+         first_try) SELECT *",
+        10,
         "ON CONFLICT (seq, target_id) DO UPDATE SET status = excluded.status, attempts = excluded.attempts, \
          status_code = excluded.status_code, duration_ms = excluded.duration_ms, at_ms = excluded.at_ms, \
-         reason = excluded.reason, detail = excluded.detail",
+         reason = excluded.reason, detail = excluded.detail, first_try = coalesce(excluded.first_try, delivery.first_try)",
     )
 });
 
@@ -45,6 +47,15 @@ static ATTEMPT: LazyLock<Bulk> = LazyLock::new(|| {
          reason, detail, next_at_ms, record) SELECT *",
         11,
         "",
+    )
+});
+
+/// Another node may have made the same one.
+static SAMPLE: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO record_sample (target_id, id, text) SELECT *",
+        3,
+        "ON CONFLICT DO NOTHING",
     )
 });
 
@@ -96,7 +107,7 @@ const WATERMARK: &str = "INSERT INTO node (node_id, watermark) VALUES (?, ?) \
      ON CONFLICT (node_id) DO UPDATE SET watermark = excluded.watermark WHERE excluded.watermark > node.watermark";
 
 /// The statements that write a batch, in an order in which each finds what it needs.
-pub(super) fn statements(batch: &Batch) -> Result<Vec<Statement>> {
+pub(super) fn statements(batch: &Batch, packer: &mut Packer<'_>) -> Result<Vec<Statement>> {
     let mut out = Vec::with_capacity(12);
     EVENT.add(&batch.events, &mut out, |new, row| {
         row.put(new.id.get())?
@@ -118,7 +129,8 @@ pub(super) fn statements(batch: &Batch) -> Result<Vec<Statement>> {
     STRICT_KEY.add(&strict, &mut out, |(bus, key, id), row| {
         row.put(bus.0)?.put(key.as_slice())?.put(id.get()).map(drop)
     })?;
-    OUTCOME.add(&batch.outcomes, &mut out, |outcome, row| {
+    let (outcomes, attempts) = with_first_tries(batch);
+    OUTCOME.add(&outcomes, &mut out, |(outcome, first_try), row| {
         delivery(row, outcome.delivery)?
             .put(outcome.status.number())?
             .put(i64::from(outcome.attempts))?;
@@ -126,9 +138,11 @@ pub(super) fn statements(batch: &Batch) -> Result<Vec<Statement>> {
             .put(i64::from(outcome.duration_ms))?
             .put(outcome.at_ms)?;
         row.put(outcome.reason.map(belfry_model::delivery::Reason::number))?;
-        row.put(outcome.detail.as_deref()).map(drop)
+        row.put(outcome.detail.as_deref())?;
+        row.put(first_try.map(|attempt| packer.first_try(attempt)))
+            .map(drop)
     })?;
-    ATTEMPT.add(&batch.attempts, &mut out, |attempt, row| {
+    ATTEMPT.add(&attempts, &mut out, |attempt, row| {
         delivery(row, attempt.delivery)?
             .put(i64::from(attempt.number))?
             .put(attempt.trigger.number())?;
@@ -137,8 +151,13 @@ pub(super) fn statements(batch: &Batch) -> Result<Vec<Statement>> {
         row.put(attempt.status_code.map(i64::from))?;
         row.put(attempt.reason.map(belfry_model::delivery::Reason::number))?;
         row.put(attempt.detail.as_deref())?
-            .put(attempt.next_at_ms)?
-            .put(attempt.record.as_deref())
+            .put(attempt.next_at_ms)?;
+        row.put(packer.record(attempt)).map(drop)
+    })?;
+    SAMPLE.add(&packer.fresh, &mut out, |(target, sample), row| {
+        row.put(target.0)?
+            .put(sample.id)?
+            .put(sample.text.as_slice())
             .map(drop)
     })?;
     DONE.add(&batch.done, &mut out, |id, row| {
@@ -164,12 +183,18 @@ fn delivery<'r, 'a>(row: &'r mut Row<'a>, id: DeliveryId) -> Result<&'r mut Row<
 impl SqliteStore {
     /// Writes a batch in one transaction.
     pub(super) async fn commit_batch(&self, batch: &Batch) -> Result<()> {
-        let statements = statements(batch)?;
+        let (statements, fresh) = {
+            let samples = self.samples();
+            let mut packer = Packer::new(&samples);
+            (statements(batch, &mut packer)?, packer.fresh)
+        };
         if statements.is_empty() {
             return Ok(());
         }
         self.write(|conn| Box::pin(bulk::run(conn, statements)))
-            .await
+            .await?;
+        self.remember_samples(fresh);
+        Ok(())
     }
 }
 

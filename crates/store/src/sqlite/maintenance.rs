@@ -16,10 +16,11 @@ use crate::{Maintenance, Result, StoreError, Usage};
 /// Two look-ups at the ends of the key; `min` and `max` in one would read every row.
 pub(super) const ENDS: &str = "SELECT (SELECT min(seq) FROM event), (SELECT max(seq) FROM event)";
 
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
     "event",
     "delivery",
     "attempt",
+    "record_sample",
     "pending",
     "strict_key",
     "log_entry",

@@ -61,6 +61,7 @@ impl SqliteStore {
             readers: Some(readers),
             path: Some(path),
             options,
+            samples: std::sync::Mutex::default(),
             lock: Some(lock),
         })
     }
@@ -103,6 +104,7 @@ impl SqliteStore {
             readers: Some(readers),
             path: Some(path),
             options,
+            samples: std::sync::Mutex::default(),
             lock: None,
         })
     }
@@ -118,6 +120,7 @@ impl SqliteStore {
             readers: None,
             path: None,
             options,
+            samples: std::sync::Mutex::default(),
             lock: None,
         })
     }

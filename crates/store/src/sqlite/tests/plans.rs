@@ -11,6 +11,7 @@ use super::super::walk::{Rows, Span};
 use super::super::{Db, SqliteStore, dialect, event_log, find, maintenance, queue, retention};
 use super::open_file;
 use crate::conformance::fixtures::*;
+use crate::sample::{Packer, Samples};
 use crate::{DeliveryQuery, EventLog as _, EventQuery, LogQuery};
 
 const SPAN: Span = Span {
@@ -227,12 +228,27 @@ async fn work_is_claimed_and_finished_by_key() {
         &["SEARCH delivery USING PRIMARY KEY (seq=? AND target_id=?)"],
     )
     .await;
-    let statements = super::super::batch::statements(&crate::Batch {
+    let batch = crate::Batch {
         done: vec![crate::conformance::fixtures::delivery(1, 10)],
         ..crate::Batch::default()
-    });
+    };
+    let samples = Samples::default();
+    let statements = super::super::batch::statements(&batch, &mut Packer::new(&samples));
     for statement in statements.unwrap() {
         uses(&store, statement.text(), &[delivery]).await;
+    }
+}
+
+#[tokio::test]
+async fn attempts_and_their_samples_are_found_by_key() {
+    let (store, _dir) = store().await;
+    let by_delivery = "USING PRIMARY KEY (seq=? AND target_id=?)";
+    for (sql, step) in [
+        (find::LIST_ATTEMPTS, by_delivery),
+        (find::FIND_FIRST_TRY, by_delivery),
+        (find::LIST_SAMPLES, "USING PRIMARY KEY (target_id=?)"),
+    ] {
+        uses(&store, sql, &[step]).await;
     }
 }
 
@@ -266,6 +282,14 @@ async fn recovery_and_retention_go_by_key_ranges() {
         &["SEARCH event USING INTEGER PRIMARY KEY"],
     )
     .await;
+    // Targets are as few as the configuration; their samples are found by key.
+    let samples = plan(&store, retention::REMOVE_SAMPLES).await;
+    assert!(
+        samples
+            .iter()
+            .any(|step| step.contains("SEARCH record_sample USING PRIMARY KEY (target_id=?)")),
+        "{samples:#?}"
+    );
     uses(
         &store,
         retention::REMOVE_LOG_ENTRIES,
