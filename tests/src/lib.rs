@@ -1,7 +1,9 @@
 //! Black-box tests: they start the built binary and talk to it as its users do.
 //!
 //! The tests are in `tests/`, one file for each theme, one fact for each test. Here is what they share: the words of
-//! the REST API in short. What a server, a receiver or a client is, `belfry-testkit` knows.
+//! the REST API in short, and [`chaos`], which is also a program of its own. What a server, a receiver or a client is, `belfry-testkit` knows.
+
+pub mod chaos;
 
 use std::time::Duration;
 

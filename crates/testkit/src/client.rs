@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
 
-/// No answer takes longer unless something hangs.
+/// No answer takes longer unless something hangs; said otherwise by [`Client::with_timeout`].
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Talks to one server with one credential, or none.
@@ -16,6 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Client {
     base: String,
     key: Option<String>,
+    timeout: Duration,
     http: reqwest::Client,
 }
 
@@ -26,7 +27,6 @@ impl Client {
         // reqwest is built without a cryptography provider of its own. A second one in the process is no harm.
         PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
         let http = reqwest::Client::builder()
-            .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()
@@ -34,6 +34,7 @@ impl Client {
         Ok(Self {
             base: base.trim_end_matches('/').to_owned(),
             key: key.map(str::to_owned),
+            timeout: TIMEOUT,
             http,
         })
     }
@@ -44,8 +45,16 @@ impl Client {
         Self {
             base: self.base.clone(),
             key: key.map(str::to_owned),
+            timeout: self.timeout,
             http: self.http.clone(),
         }
+    }
+
+    /// The same with another limit for each answer.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
     }
 
     /// The URL of a path.
@@ -64,6 +73,7 @@ impl Client {
         let mut request = self
             .http
             .request(method.clone(), self.url(path))
+            .timeout(self.timeout)
             .body(body.into());
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);

@@ -5,6 +5,7 @@
 //! | [`sink`] | a receiver of webhooks that records, verifies and misbehaves on demand |
 //! | [`server`] | the built `belfry` binary as a process: start, kill, restart, stop |
 //! | [`client`] | a small HTTP client for one credential |
+//! | [`proxy`] | a line between two programs that can be cut, slow, narrow or silent |
 //! | [`raw`] | bytes on a socket, for what no proper client sends |
 //! | [`events`] | the events that tests post |
 //! | [`wait`] | waiting for a fact, never for a time |
@@ -17,12 +18,14 @@
 
 pub mod client;
 pub mod events;
+pub mod proxy;
 pub mod raw;
 pub mod server;
 pub mod sink;
 pub mod wait;
 
 pub use client::{Answer, Client};
+pub use proxy::{Line, Proxy};
 pub use server::{Cli, Finished, Server};
 pub use sink::{Received, Reply, Sink};
 pub use wait::wait_until;

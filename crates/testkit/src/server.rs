@@ -34,6 +34,7 @@ pub struct Options {
     settings: Vec<(String, String)>,
     data: Option<PathBuf>,
     admin_key: Option<String>,
+    quiet: bool,
 }
 
 impl Options {
@@ -55,6 +56,13 @@ impl Options {
     #[must_use]
     pub fn admin_key(mut self, key: &str) -> Self {
         self.admin_key = Some(key.to_owned());
+        self
+    }
+
+    /// Does not print at the end what the server said: for those who look at [`Server::output`] themselves.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
         self
     }
 
@@ -197,8 +205,22 @@ impl Server {
 
     /// Asks the process to end, as a service manager does.
     pub fn terminate(&self) -> Result<()> {
+        self.signal("TERM")
+    }
+
+    /// Stops the process where it stands, as a machine that hangs does; its connections stay open.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal("STOP")
+    }
+
+    /// Lets a frozen process go on.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal("CONT")
+    }
+
+    fn signal(&self, name: &str) -> Result<()> {
         // The shell's own `kill`: signals cannot be sent from Rust without a library or unsafe code.
-        let line = format!("kill -TERM {}", self.process.child.id());
+        let line = format!("kill -{name} {}", self.process.child.id());
         let status = Command::new("sh")
             .args(["-c", &line])
             .status()
@@ -250,6 +272,9 @@ impl Drop for Server {
     )]
     fn drop(&mut self) {
         drop(self.kill9());
+        if self.options.quiet {
+            return;
+        }
         eprintln!("--- output of {} ---\n{}---", self.base, self.output());
     }
 }

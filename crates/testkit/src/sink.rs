@@ -68,6 +68,14 @@ impl Reply {
             body: String::new(),
         }
     }
+
+    /// Whether the sender is told that all is well.
+    pub fn accepts(&self) -> bool {
+        match self {
+            Self::Answer { status, .. } | Self::Late { status, .. } => (200..300).contains(status),
+            Self::Hang | Self::Drip { .. } | Self::Reset => false,
+        }
+    }
 }
 
 /// A request that was received completely.
@@ -113,10 +121,21 @@ pub struct Sink {
     task: JoinHandle<()>,
 }
 
-#[derive(Debug, Default)]
+/// Sees each request with what it is going to be answered.
+type Watch = dyn Fn(&Received, &Reply) + Send + Sync;
+
+#[derive(Default)]
 struct Shared {
     received: Mutex<Vec<Received>>,
     scripts: Mutex<HashMap<String, Script>>,
+    /// Takes the requests in place of `received`.
+    watch: Option<Box<Watch>>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
 }
 
 /// What a path answers, one reply after the other.
@@ -143,17 +162,39 @@ impl Script {
 impl Sink {
     /// Starts a receiver that answers 204 to everything.
     pub async fn start() -> Result<Self> {
+        Self::start_with(Shared::default()).await
+    }
+
+    /// Starts a receiver that answers 204 to everything and shows each request, with what it is going to be answered,
+    /// instead of keeping it: for more requests than memory should hold.
+    pub async fn watched(
+        watch: impl Fn(&Received, &Reply) + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let watch: Option<Box<Watch>> = Some(Box::new(watch));
+        Self::start_with(Shared {
+            watch,
+            ..Shared::default()
+        })
+        .await
+    }
+
+    async fn start_with(shared: Shared) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
             .context("the sink's port")?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(shared);
         let task = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Ok(Self {
             address,
             shared,
             task,
         })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// The URL of a path of this receiver.
@@ -242,7 +283,10 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let mut connection = http1::Connection::new(stream);
     while let Ok(Some(request)) = connection.read().await {
         let reply = shared.reply(&request.path);
-        lock(&shared.received).push(request);
+        match &shared.watch {
+            Some(watch) => watch(&request, &reply),
+            None => lock(&shared.received).push(request),
+        }
         if !matches!(connection.reply(reply).await, Ok(true)) {
             return;
         }
@@ -308,6 +352,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_watched_sink_shows_requests_and_keeps_none() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let watch = {
+            let seen = Arc::clone(&seen);
+            move |request: &Received, reply: &Reply| {
+                lock(&seen).push((request.path.clone(), reply.accepts()));
+            }
+        };
+        let sink = Sink::watched(watch).await.unwrap();
+        sink.script("/no", [Reply::status(410)]);
+        let client = Client::new(&sink.url(""), None).unwrap();
+        client.get("/yes").await.unwrap();
+        client.get("/no").await.unwrap();
+        let expected = [("/yes".to_owned(), true), ("/no".to_owned(), false)];
+        assert_eq!(*lock(&seen), expected);
+        assert_eq!(sink.look(<[_]>::len), 0);
+    }
+
+    #[tokio::test]
     async fn it_misbehaves_on_demand() {
         let sink = Sink::start().await.unwrap();
         sink.script("/reset", [Reply::Reset]);
@@ -330,7 +393,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_in_chunks_is_put_together() {
         let sink = Sink::start().await.unwrap();
-        let address = sink.address.to_string();
+        let address = sink.address().to_string();
         let request = b"POST /c HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n\
             3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n";
         let mut connection = crate::raw::Raw::connect(&address).await.unwrap();

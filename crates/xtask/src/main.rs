@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`ci`] | the steps of a complete check, in order, with their times |
 //! | [`mod@test`] | set-up and a run of every test |
+//! | [`mod@chaos`] | chaos by hand |
 //! | [`needs`] | the tools that the tests need and how to install them |
 //! | [`arch`] | which crate may use which |
 //! | [`drift`] | generated pages and whether they are up to date |
@@ -22,6 +23,7 @@
 
 mod arch;
 mod changes;
+mod chaos;
 mod ci;
 mod drift;
 mod links;
@@ -45,6 +47,8 @@ struct Arguments {
 enum Command {
     /// Installs what is missing and runs every test.
     Test(test::Options),
+    /// Breaks servers, databases and lines under load and counts what is lost.
+    Chaos(chaos::Options),
     /// Checks that the crates use each other only as docs/ARCHITECTURE.md allows.
     Arch,
     /// Writes docs/reference/openapi.json from the routes.
@@ -62,6 +66,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Test(options) => test::test(&options),
+        Command::Chaos(options) => chaos::chaos(&options),
         Command::Arch => arch::check(),
         Command::Openapi(options) => drift::openapi(options),
         Command::Config(options) => drift::config(options),

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-/// The binary that the tests start: the one named by `BELFRY_BIN`, else the one beside the test's own executable,
+/// The binary that the tests start: the one named by `BELFRY_BIN`, else the one beside the own executable,
 /// which is built first when it is missing or older than its sources.
 pub fn binary() -> Result<PathBuf> {
     static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
@@ -24,12 +24,16 @@ fn find() -> Result<PathBuf> {
         }
         return std::path::absolute(path).context("BELFRY_BIN");
     }
-    // target/<profile>/deps/<test>, and the binary is target/<profile>/belfry.
-    let test = std::env::current_exe().context("the test's own executable")?;
-    let folder = test
-        .ancestors()
-        .nth(2)
-        .context("the test is not in a target directory")?;
+    // target/<profile>/deps/<test> or target/<profile>/<program>, and the binary is target/<profile>/belfry.
+    let own = std::env::current_exe().context("the own executable")?;
+    let folder = own.parent().map(|folder| {
+        if folder.ends_with("deps") {
+            folder.parent().unwrap_or(folder)
+        } else {
+            folder
+        }
+    });
+    let folder = folder.context("the own executable is not in a target directory")?;
     let binary = folder.join("belfry");
     if !is_current(&binary) {
         build(folder)?;

@@ -1,0 +1,98 @@
+//! The scenarios: which faults meet which set-up, and what holds all the same.
+
+use super::fault::{Fault, KILL, LINE, NODE, RECEIVER};
+
+/// What keeps the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// One file beside the node.
+    Sqlite,
+}
+
+/// One set-up with the faults that it is exposed to.
+#[derive(Debug)]
+pub struct Scenario {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What a passed run shows, in a sentence.
+    pub proves: &'static str,
+    /// What keeps the data.
+    pub store: Store,
+    /// Servers that share it.
+    pub nodes: usize,
+    /// All of these happen, in a random order ...
+    pub(super) faults: &'static [&'static [Fault]],
+    /// ... so many times in the short form.
+    pub(super) rounds: usize,
+    /// Faults (of different families) at the same time.
+    pub(super) at_once: usize,
+}
+
+/// All scenarios.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "sqlite-receiver",
+        proves: "a receiver that fails, hangs, resets, drips, is slow, busy or gone costs nothing but time",
+        store: Store::Sqlite,
+        nodes: 1,
+        faults: &[RECEIVER],
+        rounds: 1,
+        at_once: 1,
+    },
+    Scenario {
+        name: "sqlite-network",
+        proves: "a line to the receiver that is cut, slow, narrow, silent or closed costs nothing but time and repeats",
+        store: Store::Sqlite,
+        nodes: 1,
+        faults: &[LINE],
+        rounds: 1,
+        at_once: 1,
+    },
+    Scenario {
+        name: "sqlite-kill",
+        proves: "SIGKILL at any moment loses nothing",
+        store: Store::Sqlite,
+        nodes: 1,
+        faults: &[KILL],
+        rounds: 8,
+        at_once: 1,
+    },
+    Scenario {
+        name: "sqlite-node",
+        proves: "a node that is killed, ends in an orderly way or hangs goes on where it was",
+        store: Store::Sqlite,
+        nodes: 1,
+        faults: &[NODE],
+        rounds: 2,
+        at_once: 1,
+    },
+    Scenario {
+        name: "sqlite-everything",
+        proves: "the same when two faults meet",
+        store: Store::Sqlite,
+        nodes: 1,
+        faults: &[NODE, RECEIVER, LINE],
+        rounds: 1,
+        at_once: 2,
+    },
+];
+
+/// The scenario of this name.
+pub fn find(name: &str) -> Option<&'static Scenario> {
+    SCENARIOS.iter().find(|scenario| scenario.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_start_with_the_store() {
+        for (place, scenario) in SCENARIOS.iter().enumerate() {
+            let first = SCENARIOS.iter().position(|one| one.name == scenario.name);
+            assert_eq!(first, Some(place), "{}", scenario.name);
+            let store = format!("{:?}-", scenario.store).to_lowercase();
+            assert!(scenario.name.starts_with(&store), "{}", scenario.name);
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! What a run is made of: nodes, their receiver, and the lines between them.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use belfry_testkit::{Client, Proxy, Reply, Server, Sink, server, wait_until};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::check::{Ending, History};
+use super::ledger::{Arrivals, Ledger, Post, Until};
+use super::scenario::Scenario;
+use crate::{put_rule, rule, text, webhook_with_waits};
+
+/// The type of events whose order nobody asks for.
+pub(super) const PLAIN: &str = "plain";
+/// The type of events that have a key and follow each other.
+pub(super) const ORDERED: &str = "ordered";
+
+/// No client waits longer for an answer; then it asks another node.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// After a fault everything works again within this time, without help.
+const RECOVERY_LIMIT: Duration = Duration::from_mins(1);
+/// After the load everything has come to an end within this time.
+const DRAIN_LIMIT: Duration = Duration::from_mins(2);
+/// How often the whole history is read until everything is at an end.
+const HISTORY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A target, and what it must get.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target {
+    pub(super) name: &'static str,
+    /// The type of events that it gets; also the name of its rule.
+    pub(super) of: &'static str,
+    /// Whether its deliveries may end as dead or skipped, with a reason.
+    pub(super) may_give_up: bool,
+    /// Whether its repeats are counted: its receiver always answers at once, so they come from faults alone.
+    pub(super) counts_duplicates: bool,
+    /// Whether order is promised.
+    pub(super) ordered: bool,
+}
+
+/// Every event arrives, without more being promised.
+const RELIABLE: Target = Target {
+    name: "",
+    of: PLAIN,
+    may_give_up: false,
+    counts_duplicates: false,
+    ordered: false,
+};
+
+/// The targets of every scenario. Each has its path at the receiver.
+pub(super) const TARGETS: &[Target] = &[
+    // Its receiver is always well.
+    Target {
+        name: "steady",
+        counts_duplicates: true,
+        ..RELIABLE
+    },
+    // One answer in ten is a failure, so that faults also meet retries that wait and claims under way.
+    Target {
+        name: "flaky",
+        ..RELIABLE
+    },
+    // Its receiver does what the fault says.
+    Target {
+        name: "moody",
+        ..RELIABLE
+    },
+    // Its receiver answers 410 when the fault says so, which disables the target until it is changed.
+    Target {
+        name: "gone",
+        may_give_up: true,
+        ..RELIABLE
+    },
+    // The same failures as the flaky one.
+    Target {
+        name: "ordered",
+        of: ORDERED,
+        ..RELIABLE
+    },
+];
+
+impl Target {
+    /// The targets of an event, which its id tells: its type stands before the first `-`.
+    pub(super) fn of(id: &str) -> impl Iterator<Item = &'static Self> {
+        let kind = id.split('-').next().unwrap_or_default().to_owned();
+        TARGETS.iter().filter(move |target| target.of == kind)
+    }
+
+    /// Its path at the receiver.
+    pub(super) fn path(&self) -> String {
+        format!("/{}", self.name)
+    }
+}
+
+/// How senders reach the nodes at this moment: a node that was started again has another port.
+#[derive(Debug, Default)]
+pub(super) struct Book(RwLock<Vec<Client>>);
+
+impl Book {
+    /// A client of a node; numbers beyond the last begin again.
+    pub(super) fn client(&self, node: usize) -> Client {
+        let clients = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        clients[node % clients.len()].clone()
+    }
+
+    fn set(&self, node: usize, client: Client) {
+        let mut clients = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if node < clients.len() {
+            clients[node] = client;
+        } else {
+            clients.push(client);
+        }
+    }
+}
+
+/// A running set-up.
+pub(super) struct World {
+    pub(super) sink: Sink,
+    pub(super) receiver_line: Proxy,
+    pub(super) nodes: Vec<Server>,
+    pub(super) book: Arc<Book>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) arrivals: Arc<Arrivals>,
+    /// Probes posted so far.
+    probes: usize,
+    /// Times that the target `gone` was changed.
+    changes: usize,
+}
+
+impl World {
+    /// Starts everything that the scenario needs, with nothing wrong yet.
+    pub(super) async fn start(scenario: &Scenario) -> Result<Self> {
+        let arrivals = Arc::new(Arrivals::default());
+        let noted = Arc::clone(&arrivals);
+        let sink = Sink::watched(move |request, reply| noted.note(request, reply)).await?;
+        for path in ["/flaky", "/ordered"] {
+            let answers = (0..9).map(|_| Reply::status(204));
+            sink.cycle(path, answers.chain([Reply::status(500)]));
+        }
+        let receiver_line = Proxy::start(sink.address()).await?;
+        let mut world = Self {
+            sink,
+            receiver_line,
+            nodes: Vec::new(),
+            book: Arc::default(),
+            ledger: Arc::default(),
+            arrivals,
+            probes: 0,
+            changes: 0,
+        };
+        for _ in 0..scenario.nodes {
+            let node = options().start().await?;
+            world.nodes.push(node);
+            world.note_address(world.nodes.len() - 1)?;
+        }
+        for kind in [PLAIN, ORDERED] {
+            let targets: serde_json::Map<_, _> = TARGETS
+                .iter()
+                .filter(|target| target.of == kind)
+                .map(|target| (target.name.to_owned(), world.target(target.name)))
+                .collect();
+            let rule = rule(&[kind], &Value::Object(targets));
+            put_rule(&world.book.client(0), kind, &rule).await?;
+        }
+        Ok(world)
+    }
+
+    /// The settings of a target: it tries again soon, and for longer than anything here lasts.
+    fn target(&self, name: &str) -> Value {
+        let url = format!("http://{}/{name}", self.receiver_line.address());
+        let mut target = webhook_with_waits(&url, &[1; 200]);
+        target["settings"]["timeoutSeconds"] = 1.into();
+        target
+    }
+
+    /// What the nodes have printed.
+    pub(super) fn said(&self) -> String {
+        let outputs = self.nodes.iter().map(Server::output);
+        outputs.collect::<Vec<_>>().join("--- the next node\n")
+    }
+
+    /// Tells senders where a node is now.
+    fn note_address(&self, node: usize) -> Result<()> {
+        let client = self.nodes[node].admin()?.with_timeout(PATIENCE);
+        self.book.set(node, client);
+        Ok(())
+    }
+
+    /// Starts a node again that was killed or has ended.
+    pub(super) async fn restart(&mut self, node: usize) -> Result<()> {
+        self.nodes[node].restart().await?;
+        self.note_address(node)
+    }
+
+    /// Takes back that a target was disabled, by changing it.
+    pub(super) async fn enable_gone(&mut self) -> Result<()> {
+        self.changes += 1;
+        let mut target = self.target("gone");
+        target["description"] = format!("change {}", self.changes).into();
+        let path = format!("/v1/buses/default/rules/{PLAIN}/targets/gone");
+        wait_until("a change of a target", RECOVERY_LIMIT, async || {
+            let put = self.book.client(0).put(&path, &target).await;
+            Ok(put
+                .is_ok_and(|answer| answer.status.is_success())
+                .then_some(()))
+        })
+        .await
+    }
+
+    /// Waits until so many more events have been accepted.
+    pub(super) async fn accept(&self, more: usize) -> Result<()> {
+        let until = self.ledger.accepted() + more;
+        wait_until("load", RECOVERY_LIMIT, async || {
+            Ok((self.ledger.accepted() >= until).then_some(()))
+        })
+        .await
+    }
+
+    /// Waits until an event posted to each node has been accepted and has come to these targets; gives the time it took.
+    pub(super) async fn recovered(&mut self, targets: &[&str]) -> Result<Duration> {
+        let start = Instant::now();
+        let mut probes = Vec::new();
+        for node in 0..self.nodes.len() {
+            self.probes += 1;
+            let id = format!("{PLAIN}-probe-{}", self.probes);
+            let event = json!({"specversion": "1.0", "id": id, "source": "chaos", "type": PLAIN});
+            let post = Post {
+                kind: "application/cloudevents+json",
+                body: event.to_string(),
+                events: 1,
+                first_node: node,
+            };
+            let until = Until::Then(start + RECOVERY_LIMIT);
+            let accepted = self.ledger.post(&self.book, &post, until).await?;
+            ensure!(
+                accepted,
+                "nothing is accepted {RECOVERY_LIMIT:?} after the fault"
+            );
+            probes.push(id);
+        }
+        for target in targets {
+            let path = format!("/{target}");
+            let what = format!("an event at {path} after the fault");
+            let left = RECOVERY_LIMIT.saturating_sub(start.elapsed());
+            wait_until(&what, left, async || {
+                let all = probes.iter().all(|id| self.arrivals.has(&path, id));
+                Ok(all.then_some(()))
+            })
+            .await?;
+        }
+        Ok(start.elapsed())
+    }
+
+    /// Waits until everything has come to an end and gives the history; what never ends is in it as it stands.
+    pub(super) async fn history(&self) -> Result<History> {
+        let accepted = self.ledger.entries().accepted;
+        let end = Instant::now() + DRAIN_LIMIT;
+        // First what is cheap to ask: whether everything has come.
+        let arrived = wait_until("all arrivals", DRAIN_LIMIT, async || {
+            let missing = TARGETS
+                .iter()
+                .filter(|target| !target.may_give_up)
+                .any(|target| {
+                    let of = |id: &&String| Target::of(id).any(|one| one.name == target.name);
+                    self.arrivals
+                        .missing(&target.path(), accepted.keys().filter(of))
+                        > 0
+                });
+            Ok((!missing).then_some(()))
+        });
+        // What has not come is for the checker to tell.
+        drop(arrived.await);
+        loop {
+            let history = read_history(&self.book.client(0)).await?;
+            if history.is_complete() || Instant::now() >= end {
+                return Ok(history);
+            }
+            tokio::time::sleep(HISTORY_INTERVAL).await;
+        }
+    }
+}
+
+/// How each node is started: what waits for minutes by default waits for a second here.
+fn options() -> server::Options {
+    Server::with("log.level", "warn")
+        .set("engine.circuit_open_max", "1s")
+        .quiet()
+}
+
+impl History {
+    /// Whether every stored event has all its deliveries, each at an end.
+    fn is_complete(&self) -> bool {
+        self.events.iter().all(|(uid, id)| {
+            let endings = self.deliveries.get(uid).map_or(&[][..], Vec::as_slice);
+            let open = |one: &Ending| matches!(one.status.as_str(), "queued" | "retrying");
+            endings.len() >= Target::of(id).count() && !endings.iter().any(open)
+        })
+    }
+}
+
+/// Reads everything, page by page, and keeps what the checker needs.
+async fn read_history(client: &Client) -> Result<History> {
+    let mut history = History::default();
+    pages(client, "/v1/events?bus=default", |event| {
+        let uid = text(&event["eventUid"])?;
+        history.events.insert(uid, text(&event["event"]["id"])?);
+        Ok(())
+    })
+    .await?;
+    pages(client, "/v1/deliveries?bus=default", |delivery| {
+        let endings = history.deliveries.entry(text(&delivery["eventUid"])?);
+        endings.or_default().push(Ending {
+            target: text(&delivery["target"])?,
+            status: text(&delivery["status"])?,
+            reason: delivery["reason"].as_str().map(str::to_owned),
+        });
+        Ok(())
+    })
+    .await?;
+    Ok(history)
+}
+
+async fn pages(
+    client: &Client,
+    path: &str,
+    mut take: impl FnMut(&Value) -> Result<()>,
+) -> Result<()> {
+    let mut next: Option<String> = None;
+    loop {
+        let cursor = next.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
+        let page = client.get(&format!("{path}&limit=200{cursor}")).await?;
+        let page = page.expect(200)?;
+        let items = page["items"].as_array().context("a page without items")?;
+        items.iter().try_for_each(&mut take)?;
+        next = page["next"].as_str().map(str::to_owned);
+        if next.is_none() {
+            return Ok(());
+        }
+    }
+}
