@@ -90,6 +90,9 @@ pub struct TargetSpec {
     /// Most deliveries in a time span; more wait. Absent: no limit.
     #[schema(required = false)]
     rate_limit: RateLimit,
+    /// Deliver what has the same key one after the other, in the order of acceptance. Absent: no order.
+    #[schema(required = false)]
+    order: Order,
     /// Turns the event into what is sent; kept exactly as it is written. Absent: the kind's own form of the event.
     #[schema(value_type = Object, required = false)]
     transform: String,
@@ -156,6 +159,31 @@ pub struct RateLimit {
     /// In how many seconds.
     #[schema(required = false, minimum = 1, maximum = 86400, default = 1)]
     per_seconds: u32,
+}
+
+/// By what a target's deliveries are kept in order: of those with the same key one is on its way at a time, and one that
+/// fails holds up its own key alone. An event without a key is delivered without order. `{}` means
+/// `{"by": "partitionkey"}`.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct Order {
+    /// The attribute that is the key.
+    #[schema(required = false, default = "partitionkey")]
+    by: OrderBy,
+    /// Where in the event the key stands; instead of `by`.
+    #[schema(required = false, examples("$.data.customer"))]
+    path: String,
+}
+
+/// An attribute that events can be kept in order by.
+#[derive(ToSchema)]
+pub enum OrderBy {
+    /// CloudEvents' extension for it.
+    #[schema(rename = "partitionkey")]
+    PartitionKey,
+    /// The event's subject.
+    #[schema(rename = "subject")]
+    Subject,
 }
 
 /// What a receiver agreed to.

@@ -615,6 +615,7 @@ impl Committer {
                         since_ms: now_ms,
                         trigger: Trigger::Initial,
                         owner: None,
+                        order: None,
                     });
                     round.hints.push((*target, due_at_ms));
                 }
@@ -704,6 +705,7 @@ impl Committer {
                 since_ms: work.since_ms,
                 trigger: Trigger::Retry,
                 owner: None,
+                order: work.order,
             });
         }
         round.ended.push((
@@ -755,6 +757,7 @@ impl Committer {
             since_ms: work.since_ms,
             trigger: work.trigger,
             owner: None,
+            order: work.order,
         });
     }
 
@@ -815,6 +818,7 @@ impl Committer {
                 since_ms: work.since_ms,
                 trigger: work.trigger,
                 owner: Some(self.shared.with.node),
+                order: None,
             });
             round.batch.outcomes.push(Outcome {
                 delivery: work.delivery,

@@ -19,6 +19,8 @@ use crate::work::{Done, Finished, Work};
 
 /// Claimed at once; bounds the transaction.
 const CLAIM_MAX: usize = 256;
+/// Deliveries of one key claimed at once: enough that the receiver, and not the claims, says how fast a key can go.
+const RUN_MAX: u32 = 64;
 /// The loader looks at its hints no more often than this.
 const TICK: Duration = Duration::from_millis(20);
 /// Lease of work whose target is gone: it ends at once.
@@ -88,6 +90,7 @@ async fn load(shared: &Arc<Shared>, target: TargetId) {
         owner: shared.with.node,
         limit: u32::try_from(count.min(CLAIM_MAX)).unwrap_or(1),
         bytes_max: bytes as u64,
+        run_max: RUN_MAX,
     };
     let Some(claimed) = claim_due(shared, &claim).await else {
         return;
@@ -108,6 +111,7 @@ async fn end_orphans(shared: &Arc<Shared>, target: TargetId, now_ms: i64) {
         owner: shared.with.node,
         limit: u32::try_from(CLAIM_MAX).unwrap_or(1),
         bytes_max: shared.settings.lane_bytes_max as u64,
+        run_max: u32::try_from(CLAIM_MAX).unwrap_or(1),
     };
     let Some(claimed) = claim_due(shared, &claim).await else {
         return;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use belfry_model::delivery::Trigger;
-use belfry_model::{BusName, DeliveryId, Event};
+use belfry_model::{BusName, DeliveryId, Event, OrderKey};
 use belfry_store::{Attempt, Claimed, NewLogEntry};
 use tokio::sync::oneshot;
 
@@ -21,6 +21,8 @@ pub(crate) struct Work {
     pub(crate) attempts_before: u32,
     pub(crate) since_ms: i64,
     pub(crate) trigger: Trigger,
+    /// Set where the target keeps order.
+    pub(crate) order: Option<OrderKey>,
     /// End of the lease of its pending row; 0 when it has none.
     lease_until_ms: AtomicI64,
 }
@@ -36,6 +38,7 @@ impl Work {
             attempts: 0,
             attempts_before: 0,
             trigger: Trigger::Initial,
+            order: None,
             lease_until_ms: AtomicI64::new(0),
         }
     }
@@ -51,6 +54,7 @@ impl Work {
             attempts_before: pending.attempts_before,
             since_ms: pending.since_ms,
             trigger: pending.trigger,
+            order: pending.order,
             lease_until_ms: AtomicI64::new(pending.due_at_ms),
         }
     }

@@ -144,6 +144,9 @@ pub struct TargetSpec {
     /// Most deliveries in a time span; more wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<RateLimit>,
+    /// Deliver what has the same key one after the other, in the order of acceptance. Absent: no order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Order>,
     /// Turns the event into the body that is sent. Absent: the kind's own form of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transform: Option<JsonText>,
@@ -199,6 +202,41 @@ pub struct RateLimit {
     /// In how many seconds (1 to 86,400).
     #[serde(default = "one")]
     pub per_seconds: u32,
+}
+
+/// By what a target's deliveries are kept in order. Of those with the same key one is on its way at a time; an event
+/// without a key is delivered without order. `{}` means `{"by": "partitionkey"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Order {
+    /// The attribute that is the key. Absent: `partitionkey`, unless there is a path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<OrderBy>,
+    /// Where in the event the key stands, such as `$.data.customer`; instead of `by`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+}
+
+/// An attribute that events can be kept in order by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OrderBy {
+    /// CloudEvents' extension for it.
+    #[default]
+    PartitionKey,
+    /// The event's subject.
+    Subject,
+}
+
+impl Order {
+    fn check(&self, at: &str, errors: &mut Vec<FieldError>) {
+        if self.by.is_some() && self.path.is_some() {
+            errors.push(FieldError::new(
+                format!("{at}/path"),
+                "give either by or path, not both",
+            ));
+        }
+    }
 }
 
 const fn yes() -> bool {
@@ -432,6 +470,9 @@ impl TargetSpec {
                 &mut errors,
             );
         }
+        if let Some(order) = &self.order {
+            order.check("/order", &mut errors);
+        }
         if self
             .dead_letter
             .as_ref()
@@ -485,7 +526,7 @@ mod tests {
         let spec: TargetSpec = serde_json::from_value(serde_json::json!({
             "type": "webhook", "settings": 3, "concurrency": 0,
             "retry": {"schedule": "custom", "waitsSeconds": [0], "maxAttempts": 0, "maxAgeSeconds": 99_999_999},
-            "rateLimit": {"count": 0}, "deadLetter": {"bus": "system"},
+            "rateLimit": {"count": 0}, "order": {"by": "subject", "path": "$.data"}, "deadLetter": {"bus": "system"},
         }))
         .unwrap();
         let pointers: Vec<_> = spec
@@ -502,6 +543,7 @@ mod tests {
                 "/retry/maxAgeSeconds",
                 "/concurrency",
                 "/rateLimit/count",
+                "/order/path",
                 "/deadLetter/bus"
             ]
         );

@@ -179,6 +179,8 @@ words! {
         Throttled = "throttled" = 30,
         /// Somebody gave the delivery up.
         Cancelled = "cancelled" = 31,
+        /// Waits for its turn in the order of its key.
+        WaitsInOrder = "waits_in_order" = 32,
     }
 }
 

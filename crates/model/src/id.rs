@@ -124,6 +124,11 @@ small_id! {
     TargetId
 }
 
+/// A hash of the key by which a target's deliveries are kept in order; the same in every process. Two keys with the same
+/// hash wait for each other, which costs time and nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OrderKey(pub i64);
+
 /// One event for one target. Text: `dlv_` + the event's 13 characters + 7 for the target. The same for every
 /// attempt, so that receivers can tell a repeat (`webhook-id`); holds no dot.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -25,6 +25,8 @@ pub mod name;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use event::Event;
-pub use id::{AttemptId, BusId, DeliveryId, EventId, EventIdSource, NodeId, RuleId, TargetId};
+pub use id::{
+    AttemptId, BusId, DeliveryId, EventId, EventIdSource, NodeId, OrderKey, RuleId, TargetId,
+};
 pub use json::FieldError;
 pub use name::{BusName, LogName, Name, RuleName, TargetName};

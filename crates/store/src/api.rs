@@ -12,8 +12,8 @@ use belfry_model::access::Scope;
 use belfry_model::config::{Bus, BusSpec, Disabled, Rule, RuleSpec, Target, TargetSpec};
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
 use belfry_model::{
-    BusId, BusName, DeliveryId, Event, EventId, LogName, NodeId, RuleId, RuleName, TargetId,
-    TargetName,
+    BusId, BusName, DeliveryId, Event, EventId, LogName, NodeId, OrderKey, RuleId, RuleName,
+    TargetId, TargetName,
 };
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +72,12 @@ pub struct Batch {
     pub pending: Vec<Pending>,
     /// Deliveries that have no pending work any more (an unknown one is no error). Applied before `pending`.
     pub done: Vec<DeliveryId>,
+    /// Claims given back unused, with the end of their lease: the delivery waits behind its predecessors again
+    /// ([`BLOCKED_MS`]). One that is held under another lease by now is left alone. Applied before `pending`.
+    pub unclaimed: Vec<(DeliveryId, i64)>,
+    /// Keys of ordered targets whose first delivery may have become free: if it is blocked, it is due at the given time.
+    /// Applied after everything else that changes pending work.
+    pub release: Vec<Release>,
     /// Entries of searchable logs; one that is there already (same log and delivery) is left as it is.
     pub log_entries: Vec<NewLogEntry>,
     /// Answers to be given again to the same `Idempotency-Key`.
@@ -88,6 +94,8 @@ impl Batch {
             && self.attempts.is_empty()
             && self.pending.is_empty()
             && self.done.is_empty()
+            && self.unclaimed.is_empty()
+            && self.release.is_empty()
             && self.log_entries.is_empty()
             && self.idempotency.is_empty()
             && self.watermark.is_none()
@@ -160,6 +168,21 @@ pub struct Attempt {
     pub record: Option<String>,
 }
 
+/// When work is due that waits behind an earlier delivery with the same target and [`OrderKey`]: never, until that has
+/// ended (the last second of the year 9999, ms since 1970).
+pub const BLOCKED_MS: i64 = 253_402_300_799_000;
+
+/// A key whose first delivery may have become free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Release {
+    /// The target.
+    pub target: TargetId,
+    /// The key.
+    pub key: OrderKey,
+    /// When the first delivery is due, if it was blocked, ms since 1970.
+    pub due_at_ms: i64,
+}
+
 /// Work to be done at or after `due_at_ms`. Claiming moves `due_at_ms` to the end of the lease, so that a claim that
 /// is never finished shows up again by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,6 +201,9 @@ pub struct Pending {
     pub trigger: Trigger,
     /// The node that has claimed it.
     pub owner: Option<NodeId>,
+    /// Set where the target keeps order. Of the work with the same target and key only the first (smallest event) has a
+    /// time of its own; whatever `due_at_ms` says, the store blocks what has a predecessor ([`BLOCKED_MS`]).
+    pub order: Option<OrderKey>,
 }
 
 /// Claimed work with the event it is about.
@@ -259,6 +285,10 @@ pub struct EventKeyRow {
 /// The append-only log of events and what became of them.
 #[async_trait]
 pub trait EventLog: Send + Sync {
+    /// Whether the commits of all nodes happen one after the other. Where they do not, a commit that adds a delivery to a
+    /// key and one that ends its predecessor may miss each other, and whoever made them looks again
+    /// ([`Batch::release`]).
+    fn commits_one_by_one(&self) -> bool;
     /// Makes a batch durable, all or nothing. Returns after the commit has reached the disk. On
     /// [`StoreError::Full`] and [`StoreError::Unavailable`] nothing was written.
     async fn commit(&self, batch: &Batch) -> Result<()>;
@@ -317,9 +347,21 @@ pub struct Usage {
 pub trait DeliveryQueue: Send + Sync {
     /// Claims work of one target that is due, oldest due first: at most `limit` items and about `bytes_max` of events
     /// (at least one item). Each claimed item becomes due again at `lease_until_ms`.
+    ///
+    /// Where order is kept, the first delivery of a key is claimed with those behind it, at most [`Claim::run_max`] and
+    /// no more than leave room for the other keys that are due. Items with the same key follow each other, in order.
+    /// Nothing is claimed while an earlier delivery of its key is held or waits for its time.
     async fn claim_due(&self, claim: &Claim) -> Result<Vec<Claimed>>;
     /// When the target's earliest work is due.
     async fn next_due(&self, targets: &[TargetId]) -> Result<Vec<(TargetId, i64)>>;
+    /// Looks at up to `rows_max` blocked deliveries behind `after` (in the order of target and event) and sets free those
+    /// that wait behind nothing: what a crash between two nodes' commits may leave.
+    async fn free_stuck(
+        &self,
+        after: Option<DeliveryId>,
+        rows_max: u32,
+        now_ms: i64,
+    ) -> Result<Freed>;
     /// Targets that have pending work, whether they still exist or not.
     async fn targets_with_pending(&self) -> Result<Vec<TargetId>>;
     /// How much waits, for metrics: per target its count and the oldest event. Bounded: counts stop at `count_max`.
@@ -354,6 +396,17 @@ pub struct Claim {
     pub limit: u32,
     /// About so many bytes of events.
     pub bytes_max: u64,
+    /// At most so many deliveries of one key.
+    pub run_max: u32,
+}
+
+/// What a look at blocked deliveries did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Freed {
+    /// Targets with deliveries that are due now.
+    pub targets: Vec<TargetId>,
+    /// Where to go on; `None` when all have been looked at.
+    pub next: Option<DeliveryId>,
 }
 
 /// How much waits for one target.
@@ -363,6 +416,8 @@ pub struct Backlog {
     pub target: TargetId,
     /// Pending deliveries (a lower bound when it equals the given maximum).
     pub count: u64,
+    /// How many of them wait behind an earlier delivery with the same key (a lower bound in the same way).
+    pub blocked: u64,
     /// The oldest event among the earliest due.
     pub oldest: Option<EventId>,
 }
@@ -701,7 +756,8 @@ pub struct DeliveryQuery {
 pub struct DeliveryRecord {
     /// Its latest state.
     pub outcome: Outcome,
-    /// When the next attempt is due (or the claim under way runs out), ms since 1970.
+    /// When the next attempt is due (or the claim under way runs out), ms since 1970. `None` also while it waits behind an
+    /// earlier delivery with the same key.
     pub due_at_ms: Option<i64>,
     /// The event's bus.
     pub bus: BusId,
@@ -761,6 +817,8 @@ pub trait History: Send + Sync {
     ) -> Result<Page<DeliveryRecord, DeliveryId>>;
     /// One delivery. One that is still in memory for its first attempt has state `queued`, attempts 0.
     async fn find_delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>>;
+    /// The delivery that must end before this one may go, where order is kept: the first of the same target and key.
+    async fn find_predecessor(&self, id: DeliveryId) -> Result<Option<DeliveryId>>;
     /// All attempts of a delivery, first to last.
     async fn list_attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>>;
     /// Entries of a log, newest event first; `None` when there is no such log.

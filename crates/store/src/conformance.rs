@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod fixtures;
 pub(crate) mod history;
 pub(crate) mod keys;
+pub(crate) mod order;
 pub(crate) mod paging;
 pub(crate) mod queue;
 pub(crate) mod recovery;
@@ -47,6 +48,17 @@ macro_rules! conformance_suite {
                 a_redrive_takes_what_has_ended_and_nothing_else,
                 a_redrive_takes_only_the_states_asked_for,
                 a_redrive_is_written_down_with_its_effect_or_not_at_all,
+            ],
+            order: [
+                a_claim_takes_the_first_of_a_key_with_those_behind_it,
+                a_run_is_bounded_and_leaves_room_for_other_keys,
+                a_failed_delivery_keeps_its_key_waiting_and_no_other,
+                a_delivery_given_up_lets_its_key_go_on,
+                a_claim_given_back_late_is_no_concern_of_the_new_holder,
+                a_run_of_a_lost_holder_comes_back_in_order,
+                a_removed_event_lets_its_key_go_on,
+                what_waits_behind_nothing_is_found_and_set_free,
+                what_is_blocked_is_told,
             ],
             retention: [
                 old_events_go_with_everything_about_them,

@@ -6,7 +6,7 @@ use belfry_model::config::{RuleSpec, TargetSpec};
 use belfry_model::json::{self, JsonText};
 use belfry_pattern::{Pattern, PatternErrors};
 use belfry_targets::{TargetKind, find_kind};
-use belfry_transform::TransformSpec;
+use belfry_transform::{Path, TransformSpec};
 use serde_json::Value;
 
 use super::Index;
@@ -89,6 +89,14 @@ impl App {
         }
         if let Some(text) = &spec.transform {
             faults.extend(transform_faults(text));
+        }
+        let path = spec.order.as_ref().and_then(|order| order.path.as_deref());
+        if let Some(Err(error)) = path.map(Path::parse) {
+            faults.push(Fault {
+                column: Some(error.column),
+                hint: error.hint,
+                ..Fault::new("/order/path", error.message)
+            });
         }
         if let Some(dead) = &spec.dead_letter
             && !dead.bus.is_system()

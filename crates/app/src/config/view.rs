@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use belfry_model::config::{Bus, DeadLetter, Dedup, RateLimit, RetryPolicy, Rule, Target};
+use belfry_model::config::{Bus, DeadLetter, Dedup, Order, RateLimit, RetryPolicy, Rule, Target};
 use belfry_model::json::JsonText;
 use belfry_model::{BusName, RuleName, TargetName};
 use belfry_targets::{GeneratedSecret, Handshake, TargetKind, find_kind, mask};
@@ -166,6 +166,10 @@ pub struct TargetView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::RateLimit>, required = false)]
     pub rate_limit: Option<RateLimit>,
+    /// By what its deliveries are kept in order; absent: no order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Order>, required = false)]
+    pub order: Option<Order>,
     /// Turns the event into what is sent; exactly as it was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>, required = false)]
@@ -214,6 +218,7 @@ impl TargetView {
             dead_letter: target.spec.dead_letter.clone(),
             concurrency: target.spec.concurrency,
             rate_limit: target.spec.rate_limit,
+            order: target.spec.order.clone(),
             transform: target.spec.transform.clone(),
             disabled: target.disabled.as_ref().map(|disabled| DisabledView {
                 reason: disabled.reason.clone(),

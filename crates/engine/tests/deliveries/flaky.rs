@@ -14,8 +14,8 @@ use belfry_model::{
 use belfry_store::{
     ApiKey, Attempt, AuditEntry, AuditRecord, Backlog, Batch, Change, Claim, Claimed, Config,
     ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventKey, EventKeyRow, EventLog,
-    EventQuery, EventRecord, History, IdempotencyRecord, LogEntry, LogInfo, LogQuery, Maintenance,
-    Page, Purged, Recovered, Result, SqliteStore, StoreError, TargetPath, Usage,
+    EventQuery, EventRecord, Freed, History, IdempotencyRecord, LogEntry, LogInfo, LogQuery,
+    Maintenance, Page, Purged, Recovered, Result, SqliteStore, StoreError, TargetPath, Usage,
 };
 
 /// What becomes of a commit.
@@ -188,6 +188,9 @@ impl Flaky {
 
 #[async_trait]
 impl EventLog for Flaky {
+    fn commits_one_by_one(&self) -> bool {
+        self.inner.commits_one_by_one()
+    }
     async fn commit(&self, batch: &Batch) -> Result<()> {
         let result = self.try_commit(batch).await;
         if result.is_err() {
@@ -251,6 +254,15 @@ impl DeliveryQueue for Flaky {
     async fn next_due(&self, targets: &[TargetId]) -> Result<Vec<(TargetId, i64)>> {
         self.read()?;
         self.inner.next_due(targets).await
+    }
+    async fn free_stuck(
+        &self,
+        after: Option<DeliveryId>,
+        rows_max: u32,
+        now_ms: i64,
+    ) -> Result<Freed> {
+        self.alive()?;
+        self.inner.free_stuck(after, rows_max, now_ms).await
     }
     async fn targets_with_pending(&self) -> Result<Vec<TargetId>> {
         self.read()?;
@@ -388,6 +400,10 @@ impl History for Flaky {
     async fn find_delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>> {
         self.read()?;
         self.inner.find_delivery(id).await
+    }
+    async fn find_predecessor(&self, id: DeliveryId) -> Result<Option<DeliveryId>> {
+        self.read()?;
+        self.inner.find_predecessor(id).await
     }
     async fn list_attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>> {
         self.read()?;

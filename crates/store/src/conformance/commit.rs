@@ -18,6 +18,8 @@ pub(crate) async fn a_batch_is_read_back_as_it_was_written(store: &dyn Store) {
         idempotency: vec![idempotency(1, T0)],
         watermark: Some((NODE, id(2))),
         done: vec![],
+        unclaimed: Vec::new(),
+        release: Vec::new(),
     };
     store.commit(&batch).await.unwrap();
 

@@ -3,7 +3,7 @@
 use belfry_model::config::{BusSpec, RuleSpec, TargetSpec};
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
 use belfry_model::json::JsonText;
-use belfry_model::{BusId, DeliveryId, Event, EventId, NodeId, TargetId};
+use belfry_model::{BusId, DeliveryId, Event, EventId, NodeId, OrderKey, TargetId};
 use bytes::Bytes;
 
 use crate::{
@@ -102,6 +102,15 @@ pub(crate) fn pending(delivery: DeliveryId, due_at_ms: i64) -> Pending {
         since_ms: delivery.event.time_ms(),
         trigger: Trigger::Retry,
         owner: None,
+        order: None,
+    }
+}
+
+/// Work in the order of `key`.
+pub(crate) fn in_order(delivery: DeliveryId, due_at_ms: i64, key: i64) -> Pending {
+    Pending {
+        order: Some(OrderKey(key)),
+        ..pending(delivery, due_at_ms)
     }
 }
 
@@ -166,6 +175,7 @@ pub(crate) fn claim(target: i32, now_ms: i64) -> Claim {
         owner: NODE,
         limit: 100,
         bytes_max: 1 << 20,
+        run_max: 64,
     }
 }
 

@@ -162,6 +162,7 @@ pub(crate) async fn the_next_due_time_and_the_backlog_are_told_by_target(store: 
     let expected = |count, oldest| Backlog {
         target: TargetId(10),
         count,
+        blocked: 0,
         oldest: Some(oldest),
     };
     assert_eq!(store.backlog(100).await.unwrap()[0], expected(3, id(3)));

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use belfry_model::{BusId, EventId, NodeId, TargetId};
 use sqlx::Row as _;
 
-use super::dialect::UNFINISHED;
+use super::dialect::{COMMITS_ONE_BY_ONE, UNFINISHED};
 use super::rows::{Columns, DbRow};
 use super::{Conn, Store, find};
 use crate::sample::{Fresh, Samples};
@@ -112,6 +112,10 @@ impl Store {
 
 #[async_trait]
 impl EventLog for Store {
+    fn commits_one_by_one(&self) -> bool {
+        COMMITS_ONE_BY_ONE
+    }
+
     async fn commit(&self, batch: &Batch) -> Result<()> {
         self.load_samples(batch).await?;
         self.commit_batch(batch).await

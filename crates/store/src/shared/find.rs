@@ -99,7 +99,7 @@ pub(super) async fn find_delivery(
             reason: None,
             detail: None,
         },
-        due_at_ms: columns.take()?,
+        due_at_ms: columns.shown_due()?,
         bus: columns.bus_id()?,
         event: columns.facts()?,
         trace_id: columns.optional_text()?,

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use belfry_model::{DeliveryId, EventId, LogName};
 
-use super::{Store, find, list_deliveries, list_events, list_log};
+use super::{Store, find, list_deliveries, list_events, list_log, order};
 use crate::{
     Attempt, DeliveryQuery, DeliveryRecord, EventQuery, EventRecord, History, LogEntry, LogQuery,
     Page, Result,
@@ -32,6 +32,10 @@ impl History for Store {
 
     async fn find_delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>> {
         find::find_delivery(self.reader().await?.conn()?, id).await
+    }
+
+    async fn find_predecessor(&self, id: DeliveryId) -> Result<Option<DeliveryId>> {
+        order::find_predecessor(self.reader().await?.conn()?, id).await
     }
 
     async fn list_attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>> {

@@ -138,7 +138,7 @@ pub(super) fn delivery_record(row: &DbRow) -> Result<DeliveryRecord> {
     let mut columns = Columns::of(row);
     Ok(DeliveryRecord {
         outcome: columns.outcome()?,
-        due_at_ms: columns.take()?,
+        due_at_ms: columns.shown_due()?,
         bus: columns.bus_id()?,
         event: columns.facts()?,
         trace_id: columns.optional_text()?,

@@ -1,28 +1,36 @@
 //! Work that waits for its time. A claim is one short writing transaction, so it can never race with a commit that
 //! finishes the same delivery.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
-use belfry_model::{BusId, DeliveryId, EventId, TargetId};
+use belfry_model::{BusId, DeliveryId, EventId, OrderKey, TargetId};
 use futures_util::TryStreamExt as _;
 use sqlx::Row as _;
 
-use super::dialect::{DUE, FORGET, LEASE, NEXT_DUE, QUEUE_AGAIN};
+use super::dialect::{
+    BLOCK, DUE, FIRST_OF_KEYS, FORGET, LEASE, NEXT_DUE, OUT_OF_ORDER, QUEUE_AGAIN, THESE,
+};
+use super::order::{DueKeys, Room, Waiting};
 use super::rows::{Columns, DbRow, fan_text, json_text, numbers_text};
-use super::{Conn, Store, batch, keys};
+use super::{Conn, Store, batch, keys, order};
 use crate::{
-    AuditEntry, Backlog, Claim, Claimed, DeliveryQueue, IdempotencyRecord, Pending, Result,
+    AuditEntry, Backlog, Claim, Claimed, DeliveryQueue, Freed, IdempotencyRecord, Pending, Result,
     StoreError,
 };
 
+/// Where [`DUE`] and [`THESE`] have it.
+const ORDER_KEY: usize = 8;
 /// Jumps from target to target in the key, instead of reading every row.
 pub(super) const TARGETS: &str = "WITH RECURSIVE waiting (id) AS (SELECT min(target_id) FROM pending UNION ALL \
      SELECT (SELECT min(target_id) FROM pending WHERE target_id > waiting.id) FROM waiting WHERE waiting.id IS NOT NULL) \
      SELECT id FROM waiting WHERE id IS NOT NULL";
 pub(super) const BACKLOG: &str = "SELECT count(*), min(seq) FROM (SELECT seq FROM pending WHERE target_id = $1 \
      ORDER BY due_at_ms, seq LIMIT $2) AS waiting";
+/// The number is [`BLOCKED_MS`](crate::BLOCKED_MS).
+pub(super) const BLOCKED_COUNT: &str = "SELECT count(*) FROM (SELECT 1 FROM pending WHERE target_id = $1 \
+     AND due_at_ms = 253402300799000 LIMIT $2) AS waiting";
 /// Deliveries queued again by one statement.
 const REDRIVE_CHUNK: usize = 1000;
 
@@ -48,10 +56,49 @@ fn due(row: &DbRow, claim: &Claim) -> Result<Option<Claimed>> {
     }))
 }
 
+/// Rows of a claim, sorted by what becomes of them.
+#[derive(Default)]
+struct Sorted {
+    taken: Vec<Claimed>,
+    leased: Vec<i64>,
+    orphans: Vec<i64>,
+    /// Cannot be read: set aside for the length of a lease and out of any order, for one bad row must not keep back all
+    /// others for ever.
+    bad: Vec<i64>,
+}
+
+impl Sorted {
+    /// `false`: there is no room for it.
+    fn add(&mut self, seq: i64, row: &DbRow, claim: &Claim, room: Option<&mut Room>) -> bool {
+        match due(row, claim) {
+            Ok(Some(work)) => {
+                let size = u64::try_from(work.event.doc().len()).unwrap_or(u64::MAX);
+                if room.is_some_and(|room| !room.take(size)) {
+                    return false;
+                }
+                self.leased.push(seq);
+                self.taken.push(work);
+            }
+            Ok(None) => self.orphans.push(seq),
+            Err(error) => {
+                let event = EventId::from_stored(seq);
+                tracing::error!(%error, event.id = %event, target.id = claim.target.0, "waiting work cannot be read");
+                self.leased.push(seq);
+                self.bad.push(seq);
+            }
+        }
+        true
+    }
+}
+
 async fn claim(conn: &mut Conn, claim: Claim) -> Result<Vec<Claimed>> {
-    let mut taken: Vec<Claimed> = Vec::new();
-    let (mut leased, mut orphans) = (Vec::new(), Vec::new());
-    let mut bytes: u64 = 0;
+    let mut sorted = Sorted::default();
+    let mut keys = DueKeys::default();
+    let mut room = Room {
+        count: claim.limit as usize,
+        bytes: claim.bytes_max,
+        any: false,
+    };
     {
         let mut rows = sqlx::query(DUE)
             .bind(claim.target.0)
@@ -60,26 +107,22 @@ async fn claim(conn: &mut Conn, claim: Claim) -> Result<Vec<Claimed>> {
             .fetch(&mut *conn);
         while let Some(row) = rows.try_next().await? {
             let seq: i64 = row.try_get(0)?;
-            match due(&row, &claim) {
-                Ok(Some(work)) => {
-                    let size = u64::try_from(work.event.doc().len()).unwrap_or(u64::MAX);
-                    bytes = bytes.saturating_add(size);
-                    if bytes > claim.bytes_max && !taken.is_empty() {
-                        break;
-                    }
-                    leased.push(seq);
-                    taken.push(work);
-                }
-                Ok(None) => orphans.push(seq),
-                Err(error) => {
-                    // Set aside for the length of a lease: one bad row must not keep back all others for ever.
-                    let event = EventId::from_stored(seq);
-                    tracing::error!(%error, event.id = %event, target.id = claim.target.0, "waiting work cannot be read");
-                    leased.push(seq);
-                }
+            if let Some(key) = row.try_get(ORDER_KEY)? {
+                keys.add(OrderKey(key), seq);
+            } else if !sorted.add(seq, &row, &claim, Some(&mut room)) {
+                break;
             }
         }
     }
+    if !keys.keys.is_empty() {
+        claim_runs(conn, &claim, &keys, room, &mut sorted).await?;
+    }
+    let Sorted {
+        taken,
+        leased,
+        orphans,
+        bad,
+    } = sorted;
     if !leased.is_empty() {
         sqlx::query(LEASE)
             .bind(claim.lease_until_ms)
@@ -89,14 +132,73 @@ async fn claim(conn: &mut Conn, claim: Claim) -> Result<Vec<Claimed>> {
             .execute(&mut *conn)
             .await?;
     }
-    if !orphans.is_empty() {
-        sqlx::query(FORGET)
+    change(conn, FORGET, claim.target, orphans).await?;
+    change(conn, OUT_OF_ORDER, claim.target, bad).await?;
+    Ok(taken)
+}
+
+/// Claims the first deliveries of the keys of which something is due.
+async fn claim_runs(
+    conn: &mut Conn,
+    claim: &Claim,
+    keys: &DueKeys,
+    room: Room,
+    sorted: &mut Sorted,
+) -> Result<()> {
+    let mut waiting: HashMap<i64, Vec<Waiting>> = HashMap::new();
+    {
+        let mut rows = sqlx::query(FIRST_OF_KEYS)
+            .bind(numbers_text(keys.keys.iter().copied()))
             .bind(claim.target.0)
-            .bind(numbers_text(orphans))
+            .bind(keys.run_max(claim, room))
+            .fetch(&mut *conn);
+        while let Some(row) = rows.try_next().await? {
+            let mut columns = Columns::of(&row);
+            waiting
+                .entry(columns.integer()?)
+                .or_default()
+                .push(Waiting {
+                    seq: columns.integer()?,
+                    due_at_ms: columns.integer()?,
+                    bytes: columns.integer()?,
+                });
+        }
+    }
+    for rows in waiting.values_mut() {
+        rows.sort_unstable_by_key(|row| row.seq);
+    }
+    let runs = order::runs(keys, &waiting, claim.now_ms, room);
+    change(conn, BLOCK, claim.target, runs.block).await?;
+    if runs.take.is_empty() {
+        return Ok(());
+    }
+    // In the order of the list.
+    let mut rows = sqlx::query(THESE)
+        .bind(claim.target.0)
+        .bind(numbers_text(runs.take))
+        .fetch(conn);
+    while let Some(row) = rows.try_next().await? {
+        let seq: i64 = row.try_get(0)?;
+        sorted.add(seq, &row, claim, None);
+    }
+    Ok(())
+}
+
+/// Runs a statement that takes a target and a list of events.
+async fn change(
+    conn: &mut Conn,
+    statement: &'static str,
+    target: TargetId,
+    events: Vec<i64>,
+) -> Result<()> {
+    if !events.is_empty() {
+        sqlx::query(statement)
+            .bind(target.0)
+            .bind(numbers_text(events))
             .execute(conn)
             .await?;
     }
-    Ok(taken)
+    Ok(())
 }
 
 async fn redrive(
@@ -133,6 +235,8 @@ async fn redrive(
                 since_ms: now_ms,
                 trigger: Trigger::Redrive,
                 owner: None,
+                // It comes late by its nature; what came after it has been delivered.
+                order: None,
             });
         }
         batch::put_pending(conn, &work).await?;
@@ -197,6 +301,27 @@ impl DeliveryQueue for Store {
         Ok(due)
     }
 
+    async fn free_stuck(
+        &self,
+        after: Option<DeliveryId>,
+        rows_max: u32,
+        now_ms: i64,
+    ) -> Result<Freed> {
+        let targets = self.waiting_targets().await?;
+        let (stuck, next) = {
+            let mut reader = self.reader().await?;
+            order::stuck(reader.conn()?, &targets, after, rows_max, now_ms).await?
+        };
+        if !stuck.is_empty() {
+            let stuck = stuck.clone();
+            self.write(move |conn| Box::pin(async move { batch::put_release(conn, &stuck).await }))
+                .await?;
+        }
+        let mut targets: Vec<_> = stuck.iter().map(|free| free.target).collect();
+        targets.dedup();
+        Ok(Freed { targets, next })
+    }
+
     async fn targets_with_pending(&self) -> Result<Vec<TargetId>> {
         self.waiting_targets().await
     }
@@ -215,9 +340,15 @@ impl DeliveryQueue for Store {
             let mut columns = Columns::of(&row);
             let count = columns.small("count")?;
             let oldest = columns.optional_event_id()?;
+            let row = sqlx::query(BLOCKED_COUNT)
+                .bind(target.0)
+                .bind(i64::from(count_max))
+                .fetch_one(&mut *conn)
+                .await?;
             backlog.push(Backlog {
                 target,
                 count,
+                blocked: Columns::of(&row).small("count")?,
                 oldest,
             });
         }

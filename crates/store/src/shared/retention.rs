@@ -1,20 +1,24 @@
 //! Removing what is too old, in short transactions between the commits.
 
-use belfry_model::{DeliveryId, EventId};
+use std::collections::HashSet;
+
+use belfry_model::{DeliveryId, EventId, OrderKey, TargetId};
 use futures_util::TryStreamExt as _;
 use sqlx::Row as _;
 
 use super::dialect::UNFINISHED_BELOW;
 use super::rows::Columns;
-use super::{Conn, Store};
-use crate::{Purged, Result};
+use super::{Conn, Store, batch};
+use crate::{Purged, Release, Result};
 
 /// The newest of the events to remove, when there are more than one chunk takes.
 pub(super) const CHUNK_END: &str =
     "SELECT seq FROM event WHERE seq < $1 ORDER BY seq LIMIT 1 OFFSET $2";
 /// By key range and not by event: rows written for an event that is gone already go with the next ones.
-pub(super) const REMOVE: [&str; 4] = [
-    "DELETE FROM pending WHERE seq <= $1",
+/// What waited behind them in order becomes free.
+pub(super) const REMOVE_PENDING: &str =
+    "DELETE FROM pending WHERE seq <= $1 RETURNING target_id, order_key";
+pub(super) const REMOVE: [&str; 3] = [
     "DELETE FROM delivery WHERE seq <= $1",
     "DELETE FROM attempt WHERE seq <= $1",
     "DELETE FROM strict_key WHERE seq <= $1",
@@ -34,6 +38,8 @@ const DAY_MS: i64 = 86_400_000;
 const LATE_MS: i64 = 3_600_000;
 
 async fn purge(conn: &mut Conn, before: EventId, events_max: u32) -> Result<Purged> {
+    // The event that is removed last is older than whatever waits behind it.
+    let now_ms = before.time_ms();
     let end = sqlx::query(CHUNK_END)
         .bind(before.get())
         .bind(i64::from(events_max.max(1)) - 1)
@@ -58,6 +64,24 @@ async fn purge(conn: &mut Conn, before: EventId, events_max: u32) -> Result<Purg
             }
         }
     }
+    let mut free: HashSet<(TargetId, OrderKey)> = HashSet::new();
+    {
+        let mut rows = sqlx::query(REMOVE_PENDING).bind(end).fetch(&mut *conn);
+        while let Some(row) = rows.try_next().await? {
+            let mut columns = Columns::of(&row);
+            let target = columns.target_id()?;
+            free.extend(columns.optional_order_key()?.map(|key| (target, key)));
+        }
+    }
+    let release: Vec<_> = free
+        .into_iter()
+        .map(|(target, key)| Release {
+            target,
+            key,
+            due_at_ms: now_ms,
+        })
+        .collect();
+    batch::put_release(&mut *conn, &release).await?;
     for statement in REMOVE {
         sqlx::query(statement).bind(end).execute(&mut *conn).await?;
     }

@@ -4,13 +4,13 @@
 use std::str::FromStr;
 
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
-use belfry_model::{BusId, DeliveryId, Event, EventId, NodeId, TargetId};
+use belfry_model::{BusId, DeliveryId, Event, EventId, NodeId, OrderKey, TargetId};
 use bytes::Bytes;
 use sqlx::{Database, Row as _};
 
 use super::Db;
 use crate::error::unreadable;
-use crate::{EventFacts, IdempotencyRecord, Outcome, Pending, Result, StoreError};
+use crate::{BLOCKED_MS, EventFacts, IdempotencyRecord, Outcome, Pending, Result, StoreError};
 
 /// A row of this database.
 pub(super) type DbRow = <Db as Database>::Row;
@@ -132,7 +132,7 @@ impl<'r> Columns<'r> {
         })
     }
 
-    /// `seq, target_id, due_at_ms, attempts, attempts_before, since_ms, set_off_by, owner`
+    /// `seq, target_id, due_at_ms, attempts, attempts_before, since_ms, set_off_by, owner, order_key`
     pub(super) fn pending(&mut self) -> Result<Pending> {
         Ok(Pending {
             delivery: self.delivery_id()?,
@@ -142,7 +142,17 @@ impl<'r> Columns<'r> {
             since_ms: self.integer()?,
             trigger: self.trigger()?,
             owner: self.optional_small("node id")?.map(NodeId),
+            order: self.optional_order_key()?,
         })
+    }
+
+    pub(super) fn optional_order_key(&mut self) -> Result<Option<OrderKey>> {
+        Ok(self.take::<Option<i64>>()?.map(OrderKey))
+    }
+
+    /// A due time as history shows it: what is blocked has none.
+    pub(super) fn shown_due(&mut self) -> Result<Option<i64>> {
+        Ok(self.take::<Option<i64>>()?.filter(|&due| due != BLOCKED_MS))
     }
 
     /// `ce_id, source, type, subject`

@@ -8,9 +8,11 @@ use sqlx::sqlite::SqliteArguments;
 
 use super::bulk::{self, Bulk, Row, Statement};
 use super::rows::fan_text;
-use super::{Conn, SqliteStore};
+use super::{Conn, SqliteStore, order};
 use crate::sample::{Packer, with_first_tries};
-use crate::{Batch, IdempotencyRecord, LOG_RETENTION_DAYS_DEFAULT, Pending, Result, StoreError};
+use crate::{
+    Batch, IdempotencyRecord, LOG_RETENTION_DAYS_DEFAULT, Pending, Release, Result, StoreError,
+};
 
 static EVENT: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
@@ -66,6 +68,40 @@ static PENDING: LazyLock<Bulk> = LazyLock::new(|| {
          SELECT *",
         8,
         "",
+    )
+});
+
+/// Work with an order: blocked where an earlier one of its key is there. `column10` says so of the earlier ones that are
+/// written by the same statement, which this cannot see. The number is [`BLOCKED_MS`].
+static PENDING_IN_ORDER: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT OR REPLACE INTO pending (target_id, due_at_ms, seq, attempts, attempts_before, since_ms, set_off_by, owner, \
+         order_key) \
+         SELECT column1, CASE WHEN column10 OR EXISTS (SELECT 1 FROM pending q WHERE q.target_id = column1 \
+         AND q.order_key = column9 AND q.seq < column3) THEN 253402300799000 ELSE column2 END, \
+         column3, column4, column5, column6, column7, column8, column9",
+        10,
+        "",
+    )
+});
+
+/// A claim given back: blocked again, unless somebody else holds it.
+static UNCLAIM: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "UPDATE pending SET due_at_ms = 253402300799000, owner = NULL WHERE (target_id, due_at_ms, seq) IN \
+         (SELECT column1, column2, column3",
+        3,
+        ")",
+    )
+});
+
+/// The first of a key, if it is blocked, becomes due.
+static RELEASE: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "UPDATE pending SET due_at_ms = column3",
+        3,
+        "AND target_id = column1 AND due_at_ms = 253402300799000 AND seq = (SELECT min(q.seq) FROM pending q \
+         WHERE q.target_id = column1 AND q.order_key = column2)",
     )
 });
 
@@ -163,7 +199,14 @@ pub(super) fn statements(batch: &Batch, packer: &mut Packer<'_>) -> Result<Vec<S
     DONE.add(&batch.done, &mut out, |id, row| {
         delivery(row, *id).map(drop)
     })?;
+    UNCLAIM.add(&batch.unclaimed, &mut out, |(id, lease_until_ms), row| {
+        row.put(id.target.0)?
+            .put(*lease_until_ms)?
+            .put(id.event.get())
+            .map(drop)
+    })?;
     add_pending(&batch.pending, &mut out)?;
+    add_release(&batch.release, &mut out)?;
     add_log_entries(batch, &mut out)?;
     add_idempotency(&batch.idempotency, &mut out)?;
     if let Some((node, watermark)) = batch.watermark {
@@ -205,16 +248,48 @@ pub(super) async fn put_pending(conn: &mut Conn, pending: &[Pending]) -> Result<
     bulk::run(conn, statements).await
 }
 
+/// Sets the first delivery of each key free, if it is blocked.
+pub(super) async fn put_release(conn: &mut Conn, release: &[Release]) -> Result<()> {
+    let mut statements = Vec::new();
+    add_release(release, &mut statements)?;
+    bulk::run(conn, statements).await
+}
+
 fn add_pending(pending: &[Pending], out: &mut Vec<Statement>) -> Result<()> {
-    PENDING.add(pending, out, |work, row| {
-        row.put(work.delivery.target.0)?
-            .put(work.due_at_ms)?
-            .put(work.delivery.event.get())?;
-        row.put(i64::from(work.attempts))?
-            .put(i64::from(work.attempts_before))?
-            .put(work.since_ms)?;
-        row.put(work.trigger.number())?
-            .put(work.owner.map(|node| i64::from(node.0)))
+    if pending.iter().all(|work| work.order.is_none()) {
+        return PENDING.add(pending, out, |work, row| pending_row(work, row).map(drop));
+    }
+    let (plain, ordered): (Vec<_>, Vec<_>) = pending
+        .iter()
+        .zip(order::behind_others(pending))
+        .partition(|(work, _)| work.order.is_none());
+    PENDING.add(&plain, out, |(work, _), row| {
+        pending_row(work, row).map(drop)
+    })?;
+    PENDING_IN_ORDER.add(&ordered, out, |(work, behind), row| {
+        pending_row(work, row)?
+            .put(work.order.map(|key| key.0))?
+            .put(*behind)
+            .map(drop)
+    })
+}
+
+fn pending_row<'r, 'a>(work: &Pending, row: &'r mut Row<'a>) -> Result<&'r mut Row<'a>> {
+    row.put(work.delivery.target.0)?
+        .put(work.due_at_ms)?
+        .put(work.delivery.event.get())?
+        .put(i64::from(work.attempts))?
+        .put(i64::from(work.attempts_before))?
+        .put(work.since_ms)?
+        .put(work.trigger.number())?
+        .put(work.owner.map(|node| i64::from(node.0)))
+}
+
+fn add_release(release: &[Release], out: &mut Vec<Statement>) -> Result<()> {
+    RELEASE.add(release, out, |free, row| {
+        row.put(free.target.0)?
+            .put(free.key.0)?
+            .put(free.due_at_ms)
             .map(drop)
     })
 }

@@ -4,6 +4,9 @@ use sqlx::QueryBuilder;
 
 use super::Db;
 
+/// There is one writer.
+pub(super) const COMMITS_ONE_BY_ONE: bool = true;
+
 /// A join in the order written: the row that the key finds first, then what belongs to it. SQLite's planner would
 /// otherwise be free to begin with the event.
 pub(super) const THEN_JOIN: &str = "CROSS JOIN";
@@ -45,16 +48,29 @@ pub(super) const UNFINISHED_BELOW: &str = "SELECT e.seq, fan.value FROM event e 
 /// An event that is gone leaves its work without a document (`LEFT JOIN`): such rows are removed, or the target would
 /// have work due for ever that nobody can do.
 pub(super) const DUE: &str = "SELECT p.seq, p.target_id, p.due_at_ms, p.attempts, p.attempts_before, p.since_ms, p.set_off_by, p.owner, \
-     e.bus_id, e.trace_id, e.doc \
+     p.order_key, e.bus_id, e.trace_id, CASE WHEN p.order_key IS NULL THEN e.doc END \
      FROM pending p LEFT JOIN event e ON e.seq = p.seq \
      WHERE p.target_id = $1 AND p.due_at_ms <= $2 ORDER BY p.due_at_ms, p.seq LIMIT $3";
+/// The first rows of each of the keys `$1`.
+pub(super) const FIRST_OF_KEYS: &str = "SELECT p.order_key, p.seq, p.due_at_ms, coalesce(length(e.doc), 0) \
+     FROM json_each($1) k CROSS JOIN pending p ON (p.seq, p.target_id) IN (SELECT q.seq, q.target_id FROM pending q \
+     WHERE q.target_id = $2 AND q.order_key = k.value ORDER BY q.seq LIMIT $3) LEFT JOIN event e ON e.seq = p.seq";
+/// The rows `$2` of a target, in the order of the list, as [`DUE`] reads them.
+pub(super) const THESE: &str = "SELECT p.seq, p.target_id, p.due_at_ms, p.attempts, p.attempts_before, p.since_ms, p.set_off_by, p.owner, \
+     p.order_key, e.bus_id, e.trace_id, e.doc \
+     FROM json_each($2) k CROSS JOIN pending p ON p.seq = k.value AND p.target_id = $1 LEFT JOIN event e ON e.seq = p.seq";
+/// The number is [`BLOCKED_MS`](crate::BLOCKED_MS).
+pub(super) const BLOCK: &str = "UPDATE pending SET due_at_ms = 253402300799000, owner = NULL \
+     WHERE (seq, target_id) IN (SELECT value, $1 FROM json_each($2))";
+pub(super) const OUT_OF_ORDER: &str = "UPDATE pending SET order_key = NULL \
+     WHERE (seq, target_id) IN (SELECT value, $1 FROM json_each($2))";
 /// By both columns of the key by delivery: with the target alone, SQLite would go through all its waiting work.
 pub(super) const LEASE: &str = "UPDATE pending SET due_at_ms = $1, owner = $2 \
      WHERE (seq, target_id) IN (SELECT value, $3 FROM json_each($4))";
 pub(super) const FORGET: &str =
     "DELETE FROM pending WHERE (seq, target_id) IN (SELECT value, $1 FROM json_each($2))";
-pub(super) const NEXT_DUE: &str = "SELECT t.value, (SELECT min(p.due_at_ms) FROM pending p WHERE p.target_id = t.value) \
-     FROM json_each($1) t";
+pub(super) const NEXT_DUE: &str = "SELECT t.value, (SELECT min(p.due_at_ms) FROM pending p WHERE p.target_id = t.value \
+     AND p.due_at_ms < 253402300799000) FROM json_each($1) t";
 /// Pairs `[[event, target], ...]` of deliveries that have ended and whose event is still stored.
 pub(super) const QUEUE_AGAIN: &str = "UPDATE delivery SET status = $1, reason = $2, detail = NULL, at_ms = $3 \
      WHERE (seq, target_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each($4)) \

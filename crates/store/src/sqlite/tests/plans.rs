@@ -8,7 +8,9 @@ use super::super::list_deliveries::Deliveries;
 use super::super::list_events::Events;
 use super::super::list_log::LogEntries;
 use super::super::walk::{Rows, Span};
-use super::super::{Db, SqliteStore, dialect, event_log, find, maintenance, queue, retention};
+use super::super::{
+    Db, SqliteStore, dialect, event_log, find, maintenance, order, queue, retention,
+};
 use super::open_file;
 use crate::conformance::fixtures::*;
 use crate::sample::{Packer, Samples};
@@ -207,7 +209,7 @@ async fn work_is_claimed_and_finished_by_key() {
     uses(
         &store,
         dialect::NEXT_DUE,
-        &["SEARCH p USING PRIMARY KEY (target_id=?)"],
+        &["SEARCH p USING PRIMARY KEY (target_id=? AND due_at_ms<?)"],
     )
     .await;
     uses(
@@ -249,6 +251,52 @@ async fn attempts_and_their_samples_are_found_by_key() {
         (find::LIST_SAMPLES, "USING PRIMARY KEY (target_id=?)"),
     ] {
         uses(&store, sql, &[step]).await;
+    }
+}
+
+#[tokio::test]
+async fn order_is_kept_by_key() {
+    let (store, _dir) = store().await;
+    let first = "SEARCH q USING COVERING INDEX pending_by_order (target_id=? AND order_key=?";
+    let row = "SEARCH p USING INDEX pending_by_delivery (seq=? AND target_id=?)";
+    let blocked = "USING PRIMARY KEY (target_id=? AND due_at_ms=?";
+    uses(&store, dialect::FIRST_OF_KEYS, &[first, row]).await;
+    uses(&store, dialect::THESE, &[row]).await;
+    let block = "SEARCH pending USING INDEX pending_by_delivery (seq=? AND target_id=?)";
+    uses(&store, dialect::BLOCK, &[block]).await;
+    uses(&store, queue::BLOCKED_COUNT, &[blocked]).await;
+    uses(&store, order::PREDECESSOR, &[row, first]).await;
+    uses(&store, order::BLOCKED, &[blocked, first]).await;
+    let work = in_order(delivery(1, 10), T0, 7);
+    let batch = |change: fn(&mut crate::Batch, crate::Pending)| {
+        let mut batch = crate::Batch::default();
+        change(&mut batch, work.clone());
+        super::super::batch::statements(&batch, &mut Packer::new(&Samples::default())).unwrap()
+    };
+    let added = batch(|batch, work| batch.pending = vec![work]);
+    let unclaimed = batch(|batch, work| batch.unclaimed = vec![(work.delivery, T0)]);
+    let released = batch(|batch, work| {
+        batch.release = vec![crate::Release {
+            target: work.delivery.target,
+            key: belfry_model::OrderKey(7),
+            due_at_ms: T0,
+        }];
+    });
+    let by_key = "SEARCH pending USING PRIMARY KEY (target_id=? AND due_at_ms=? AND seq=?)";
+    for (statements, steps) in [
+        (added, &[first][..]),
+        (unclaimed, &[by_key]),
+        (
+            released,
+            &[
+                "INDEX pending_by_delivery (seq=? AND target_id=? AND due_at_ms=?)",
+                first,
+            ],
+        ),
+    ] {
+        for statement in statements {
+            uses(&store, statement.text(), steps).await;
+        }
     }
 }
 
