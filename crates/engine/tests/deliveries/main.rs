@@ -6,6 +6,7 @@
     reason = "tests: an unmet expectation ends the test"
 )]
 
+mod clock;
 mod faults;
 mod flaky;
 mod lanes;
