@@ -6,6 +6,7 @@
 //! | [`server`] | the built `belfry` binary as a process: start, kill, restart, stop |
 //! | [`client`] | a small HTTP client for one credential |
 //! | [`proxy`] | a line between two programs that can be cut, slow, narrow or silent |
+//! | [`Postgres`] | a PostgreSQL server of one's own (crate `testdb`) |
 //! | [`raw`] | bytes on a socket, for what no proper client sends |
 //! | [`events`] | the events that tests post |
 //! | [`wait`] | waiting for a fact, never for a time |
@@ -24,6 +25,7 @@ pub mod server;
 pub mod sink;
 pub mod wait;
 
+pub use belfry_testdb::{Postgres, Stop};
 pub use client::{Answer, Client};
 pub use proxy::{Line, Proxy};
 pub use server::{Cli, Finished, Server};

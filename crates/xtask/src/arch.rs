@@ -1,7 +1,7 @@
 //! Checks which crate uses which against the table in `docs/ARCHITECTURE.md`.
 //!
 //! The page is the one source: it is read, not repeated here. A crate may use what its row names. For its own tests
-//! it may also use `testkit` and whatever it reaches through the crates it names.
+//! it may also use `testkit`, `testdb` and whatever it reaches through the crates it names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +13,9 @@ use crate::run;
 const PAGE: &str = "docs/ARCHITECTURE.md";
 /// The package of black-box tests is no crate of the page's table: it may know only what its users know.
 const BLACK_BOX: (&str, &[&str]) = ("tests", &["testkit", "model"]);
+
+/// Crates that any crate may use for its own tests.
+const FOR_TESTS: &[&str] = &["testkit", "testdb"];
 
 /// Third-party crates that only some crates may name, so that each stays replaceable in one place.
 const BOUNDARIES: &[(&str, &[&str])] = &[
@@ -90,7 +93,7 @@ fn problems(table: &Table, metadata: &Metadata) -> Vec<String> {
                     ));
                 }
             } else if is_ours(&dependency.name) {
-                let test_edge = dev && (other == "testkit" || for_tests.contains(other));
+                let test_edge = dev && (FOR_TESTS.contains(&other) || for_tests.contains(other));
                 if !allowed.contains(other) && !test_edge {
                     let kind = if dev { " for its tests" } else { "" };
                     problems.push(format!("{name} uses {other}{kind}"));

@@ -9,6 +9,7 @@
 //! | [`ci`] | the steps of a complete check, in order, with their times |
 //! | [`mod@test`] | set-up and a run of every test |
 //! | [`mod@chaos`] | chaos by hand |
+//! | [`postgres`] | the database server that the tests use |
 //! | [`needs`] | the tools that the tests need and how to install them |
 //! | [`arch`] | which crate may use which |
 //! | [`drift`] | generated pages and whether they are up to date |
@@ -28,6 +29,7 @@ mod ci;
 mod drift;
 mod links;
 mod needs;
+mod postgres;
 mod run;
 mod test;
 
@@ -49,6 +51,8 @@ enum Command {
     Test(test::Options),
     /// Breaks servers, databases and lines under load and counts what is lost.
     Chaos(chaos::Options),
+    /// Runs a command with a throw-away PostgreSQL server for the tests; without one, waits for Ctrl-C.
+    Postgres(postgres::Options),
     /// Checks that the crates use each other only as docs/ARCHITECTURE.md allows.
     Arch,
     /// Writes docs/reference/openapi.json from the routes.
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Test(options) => test::test(&options),
         Command::Chaos(options) => chaos::chaos(&options),
+        Command::Postgres(options) => postgres::postgres(&options),
         Command::Arch => arch::check(),
         Command::Openapi(options) => drift::openapi(options),
         Command::Config(options) => drift::config(options),

@@ -16,10 +16,18 @@ struct Need {
     name: &'static str,
     /// What it is needed for.
     why: &'static str,
-    /// The program and arguments that succeed when it is there.
-    detect: &'static [&'static str],
+    /// How to see that it is there.
+    detect: Detect,
     /// How to get it.
     get: Get,
+}
+
+/// How to see that a tool is there.
+enum Detect {
+    /// A program that succeeds with these arguments.
+    Runs(&'static [&'static str]),
+    /// A PostgreSQL server that is new enough; its programs are often not in `PATH`.
+    Postgres,
 }
 
 /// How to get a tool.
@@ -39,7 +47,7 @@ const NEEDS: &[Need] = &[
     Need {
         name: "a C compiler",
         why: "the embedded SQLite and the cryptography of TLS are built from C",
-        detect: &["cc", "--version"],
+        detect: Detect::Runs(&["cc", "--version"]),
         get: Get::Packages {
             apt: &["gcc", "libc6-dev"],
             dnf: &["gcc", "glibc-devel"],
@@ -49,7 +57,7 @@ const NEEDS: &[Need] = &[
     Need {
         name: "curl",
         why: "a test types the first steps that the server prints",
-        detect: &["curl", "--version"],
+        detect: Detect::Runs(&["curl", "--version"]),
         get: Get::Packages {
             apt: &["curl"],
             dnf: &["curl"],
@@ -57,15 +65,25 @@ const NEEDS: &[Need] = &[
         },
     },
     Need {
+        name: "PostgreSQL",
+        why: "everything that the store promises is tested on it too",
+        detect: Detect::Postgres,
+        get: Get::Packages {
+            apt: &["postgresql"],
+            dnf: &["postgresql-server"],
+            apk: &["postgresql"],
+        },
+    },
+    Need {
         name: "rustfmt",
         why: "the formatting is checked",
-        detect: &["cargo", "fmt", "--version"],
+        detect: Detect::Runs(&["cargo", "fmt", "--version"]),
         get: Get::Component("rustfmt"),
     },
     Need {
         name: "clippy",
         why: "the lints are checked",
-        detect: &["cargo", "clippy", "--version"],
+        detect: Detect::Runs(&["cargo", "clippy", "--version"]),
         get: Get::Component("clippy"),
     },
 ];
@@ -80,7 +98,7 @@ pub(crate) fn provide() -> Result<()> {
         install(need)?;
         if !is_there(need) {
             bail!(
-                "{} is still missing after its installation ({})",
+                "{} is still missing (or too old) after its installation ({})",
                 need.name,
                 need.why
             );
@@ -95,7 +113,12 @@ pub(crate) fn has_nextest() -> bool {
 }
 
 fn is_there(need: &Need) -> bool {
-    command(need.detect).is_some_and(|mut command| run::succeeds(&mut command))
+    match need.detect {
+        Detect::Runs(words) => {
+            command(words).is_some_and(|mut command| run::succeeds(&mut command))
+        }
+        Detect::Postgres => belfry_testdb::Programs::find().is_ok(),
+    }
 }
 
 fn install(need: &Need) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 
+use crate::postgres::Database;
 use crate::run::Count;
 use crate::{needs, run};
 
@@ -41,6 +42,7 @@ pub(crate) fn run_all(options: &Options) -> Result<(Count, Result<()>)> {
         "--tests",
     ]))?;
 
+    let database = Database::provide()?;
     let mut runs = vec![tests(options)];
     // Doc tests take no filter by default: a filter names a test, and they have no names.
     if !options.quick && options.filters.is_empty() {
@@ -54,6 +56,7 @@ pub(crate) fn run_all(options: &Options) -> Result<(Count, Result<()>)> {
     let mut count = Count::default();
     let mut outcome = Ok(());
     for mut command in runs {
+        database.name_to(&mut command);
         let (found, result) = run::run_tests(&mut command)?;
         count.add(found);
         outcome = outcome.and(result);
