@@ -5,6 +5,8 @@
 
 use std::fmt::Display;
 
+use sqlx::postgres::PgDatabaseError;
+
 use crate::StoreError;
 
 /// SQLite's primary result codes that a caller can do something about.
@@ -23,14 +25,40 @@ mod code {
     pub(super) const NOTADB: u32 = 26;
 }
 
+/// `SQLSTATE` codes of Postgres that a caller can do something about, by code or by class (the first two characters).
+mod state {
+    pub(super) const DISK_FULL: &str = "53100";
+    pub(super) const READ_ONLY: &str = "25006";
+    pub(super) const LOCK_NOT_AVAILABLE: &str = "55P03";
+    pub(super) const CHECK_VIOLATION: &str = "23514";
+    pub(super) const SERIALIZATION: &str = "40001";
+    pub(super) const DEADLOCK: &str = "40P01";
+    pub(super) const INVALID_PASSWORD: &str = "28P01";
+    pub(super) const DAMAGED: [&str; 2] = ["XX001", "XX002"];
+    /// Connection lost, out of resources, ended by an operator or a timeout, system errors, rolled back.
+    pub(super) const UNAVAILABLE: [&str; 5] = ["08", "53", "57", "58", "40"];
+}
+
+/// The `SQLSTATE` of a Postgres error.
+fn sql_state(error: &sqlx::Error) -> Option<&str> {
+    let error = error.as_database_error()?;
+    Some(error.try_downcast_ref::<PgDatabaseError>()?.code())
+}
+
 /// The primary result code of an SQLite error (the lowest byte of the extended one).
 fn primary_code(error: &sqlx::Error) -> Option<u32> {
+    if sql_state(error).is_some() {
+        return None;
+    }
     let text = error.as_database_error()?.code()?;
     text.parse::<u32>().ok().map(|extended| extended & 0xff)
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
+        if let Some(state) = sql_state(&error) {
+            return from_postgres(&state.to_owned(), error);
+        }
         match primary_code(&error) {
             Some(code::FULL) => Self::Full(Box::new(error)),
             Some(
@@ -50,6 +78,8 @@ impl From<sqlx::Error> for StoreError {
             Some(_) => Self::Internal(error.to_string()),
             None => match error {
                 sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::Protocol(_)
                 | sqlx::Error::PoolTimedOut
                 | sqlx::Error::PoolClosed
                 | sqlx::Error::WorkerCrashed => Self::Unavailable(Box::new(error)),
@@ -57,6 +87,53 @@ impl From<sqlx::Error> for StoreError {
             },
         }
     }
+}
+
+fn from_postgres(state: &str, error: sqlx::Error) -> StoreError {
+    if state == state::DISK_FULL {
+        return StoreError::Full(Box::new(error));
+    }
+    let class = state.get(..2).unwrap_or_default();
+    if state::UNAVAILABLE.contains(&class)
+        || [state::READ_ONLY, state::LOCK_NOT_AVAILABLE].contains(&state)
+    {
+        return StoreError::Unavailable(Box::new(error));
+    }
+    if state::DAMAGED.contains(&state) {
+        return StoreError::Internal(format!(
+            "the database is damaged ({error}); stop the servers and restore a backup"
+        ));
+    }
+    if class == "28" || class == "3D" {
+        let hint = if state == state::INVALID_PASSWORD {
+            "check the user and the password"
+        } else {
+            "check the user, the database and the server's pg_hba.conf"
+        };
+        return StoreError::Unusable(format!(
+            "the server refuses the connection ({error}); {hint}"
+        ));
+    }
+    StoreError::Internal(error.to_string())
+}
+
+/// Whether a row lies in a day that has no partition yet.
+pub(crate) fn is_missing_partition(error: &sqlx::Error) -> bool {
+    sql_state(error) == Some(state::CHECK_VIOLATION)
+}
+
+/// Whether the same statement may succeed when it is simply made again: another transaction got into its way.
+pub(crate) fn is_worth_repeating(error: &sqlx::Error) -> bool {
+    sql_state(error).is_some_and(|state| [state::SERIALIZATION, state::DEADLOCK].contains(&state))
+}
+
+/// Whether a row with the same key is there already, by this constraint.
+pub(crate) fn is_duplicate_in(error: &sqlx::Error, constraint: &str) -> bool {
+    is_duplicate(error)
+        && error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::constraint)
+            .is_some_and(|name| name == constraint)
 }
 
 /// Whether the file was found to be no database, or a damaged one.

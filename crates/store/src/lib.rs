@@ -1,15 +1,18 @@
 //! Keeps everything that must outlive the process.
 //!
 //! [`api`] says in the product's words what the engine and the use-cases need; [`sqlite`] does it on an embedded
-//! database. Nothing outside this crate names a database. It must never know HTTP, patterns or target kinds: fan-outs,
+//! database, [`postgres`] on one that several nodes share. What both say alike lies in `shared`,
+//! compiled for each. Nothing outside this crate names a database. It must never know HTTP, patterns or target kinds: fan-outs,
 //! settings and records are values it keeps.
 
 pub mod api;
 #[cfg(test)]
 mod conformance;
 mod error;
+pub mod postgres;
 mod sample;
 pub mod sqlite;
 
 pub use api::*;
+pub use postgres::{PostgresOptions, PostgresStore};
 pub use sqlite::{SqliteOptions, SqliteStore, Synchronous};

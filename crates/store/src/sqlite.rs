@@ -56,6 +56,8 @@ mod queue;
 mod retention;
 #[path = "shared/rows.rs"]
 mod rows;
+#[path = "shared/tables.rs"]
+mod tables;
 #[path = "shared/walk.rs"]
 mod walk;
 

@@ -6,7 +6,6 @@
     reason = "tests: an unmet expectation ends the test"
 )]
 
-mod clock;
 mod faults;
 mod flaky;
 mod lanes;

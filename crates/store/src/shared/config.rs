@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use belfry_model::{BusId, BusName, LogName, RuleName, TargetId, TargetName};
 
+use super::dialect::LOCK_CONFIG;
 use super::{Store, config_read, config_write, keys};
 use crate::{
     ApiKey, AuditEntry, AuditRecord, Change, Config, ConfigStore, IdempotencyRecord, LogInfo,
@@ -32,6 +33,9 @@ impl ConfigStore for Store {
             Box::pin(async move {
                 // First: a repeated request must learn that it is one, not that its expectation is not met.
                 keys::add_idempotency(conn, idempotency.as_ref()).await?;
+                if let Some(lock) = LOCK_CONFIG {
+                    sqlx::query(lock).execute(&mut *conn).await?;
+                }
                 for change in &changes {
                     config_write::apply(conn, change, now_ms).await?;
                 }

@@ -4,6 +4,7 @@ use belfry_model::config::{Bus, Disabled, Rule, Target};
 use belfry_model::{BusId, BusName, RuleId, RuleName, TargetId, TargetName};
 use sqlx::{AssertSqlSafe, Connection as _, QueryBuilder, Row as _};
 
+use super::dialect::BEGIN_SNAPSHOT;
 use super::rows::{Columns, DbRow, from_json, in_list};
 use super::{Conn, Db};
 use crate::{Config, Result, TargetPath};
@@ -21,7 +22,7 @@ const PATHS: &str = "SELECT t.id, t.rule_id, b.name, r.name, t.name, t.kind, t.d
 
 pub(super) async fn load_config(conn: &mut Conn) -> Result<Config> {
     // One view of all four: a change in between would give rules without their bus.
-    let mut tx = conn.begin().await?;
+    let mut tx = conn.begin_with(BEGIN_SNAPSHOT).await?;
     let version = config_version(&mut tx).await?;
     let buses = sqlx::query(BUSES).fetch_all(&mut *tx).await?;
     let rules = sqlx::query(RULES).fetch_all(&mut *tx).await?;

@@ -5,8 +5,8 @@ use belfry_model::{DeliveryId, EventId, TargetId};
 use bytes::Bytes;
 use sqlx::QueryBuilder;
 
-use super::dialect::THEN_JOIN;
-use super::list_deliveries::{DELIVERY_COLUMNS, DELIVERY_JOINS, delivery_record};
+use super::dialect::DELIVERY_JOINS;
+use super::list_deliveries::{DELIVERY_COLUMNS, delivery_record};
 use super::rows::Columns;
 use super::{Conn, Db};
 use crate::sample::{Sample, read_first_try, read_record};
@@ -47,8 +47,7 @@ pub(super) async fn find_event(conn: &mut Conn, id: EventId) -> Result<Option<Ev
 /// Selects the deliveries of one event, or one of them.
 pub(super) fn of_event(id: EventId, target: Option<i32>) -> QueryBuilder<Db> {
     let mut sql = QueryBuilder::new(DELIVERY_COLUMNS);
-    sql.push(THEN_JOIN)
-        .push(DELIVERY_JOINS)
+    sql.push(DELIVERY_JOINS)
         .push("d.seq = ")
         .push_bind(id.get());
     if let Some(target) = target {

@@ -4,7 +4,7 @@ use belfry_model::DeliveryId;
 use belfry_model::delivery::DeliveryStatus;
 use sqlx::QueryBuilder;
 
-use super::dialect::{THEN_JOIN, push_bytes_hold, push_text_holds};
+use super::dialect::{DELIVERY_JOINS, push_bytes_hold, push_text_holds};
 use super::rows::{Columns, DbRow, in_list};
 use super::walk::{
     Key, Rows, Span, Walked, delivery_id, delivery_key, push_equal, push_pairs, span, walk,
@@ -16,10 +16,9 @@ use crate::{DeliveryQuery, DeliveryRecord, Page, Result};
 /// deliveries.
 const TARGETS_MERGED_MAX: usize = 32;
 
-/// What a [`DeliveryRecord`] is read from; [`THEN_JOIN`] and [`DELIVERY_JOINS`] follow.
+/// What a [`DeliveryRecord`] is read from; [`DELIVERY_JOINS`] follows.
 pub(super) const DELIVERY_COLUMNS: &str = "SELECT d.seq, d.target_id, d.status, d.attempts, d.status_code, d.duration_ms, \
      d.at_ms, d.reason, d.detail, p.due_at_ms, e.bus_id, e.ce_id, e.source, e.type, e.subject, e.trace_id FROM delivery d ";
-pub(super) const DELIVERY_JOINS: &str = " event e ON e.seq = d.seq LEFT JOIN pending p ON p.seq = d.seq AND p.target_id = d.target_id WHERE ";
 
 /// Deliveries of one target, or of any (then perhaps only `among` some).
 pub(super) struct Deliveries<'q> {
@@ -96,7 +95,7 @@ impl Rows for Deliveries<'_> {
     fn newest(&self, span: Span, limit: u32) -> QueryBuilder<Db> {
         let query = self.query;
         let mut sql = QueryBuilder::new(DELIVERY_COLUMNS);
-        sql.push(THEN_JOIN).push(DELIVERY_JOINS);
+        sql.push(DELIVERY_JOINS);
         self.push_span(&mut sql, span);
         if self.states_matter() {
             sql.push(" AND d.status IN ");

@@ -36,7 +36,7 @@ impl Rows for Events<'_> {
     }
 
     fn nth(&self, span: Span, skip: u32) -> QueryBuilder<Db> {
-        let mut sql = QueryBuilder::new("SELECT e.seq, 0 FROM event e WHERE ");
+        let mut sql = QueryBuilder::new("SELECT e.seq, CAST(0 AS BIGINT) FROM event e WHERE ");
         Self::push_span(&mut sql, span);
         sql.push(" ORDER BY e.seq DESC LIMIT 1 OFFSET ")
             .push_bind(i64::from(skip));
@@ -46,7 +46,7 @@ impl Rows for Events<'_> {
     fn newest(&self, span: Span, limit: u32) -> QueryBuilder<Db> {
         let query = self.0;
         let mut sql = QueryBuilder::new(
-            "SELECT e.seq, e.bus_id, e.ce_id, e.source, e.type, e.subject, e.fan, e.trace_id, length(e.doc) \
+            "SELECT e.seq, e.bus_id, e.ce_id, e.source, e.type, e.subject, e.fan, e.trace_id, CAST(length(e.doc) AS BIGINT) \
              FROM event e WHERE ",
         );
         Self::push_span(&mut sql, span);

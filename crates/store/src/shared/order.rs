@@ -18,7 +18,7 @@ pub(super) const PREDECESSOR: &str = "SELECT (SELECT min(q.seq) FROM pending q W
      AND q.order_key = p.order_key AND q.seq < p.seq) FROM pending p WHERE p.seq = $1 AND p.target_id = $2";
 /// Blocked work of a target in order, with whether nothing is before it. The number is [`BLOCKED_MS`].
 pub(super) const BLOCKED: &str = "SELECT p.seq, p.order_key, CASE WHEN EXISTS (SELECT 1 FROM pending q \
-     WHERE q.target_id = p.target_id AND q.order_key = p.order_key AND q.seq < p.seq) THEN 0 ELSE 1 END \
+     WHERE q.target_id = p.target_id AND q.order_key = p.order_key AND q.seq < p.seq) THEN CAST(0 AS BIGINT) ELSE CAST(1 AS BIGINT) END \
      FROM pending p WHERE p.target_id = $1 AND p.due_at_ms = 253402300799000 AND p.seq > $2 ORDER BY p.seq LIMIT $3";
 
 /// Work of one key, as a claim sees it.
@@ -117,9 +117,9 @@ pub(super) fn runs(
 }
 
 /// Which of the work to be added waits behind other work that is added with it.
-pub(super) fn behind_others(pending: &[Pending]) -> Vec<bool> {
+pub(super) fn behind_others<'p>(pending: impl Iterator<Item = &'p Pending> + Clone) -> Vec<bool> {
     let mut first: HashMap<(TargetId, OrderKey), EventId> = HashMap::new();
-    for work in pending {
+    for work in pending.clone() {
         if let Some(key) = work.order {
             let at = (work.delivery.target, key);
             let event = work.delivery.event;
@@ -128,7 +128,6 @@ pub(super) fn behind_others(pending: &[Pending]) -> Vec<bool> {
         }
     }
     pending
-        .iter()
         .map(|work| {
             let first = work
                 .order

@@ -261,7 +261,7 @@ fn add_pending(pending: &[Pending], out: &mut Vec<Statement>) -> Result<()> {
     }
     let (plain, ordered): (Vec<_>, Vec<_>) = pending
         .iter()
-        .zip(order::behind_others(pending))
+        .zip(order::behind_others(pending.iter()))
         .partition(|(work, _)| work.order.is_none());
     PENDING.add(&plain, out, |(work, _), row| {
         pending_row(work, row).map(drop)

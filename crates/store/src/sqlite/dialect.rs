@@ -7,9 +7,16 @@ use super::Db;
 /// There is one writer.
 pub(super) const COMMITS_ONE_BY_ONE: bool = true;
 
-/// A join in the order written: the row that the key finds first, then what belongs to it. SQLite's planner would
-/// otherwise be free to begin with the event.
-pub(super) const THEN_JOIN: &str = "CROSS JOIN";
+/// What a delivery is shown with. `CROSS JOIN` joins in the order written: the row that the key finds first, then what
+/// belongs to it. SQLite's planner would otherwise be free to begin with the event.
+pub(super) const DELIVERY_JOINS: &str = "CROSS JOIN event e ON e.seq = d.seq \
+     LEFT JOIN pending p ON p.seq = d.seq AND p.target_id = d.target_id WHERE ";
+
+/// Begins a transaction whose statements all see one moment.
+pub(super) const BEGIN_SNAPSHOT: &str = "BEGIN";
+
+/// Changes of the configuration go one after the other: here there is one writer anyway.
+pub(super) const LOCK_CONFIG: Option<&str> = None;
 
 /// `column` (bytes) holds the bytes of `text`.
 pub(super) fn push_bytes_hold(query: &mut QueryBuilder<Db>, column: &str, text: &str) {

@@ -10,27 +10,12 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
 
 use super::check::{beside, log_bytes};
 use super::open::{backup_options, sync_directory};
+use super::tables::TABLES;
 use super::{Conn, SqliteStore};
 use crate::{Maintenance, Result, StoreError, Usage};
 
 /// Two look-ups at the ends of the key; `min` and `max` in one would read every row.
 pub(super) const ENDS: &str = "SELECT (SELECT min(seq) FROM event), (SELECT max(seq) FROM event)";
-
-const TABLES: [&str; 13] = [
-    "event",
-    "delivery",
-    "attempt",
-    "record_sample",
-    "pending",
-    "strict_key",
-    "log_entry",
-    "idempotency",
-    "bus",
-    "rule",
-    "target",
-    "api_key",
-    "audit",
-];
 
 /// Free pages are reused, so a file stays on its plateau. Only when more than this share of it is free does a purge
 /// that has nothing left to do give some back.

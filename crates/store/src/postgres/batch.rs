@@ -1,0 +1,566 @@
+//! A [`Batch`] as one statement: arrays for the columns, one part for each table, one round trip, one flush.
+//!
+//! All parts see the database as it was before, so no part may depend on what another writes: rows that come twice are
+//! told apart here (the later one counts), and work that is done is removed only where no new work replaces it.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt::Write as _;
+use std::hash::Hash;
+
+use belfry_model::delivery::Reason;
+use belfry_model::{DeliveryId, LogName};
+use sqlx::postgres::PgArguments;
+use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
+
+use super::rows::fan_text;
+use super::{Conn, Db, PostgresStore, open, order, partitions};
+use crate::error::{self, unavailable};
+use crate::sample::{Packer, with_first_tries};
+use crate::{Batch, LOG_RETENTION_DAYS_DEFAULT, NewLogEntry, Pending, Release, Result, StoreError};
+
+/// Tries of a commit that another transaction got into the way of.
+const TRIES: usize = 5;
+
+/// A statement in the making.
+struct Statement {
+    text: String,
+    args: PgArguments,
+}
+
+impl Statement {
+    fn new() -> Self {
+        Self {
+            text: String::with_capacity(4096),
+            args: PgArguments::default(),
+        }
+    }
+
+    /// Binds a value. Returns its number.
+    fn bind<'t, T>(&mut self, value: T) -> Result<usize>
+    where
+        T: sqlx::Encode<'t, Db> + sqlx::Type<Db>,
+    {
+        self.args
+            .add(value)
+            .map_err(|error| StoreError::Internal(format!("a value cannot be stored: {error}")))?;
+        Ok(self.args.len())
+    }
+
+    /// Begins a part of its own.
+    fn part(&mut self, name: &str, head: &str) {
+        let lead = if self.text.is_empty() { "WITH" } else { ")," };
+        let _infallible = write!(self.text, "{lead} {name} AS ({head}");
+    }
+
+    /// Columns as arrays: ` UNNEST($1::bigint[], ...)`.
+    fn columns(&mut self, types: &[&str]) {
+        let first = self.args.len() + 1;
+        self.text.push_str(" UNNEST(");
+        for (index, kind) in types.iter().enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
+            let _infallible = write!(self.text, "{comma}${}::{kind}[]", first + index);
+        }
+        self.text.push(')');
+    }
+}
+
+/// The last of those with the same key, in the order of their last appearance.
+fn last_of_each<'t, T, K: Hash + Eq>(rows: &'t [T], key: impl Fn(&T) -> K) -> Vec<&'t T> {
+    let mut seen = HashSet::with_capacity(rows.len());
+    let mut kept: Vec<&T> = rows
+        .iter()
+        .rev()
+        .filter(|row| seen.insert(key(row)))
+        .collect();
+    kept.reverse();
+    kept
+}
+
+macro_rules! column {
+    ($statement:expr, $rows:expr, $kind:ty, $value:expr) => {
+        $statement.bind($rows.iter().map($value).collect::<Vec<$kind>>())?
+    };
+}
+
+/// Makes the statement; `None` when there is nothing to write.
+fn statement(
+    batch: &Batch,
+    packer: &mut Packer<'_>,
+    logs: &HashMap<LogName, i64>,
+) -> Result<Option<Statement>> {
+    if batch.is_empty() {
+        return Ok(None);
+    }
+    let mut sql = Statement::new();
+    fence(&mut sql, batch)?;
+    add_events(&mut sql, batch)?;
+    add_outcomes(&mut sql, batch, packer)?;
+    add_pending(&mut sql, batch)?;
+    add_log_entries(&mut sql, &batch.log_entries, logs)?;
+    add_idempotency(&mut sql, batch)?;
+    sql.text.push_str(") SELECT count(*) FROM fence");
+    Ok(Some(sql))
+}
+
+/// The node's row: moves the watermark, and tells whether the node may write. Every other part asks it.
+fn fence(sql: &mut Statement, batch: &Batch) -> Result<()> {
+    let Some((node, watermark)) = batch.watermark else {
+        sql.part("fence", "SELECT 1");
+        return Ok(());
+    };
+    sql.bind(i64::from(node.0))?;
+    sql.bind(watermark.get())?;
+    sql.part(
+        "fence",
+        "INSERT INTO node (node_id, watermark) VALUES ($1, $2) ON CONFLICT (node_id) \
+         DO UPDATE SET watermark = greatest(node.watermark, excluded.watermark) RETURNING 1",
+    );
+    Ok(())
+}
+
+const FENCED: &str = " WHERE EXISTS (SELECT 1 FROM fence)";
+
+fn add_events(sql: &mut Statement, batch: &Batch) -> Result<()> {
+    let events = &batch.events;
+    if events.is_empty() {
+        return Ok(());
+    }
+    sql.part(
+        "events",
+        "INSERT INTO event (seq, bus_id, ce_id, source, type, subject, trace_id, fan, doc) SELECT * FROM",
+    );
+    sql.columns(&[
+        "bigint", "bigint", "text", "text", "text", "text", "text", "text", "bytea",
+    ]);
+    sql.text.push_str(FENCED);
+    column!(sql, events, i64, |new| new.id.get());
+    column!(sql, events, i64, |new| i64::from(new.bus.0));
+    column!(sql, events, &str, |new| new.event.id());
+    column!(sql, events, &str, |new| new.event.source());
+    column!(sql, events, &str, |new| new.event.kind());
+    column!(sql, events, Option<&str>, |new| new.event.subject());
+    column!(sql, events, Option<&str>, |new| new.trace_id.as_deref());
+    column!(sql, events, String, |new| fan_text(&new.fan));
+    column!(sql, events, &[u8], |new| new.event.doc().as_ref());
+
+    let strict: Vec<_> = events
+        .iter()
+        .filter_map(|new| new.strict_key.as_ref().map(|key| (new.bus, key, new.id)))
+        .collect();
+    if !strict.is_empty() {
+        // The first event with a key keeps it: a later one is a repeat that slipped through, and must not stop the batch.
+        sql.part(
+            "strict_keys",
+            "INSERT INTO strict_key (bus_id, key, seq) SELECT * FROM",
+        );
+        sql.columns(&["bigint", "bytea", "bigint"]);
+        sql.text.push_str(FENCED);
+        sql.text.push_str(" ON CONFLICT DO NOTHING");
+        column!(sql, strict, i64, |(bus, _, _)| i64::from(bus.0));
+        column!(sql, strict, &[u8], |(_, key, _)| key.as_slice());
+        column!(sql, strict, i64, |(_, _, id)| id.get());
+    }
+    Ok(())
+}
+
+fn add_outcomes(sql: &mut Statement, batch: &Batch, packer: &mut Packer<'_>) -> Result<()> {
+    let (outcomes, attempts) = with_first_tries(batch);
+    let outcomes = last_of_each(&outcomes, |(outcome, _)| outcome.delivery);
+    if !outcomes.is_empty() {
+        sql.part(
+            "outcomes",
+            "INSERT INTO delivery (seq, target_id, status, attempts, status_code, duration_ms, at_ms, reason, detail, \
+             first_try) SELECT * FROM",
+        );
+        sql.columns(&[
+            "bigint", "bigint", "bigint", "bigint", "bigint", "bigint", "bigint", "bigint", "text",
+            "bytea",
+        ]);
+        sql.text.push_str(FENCED);
+        sql.text.push_str(
+            " ON CONFLICT (seq, target_id) DO UPDATE SET status = excluded.status, attempts = excluded.attempts, \
+             status_code = excluded.status_code, duration_ms = excluded.duration_ms, at_ms = excluded.at_ms, \
+             reason = excluded.reason, detail = excluded.detail, \
+             first_try = coalesce(excluded.first_try, delivery.first_try)",
+        );
+        column!(sql, outcomes, i64, |(one, _)| one.delivery.event.get());
+        column!(sql, outcomes, i64, |(one, _)| i64::from(
+            one.delivery.target.0
+        ));
+        column!(sql, outcomes, i64, |(one, _)| one.status.number());
+        column!(sql, outcomes, i64, |(one, _)| i64::from(one.attempts));
+        column!(sql, outcomes, Option<i64>, |(one, _)| one
+            .status_code
+            .map(i64::from));
+        column!(sql, outcomes, i64, |(one, _)| i64::from(one.duration_ms));
+        column!(sql, outcomes, i64, |(one, _)| one.at_ms);
+        column!(sql, outcomes, Option<i64>, |(one, _)| one
+            .reason
+            .map(Reason::number));
+        column!(sql, outcomes, Option<&str>, |(one, _)| one
+            .detail
+            .as_deref());
+        column!(sql, outcomes, Option<Vec<u8>>, |(_, first_try)| {
+            first_try.map(|attempt| packer.first_try(attempt))
+        });
+    }
+    let attempts = last_of_each(&attempts, |attempt| (attempt.delivery, attempt.number));
+    if !attempts.is_empty() {
+        sql.part(
+            "attempts",
+            "INSERT INTO attempt (seq, target_id, number, set_off_by, started_at_ms, duration_ms, status_code, reason, \
+             detail, next_at_ms, record) SELECT * FROM",
+        );
+        sql.columns(&[
+            "bigint", "bigint", "bigint", "bigint", "bigint", "bigint", "bigint", "bigint", "text",
+            "bigint", "bytea",
+        ]);
+        sql.text.push_str(FENCED);
+        // An attempt can come twice when its lease ran out while it was under way; the later report stays.
+        sql.text.push_str(
+            " ON CONFLICT (seq, target_id, number) DO UPDATE SET set_off_by = excluded.set_off_by, \
+             started_at_ms = excluded.started_at_ms, duration_ms = excluded.duration_ms, \
+             status_code = excluded.status_code, reason = excluded.reason, detail = excluded.detail, \
+             next_at_ms = excluded.next_at_ms, record = excluded.record",
+        );
+        column!(sql, attempts, i64, |one| one.delivery.event.get());
+        column!(sql, attempts, i64, |one| i64::from(one.delivery.target.0));
+        column!(sql, attempts, i64, |one| i64::from(one.number));
+        column!(sql, attempts, i64, |one| one.trigger.number());
+        column!(sql, attempts, i64, |one| one.started_at_ms);
+        column!(sql, attempts, i64, |one| i64::from(one.duration_ms));
+        column!(sql, attempts, Option<i64>, |one| one
+            .status_code
+            .map(i64::from));
+        column!(sql, attempts, Option<i64>, |one| one
+            .reason
+            .map(Reason::number));
+        column!(sql, attempts, Option<&str>, |one| one.detail.as_deref());
+        column!(sql, attempts, Option<i64>, |one| one.next_at_ms);
+        column!(sql, attempts, Option<Vec<u8>>, |one| packer.record(one));
+    }
+    let samples = last_of_each(&packer.fresh, |(target, sample)| (*target, sample.id));
+    if !samples.is_empty() {
+        sql.part(
+            "samples",
+            "INSERT INTO record_sample (target_id, id, text) SELECT * FROM",
+        );
+        sql.columns(&["bigint", "bigint", "bytea"]);
+        sql.text.push_str(FENCED);
+        // Another node may have made the same one.
+        sql.text.push_str(" ON CONFLICT DO NOTHING");
+        column!(sql, samples, i64, |(target, _)| i64::from(target.0));
+        column!(sql, samples, i64, |(_, sample)| sample.id);
+        column!(sql, samples, &[u8], |(_, sample)| sample.text.as_slice());
+    }
+    Ok(())
+}
+
+fn add_pending(sql: &mut Statement, batch: &Batch) -> Result<()> {
+    let pending = last_of_each(&batch.pending, |work| work.delivery);
+    let replaced: HashSet<DeliveryId> = pending.iter().map(|work| work.delivery).collect();
+    let done: Vec<DeliveryId> = batch
+        .done
+        .iter()
+        .copied()
+        .filter(|id| !replaced.contains(id))
+        .collect();
+    // One statement changes a row once: what is done or replaced anyway need not be given back.
+    let ended: HashSet<DeliveryId> = done.iter().copied().collect();
+    let unclaimed: Vec<_> = batch
+        .unclaimed
+        .iter()
+        .filter(|(id, _)| !replaced.contains(id) && !ended.contains(id))
+        .collect();
+    if !unclaimed.is_empty() {
+        // Blocked again, unless somebody else holds it.
+        sql.part(
+            "unclaimed",
+            "UPDATE pending SET due_at_ms = 253402300799000, owner = NULL FROM",
+        );
+        sql.columns(&["bigint", "bigint", "bigint"]);
+        sql.text.push_str(
+            " AS back (target_id, due_at_ms, seq) WHERE pending.target_id = back.target_id \
+             AND pending.due_at_ms = back.due_at_ms AND pending.seq = back.seq AND EXISTS (SELECT 1 FROM fence)",
+        );
+        column!(sql, unclaimed, i64, |(id, _)| i64::from(id.target.0));
+        column!(sql, unclaimed, i64, |(_, lease_until_ms)| *lease_until_ms);
+        column!(sql, unclaimed, i64, |(id, _)| id.event.get());
+    }
+    if !done.is_empty() {
+        sql.part("done", "DELETE FROM pending USING");
+        sql.columns(&["bigint", "bigint"]);
+        sql.text.push_str(
+            " AS ended (seq, target_id) WHERE pending.seq = ended.seq AND pending.target_id = ended.target_id \
+             AND EXISTS (SELECT 1 FROM fence)",
+        );
+        column!(sql, done, i64, |id| id.event.get());
+        column!(sql, done, i64, |id| i64::from(id.target.0));
+    }
+    add_work(sql, &pending, FENCED)
+}
+
+/// Adds work. What has an order is blocked where an earlier one of its key is there or comes with it; the number is
+/// [`BLOCKED_MS`](crate::BLOCKED_MS). An earlier one that this very batch ends still counts here: [`release`] follows.
+fn add_work(sql: &mut Statement, pending: &[&Pending], fenced: &str) -> Result<()> {
+    if pending.is_empty() {
+        return Ok(());
+    }
+    let behind = order::behind_others(pending.iter().copied());
+    sql.part(
+        "waiting",
+        "INSERT INTO pending (target_id, due_at_ms, seq, attempts, attempts_before, since_ms, set_off_by, owner, order_key) \
+         SELECT target_id, CASE WHEN behind OR order_key IS NOT NULL AND EXISTS (SELECT 1 FROM pending q \
+         WHERE q.target_id = work.target_id AND q.order_key = work.order_key AND q.seq < work.seq) \
+         THEN 253402300799000 ELSE due_at_ms END, seq, attempts, attempts_before, since_ms, set_off_by, owner, order_key FROM",
+    );
+    sql.columns(&[
+        "bigint", "bigint", "bigint", "bigint", "bigint", "bigint", "bigint", "bigint", "bigint",
+        "boolean",
+    ]);
+    sql.text.push_str(
+        " AS work (target_id, due_at_ms, seq, attempts, attempts_before, since_ms, set_off_by, owner, order_key, behind)",
+    );
+    sql.text.push_str(fenced);
+    sql.text.push_str(
+        " ON CONFLICT (seq, target_id) DO UPDATE SET due_at_ms = excluded.due_at_ms, attempts = excluded.attempts, \
+         attempts_before = excluded.attempts_before, since_ms = excluded.since_ms, set_off_by = excluded.set_off_by, \
+         owner = excluded.owner, order_key = excluded.order_key",
+    );
+    column!(sql, pending, i64, |work| i64::from(work.delivery.target.0));
+    column!(sql, pending, i64, |work| work.due_at_ms);
+    column!(sql, pending, i64, |work| work.delivery.event.get());
+    column!(sql, pending, i64, |work| i64::from(work.attempts));
+    column!(sql, pending, i64, |work| i64::from(work.attempts_before));
+    column!(sql, pending, i64, |work| work.since_ms);
+    column!(sql, pending, i64, |work| work.trigger.number());
+    column!(sql, pending, Option<i64>, |work| work
+        .owner
+        .map(|node| i64::from(node.0)));
+    column!(sql, pending, Option<i64>, |work| work
+        .order
+        .map(|key| key.0));
+    sql.bind(behind)?;
+    Ok(())
+}
+
+/// The first of a key, if it is blocked, becomes due.
+const RELEASE: &str = "UPDATE pending SET due_at_ms = free.due_at_ms FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[]) \
+     AS free (target_id, order_key, due_at_ms) WHERE pending.target_id = free.target_id \
+     AND pending.due_at_ms = 253402300799000 AND pending.seq = (SELECT min(q.seq) FROM pending q \
+     WHERE q.target_id = free.target_id AND q.order_key = free.order_key)";
+
+/// Sets the first delivery of each key free, if it is blocked. A statement of its own: it must see what others have changed.
+pub(super) async fn put_release(conn: &mut Conn, release: &[Release]) -> Result<()> {
+    release_in(conn, release).await.map_err(Into::into)
+}
+
+async fn release_in(conn: &mut Conn, release: &[Release]) -> sqlx::Result<()> {
+    if release.is_empty() {
+        return Ok(());
+    }
+    let release = last_of_each(release, |free| (free.target, free.key));
+    let column =
+        |value: fn(&Release) -> i64| release.iter().map(|free| value(free)).collect::<Vec<i64>>();
+    sqlx::query(RELEASE)
+        .bind(column(|free| i64::from(free.target.0)))
+        .bind(column(|free| free.key.0))
+        .bind(column(|free| free.due_at_ms))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+fn add_log_entries(
+    sql: &mut Statement,
+    entries: &[NewLogEntry],
+    logs: &HashMap<LogName, i64>,
+) -> Result<()> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    sql.part(
+        "log_entries",
+        "INSERT INTO log_entry (log_id, seq, target_id, ce_id, source, type, subject, text) SELECT * FROM",
+    );
+    sql.columns(&[
+        "bigint", "bigint", "bigint", "text", "text", "text", "text", "text",
+    ]);
+    sql.text.push_str(FENCED);
+    sql.text.push_str(" ON CONFLICT DO NOTHING");
+    column!(sql, entries, Option<i64>, |one| logs.get(&one.log).copied());
+    column!(sql, entries, i64, |one| one.delivery.event.get());
+    column!(sql, entries, i64, |one| i64::from(one.delivery.target.0));
+    column!(sql, entries, &str, |one| one.event.id.as_str());
+    column!(sql, entries, &str, |one| one.event.source.as_str());
+    column!(sql, entries, &str, |one| one.event.kind.as_str());
+    column!(sql, entries, Option<&str>, |one| one
+        .event
+        .subject
+        .as_deref());
+    column!(sql, entries, &str, |one| one.text.as_str());
+    Ok(())
+}
+
+fn add_idempotency(sql: &mut Statement, batch: &Batch) -> Result<()> {
+    let records = &batch.idempotency;
+    if records.is_empty() {
+        return Ok(());
+    }
+    sql.part(
+        "answers",
+        "INSERT INTO idempotency (scope, fingerprint, at_ms, answer) SELECT * FROM",
+    );
+    sql.columns(&["bytea", "bytea", "bigint", "bytea"]);
+    sql.text.push_str(FENCED);
+    column!(sql, records, &[u8], |one| one.scope.as_slice());
+    column!(sql, records, &[u8], |one| one.fingerprint.as_slice());
+    column!(sql, records, i64, |one| one.at_ms);
+    column!(sql, records, &[u8], |one| one.answer.as_slice());
+    Ok(())
+}
+
+/// Writes pending work; it replaces what was pending for the same deliveries.
+pub(super) async fn put_pending(conn: &mut Conn, pending: &[Pending]) -> Result<()> {
+    let pending = last_of_each(pending, |work| work.delivery);
+    let mut sql = Statement::new();
+    add_work(&mut sql, &pending, "")?;
+    if sql.text.is_empty() {
+        return Ok(());
+    }
+    sql.text.push_str(") SELECT 1");
+    sqlx::query_with(AssertSqlSafe(sql.text), sql.args)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+impl PostgresStore {
+    /// Writes a batch in one transaction, on the connection that commits alone use. A connection that fails or takes too
+    /// long is given up: what it was asked may still happen, which is why the caller looks a doubtful commit up.
+    pub(super) async fn commit_batch(&self, batch: &Batch) -> Result<()> {
+        let mut held = self.committer.lock().await;
+        // Taken out: a caller that goes away in the middle must not leave a connection that still answers for it.
+        let mut conn = match held.take() {
+            Some(conn) => conn,
+            None => self.connect().await?,
+        };
+        let committed = tokio::time::timeout(
+            self.options.commit_timeout,
+            self.commit_on(&mut conn, batch),
+        )
+        .await
+        .unwrap_or_else(|_| Err(unavailable("the database did not answer in time")));
+        if !matches!(committed, Err(StoreError::Unavailable(_))) {
+            *held = Some(conn);
+        }
+        committed
+    }
+
+    async fn connect(&self) -> Result<Conn> {
+        let options = open::connect_options(&self.options)?;
+        let connected = tokio::time::timeout(self.options.connect_timeout, options.connect()).await;
+        Ok(connected.map_err(|_| unavailable("the database did not answer in time"))??)
+    }
+
+    async fn commit_on(&self, conn: &mut Conn, batch: &Batch) -> Result<()> {
+        let logs = self.log_ids(conn, &batch.log_entries).await?;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let (sql, fresh) = {
+                let samples = self.samples();
+                let mut packer = Packer::new(&samples);
+                (statement(batch, &mut packer, &logs)?, packer.fresh)
+            };
+            let Some(sql) = sql else { return Ok(()) };
+            let failed = match run(conn, sql, &batch.release).await {
+                Ok(true) => {
+                    self.remember_samples(fresh);
+                    return Ok(());
+                }
+                Ok(false) => {
+                    return Err(StoreError::Internal("the node may not write".to_owned()));
+                }
+                Err(failed) => failed,
+            };
+            if tries < TRIES && error::is_missing_partition(&failed) {
+                partitions::make(conn, days(batch)).await?;
+            } else if error::is_duplicate_in(&failed, "idempotency_pkey") {
+                return Err(StoreError::IdempotencyConflict);
+            } else if tries >= TRIES || !error::is_worth_repeating(&failed) {
+                return Err(failed.into());
+            }
+        }
+    }
+
+    /// The ids of the logs that are written to; makes those that are missing.
+    async fn log_ids(
+        &self,
+        conn: &mut Conn,
+        entries: &[NewLogEntry],
+    ) -> Result<HashMap<LogName, i64>> {
+        let mut ids = HashMap::new();
+        let wanted: BTreeSet<&LogName> = entries.iter().map(|entry| &entry.log).collect();
+        for name in wanted {
+            let known = self
+                .logs
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .get(name)
+                .copied();
+            let id = match known {
+                Some(id) => id,
+                None => make_log(conn, name).await?,
+            };
+            ids.insert(name.clone(), id);
+        }
+        if !ids.is_empty() {
+            self.logs
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .extend(ids.iter().map(|(name, id)| (name.clone(), *id)));
+        }
+        Ok(ids)
+    }
+}
+
+/// Whether the node may write; then it is written. A statement alone is its own transaction.
+async fn run(conn: &mut Conn, sql: Statement, release: &[Release]) -> sqlx::Result<bool> {
+    let query = sqlx::query_with(AssertSqlSafe(sql.text), sql.args);
+    if release.is_empty() {
+        return Ok(query.fetch_one(conn).await?.try_get::<i64, _>(0)? > 0);
+    }
+    let mut tx = conn.begin().await?;
+    let may_write = query.fetch_one(&mut *tx).await?.try_get::<i64, _>(0)? > 0;
+    if may_write {
+        release_in(&mut tx, release).await?;
+    }
+    tx.commit().await?;
+    Ok(may_write)
+}
+
+async fn make_log(conn: &mut Conn, name: &LogName) -> Result<i64> {
+    sqlx::query("INSERT INTO log (name, retention_days) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        .bind(name.as_str())
+        .bind(i64::from(LOG_RETENTION_DAYS_DEFAULT))
+        .execute(&mut *conn)
+        .await?;
+    let row = sqlx::query("SELECT id FROM log WHERE name = $1")
+        .bind(name.as_str())
+        .fetch_one(conn)
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
+/// The days that the rows of a batch lie in.
+fn days(batch: &Batch) -> BTreeSet<i64> {
+    let events = batch.events.iter().map(|new| new.id);
+    let outcomes = batch.outcomes.iter().map(|one| one.delivery.event);
+    let attempts = batch.attempts.iter().map(|one| one.delivery.event);
+    events
+        .chain(outcomes)
+        .chain(attempts)
+        .map(|id| partitions::day_of(id.time_ms()))
+        .collect()
+}

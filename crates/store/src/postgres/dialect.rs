@@ -1,0 +1,93 @@
+//! The statements and words in which Postgres differs inside the shared files. Lists come as JSON texts, as they do to
+//! SQLite.
+
+use sqlx::QueryBuilder;
+
+use super::Db;
+
+/// Each node has its own connections.
+pub(super) const COMMITS_ONE_BY_ONE: bool = false;
+
+/// What a delivery is shown with. `LIMIT 1` keeps each join a look-up by key for the rows that are listed: left free, the planner
+/// reads all events of a range to join a page of fifty.
+pub(super) const DELIVERY_JOINS: &str = "JOIN LATERAL (SELECT * FROM event WHERE event.seq = d.seq LIMIT 1) e ON TRUE \
+     LEFT JOIN LATERAL (SELECT due_at_ms FROM pending WHERE pending.seq = d.seq AND pending.target_id = d.target_id LIMIT 1) p \
+     ON TRUE WHERE ";
+
+/// Begins a transaction whose statements all see one moment.
+pub(super) const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// Changes of the configuration go one after the other: each checks what it expects before it writes.
+pub(super) const LOCK_CONFIG: Option<&str> = Some("SELECT version FROM config_version FOR UPDATE");
+
+/// `column` (bytes) holds the bytes of `text`.
+pub(super) fn push_bytes_hold(query: &mut QueryBuilder<Db>, column: &str, text: &str) {
+    query
+        .push("position(")
+        .push_bind(text.as_bytes().to_vec())
+        .push(" IN ")
+        .push(column)
+        .push(") > 0");
+}
+
+/// `column` (text, may be absent) holds `text`.
+pub(super) fn push_text_holds(query: &mut QueryBuilder<Db>, column: &str, text: &str) {
+    query
+        .push("strpos(coalesce(")
+        .push(column)
+        .push(", ''), ")
+        .push_bind(text.to_owned())
+        .push(") > 0");
+}
+
+/// Every fan-out entry of the node's events above the watermark that has neither ended nor pending work. The attempts
+/// of one that failed before are kept.
+pub(super) const UNFINISHED: &str = "INSERT INTO pending (target_id, due_at_ms, seq, attempts, attempts_before, since_ms, set_off_by, owner) \
+     SELECT fan.target, $1, e.seq, coalesce(d.attempts, 0), 0, e.seq >> 22, CASE WHEN d.attempts > 0 THEN 1 ELSE 0 END, NULL::bigint \
+     FROM event e CROSS JOIN LATERAL (SELECT value::bigint AS target FROM jsonb_array_elements_text(e.fan::jsonb) AS value) fan \
+     LEFT JOIN delivery d ON d.seq = e.seq AND d.target_id = fan.target \
+     WHERE e.seq > $2 AND (e.seq >> 14) & 255 = $3 AND (d.status IS NULL OR d.status IN (0, 2)) \
+     AND NOT EXISTS (SELECT 1 FROM pending p WHERE p.seq = e.seq AND p.target_id = fan.target)";
+
+/// The fan-out tells every delivery, also those that are still in memory and have no row.
+pub(super) const UNFINISHED_BELOW: &str = "SELECT e.seq, fan.target \
+     FROM event e CROSS JOIN LATERAL (SELECT value::bigint AS target FROM jsonb_array_elements_text(e.fan::jsonb) AS value) fan \
+     WHERE e.seq <= $1 AND NOT EXISTS (SELECT 1 FROM delivery d \
+     WHERE d.seq = e.seq AND d.target_id = fan.target AND d.status NOT IN (0, 2)) ORDER BY e.seq";
+
+/// An event that is gone leaves its work without a document (`LEFT JOIN`): such rows are removed, or the target would
+/// have work due for ever that nobody can do. What another node is claiming is passed over.
+pub(super) const DUE: &str = "SELECT p.seq, p.target_id, p.due_at_ms, p.attempts, p.attempts_before, p.since_ms, p.set_off_by, p.owner, \
+     p.order_key, e.bus_id, e.trace_id, CASE WHEN p.order_key IS NULL THEN e.doc END \
+     FROM pending p LEFT JOIN LATERAL (SELECT bus_id, trace_id, doc FROM event WHERE event.seq = p.seq LIMIT 1) e ON TRUE \
+     WHERE p.target_id = $1 AND p.due_at_ms <= $2 ORDER BY p.due_at_ms, p.seq LIMIT $3 FOR UPDATE OF p SKIP LOCKED";
+/// The first rows of each of the keys `$1`. Waits for another claim of the same key and then sees what that has taken: passing
+/// over it would make its followers look like the first.
+pub(super) const FIRST_OF_KEYS: &str = "SELECT p.order_key, p.seq, p.due_at_ms, coalesce(length(e.doc), 0)::bigint \
+     FROM (SELECT value::bigint AS key FROM jsonb_array_elements_text($1::jsonb) AS value) k \
+     CROSS JOIN LATERAL (SELECT * FROM pending q WHERE q.target_id = $2 AND q.order_key = k.key ORDER BY q.seq LIMIT $3 FOR UPDATE) p \
+     LEFT JOIN LATERAL (SELECT doc FROM event WHERE event.seq = p.seq LIMIT 1) e ON TRUE";
+/// The rows `$2` of a target, in the order of the list, as [`DUE`] reads them.
+pub(super) const THESE: &str = "SELECT p.seq, p.target_id, p.due_at_ms, p.attempts, p.attempts_before, p.since_ms, p.set_off_by, p.owner, \
+     p.order_key, e.bus_id, e.trace_id, e.doc \
+     FROM jsonb_array_elements_text($2::jsonb) WITH ORDINALITY AS k (value, number) \
+     JOIN pending p ON p.seq = k.value::bigint AND p.target_id = $1 \
+     LEFT JOIN LATERAL (SELECT bus_id, trace_id, doc FROM event WHERE event.seq = p.seq LIMIT 1) e ON TRUE ORDER BY k.number";
+/// The number is [`BLOCKED_MS`](crate::BLOCKED_MS).
+pub(super) const BLOCK: &str = "UPDATE pending SET due_at_ms = 253402300799000, owner = NULL \
+     WHERE target_id = $1 AND seq IN (SELECT value::bigint FROM jsonb_array_elements_text($2::jsonb) AS value)";
+pub(super) const OUT_OF_ORDER: &str = "UPDATE pending SET order_key = NULL \
+     WHERE target_id = $1 AND seq IN (SELECT value::bigint FROM jsonb_array_elements_text($2::jsonb) AS value)";
+pub(super) const LEASE: &str = "UPDATE pending SET due_at_ms = $1, owner = $2 \
+     WHERE target_id = $3 AND seq IN (SELECT value::bigint FROM jsonb_array_elements_text($4::jsonb) AS value)";
+pub(super) const FORGET: &str = "DELETE FROM pending \
+     WHERE target_id = $1 AND seq IN (SELECT value::bigint FROM jsonb_array_elements_text($2::jsonb) AS value)";
+pub(super) const NEXT_DUE: &str = "SELECT t.value::bigint, \
+     (SELECT min(p.due_at_ms) FROM pending p WHERE p.target_id = t.value::bigint AND p.due_at_ms < 253402300799000) \
+     FROM jsonb_array_elements_text($1::jsonb) AS t (value)";
+/// Pairs `[[event, target], ...]` of deliveries that have ended and whose event is still stored.
+pub(super) const QUEUE_AGAIN: &str = "UPDATE delivery SET status = $1, reason = $2, detail = NULL, at_ms = $3 \
+     WHERE (seq, target_id) IN (SELECT (pair ->> 0)::bigint, (pair ->> 1)::bigint FROM jsonb_array_elements($4::jsonb) AS pair) \
+     AND status IN (SELECT value::bigint FROM jsonb_array_elements_text($5::jsonb) AS value) \
+     AND EXISTS (SELECT 1 FROM event e WHERE e.seq = delivery.seq) \
+     RETURNING seq, target_id, attempts";

@@ -1,0 +1,82 @@
+//! Schema versions.
+//!
+//! Table `schema_version` has a row for each migration that ran. All nodes start alike: whoever gets the lock on it first
+//! migrates, the others wait and find nothing left to do. Not an advisory lock: other engines that speak Postgres' protocol have
+//! none. A migration and its row are one transaction.
+
+use sqlx::{AssertSqlSafe, Connection as _, Row as _};
+
+use super::Conn;
+use crate::{Result, StoreError};
+
+/// Name and text, in order; the version is the place in the list, from 1. A released one never changes.
+const MIGRATIONS: &[(&str, &str)] = &[
+    (
+        "0001_start",
+        include_str!("../../../../migrations/postgres/0001_start.sql"),
+    ),
+    (
+        "0002_nodes",
+        include_str!("../../../../migrations/postgres/0002_nodes.sql"),
+    ),
+    (
+        "0003_order",
+        include_str!("../../../../migrations/postgres/0003_order.sql"),
+    ),
+    (
+        "0004_archives",
+        include_str!("../../../../migrations/postgres/0004_archives.sql"),
+    ),
+];
+
+/// The newest schema version this program knows.
+#[expect(
+    clippy::cast_possible_wrap,
+    reason = "a handful; `try_from` is not const"
+)]
+pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;
+
+/// `works_from` is the oldest version of the program's schema that still works with the migrated one: an old node goes on
+/// beside a new one while a cluster is upgraded, and is refused only after the old form is gone.
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT PRIMARY KEY, name TEXT NOT NULL, \
+     works_from BIGINT NOT NULL)";
+
+/// Brings the schema up to date. Returns how many migrations ran.
+pub(super) async fn run(conn: &mut Conn) -> Result<usize> {
+    if let Err(error) = sqlx::raw_sql(TABLE).execute(&mut *conn).await
+        && !crate::error::is_duplicate(&error)
+    {
+        return Err(error.into());
+    }
+    let mut tx = conn.begin().await?;
+    sqlx::raw_sql("LOCK TABLE schema_version IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *tx)
+        .await?;
+    let row = sqlx::query(
+        "SELECT coalesce(max(version), 0), coalesce(max(works_from), 0) FROM schema_version",
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    let (found, works_from): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    if works_from > KNOWN {
+        return Err(StoreError::Newer {
+            found,
+            known: KNOWN,
+        });
+    }
+    let done = usize::try_from(found).unwrap_or(0);
+    for (index, (name, text)) in MIGRATIONS.iter().enumerate().skip(done) {
+        tracing::info!(migration = name, "changing the database schema");
+        sqlx::raw_sql(AssertSqlSafe(*text))
+            .execute(&mut *tx)
+            .await?;
+        // Nothing is released yet: every version needs what all migrations made.
+        sqlx::query("INSERT INTO schema_version (version, name, works_from) VALUES ($1, $2, $1)")
+            .bind(i64::try_from(index + 1).unwrap_or(i64::MAX))
+            .bind(*name)
+            .execute(&mut *tx)
+            .await?;
+    }
+    tx.commit().await?;
+    Ok(MIGRATIONS.len().saturating_sub(done))
+}

@@ -1,0 +1,33 @@
+//! Writing transactions.
+
+use futures_util::future::BoxFuture;
+use sqlx::Connection as _;
+
+use super::{Conn, PostgresStore};
+use crate::error::unavailable;
+use crate::{Result, StoreError};
+
+impl PostgresStore {
+    /// Runs `work` in a writing transaction of its own. A caller that goes away while it waits for a connection leaves
+    /// nothing behind; from then on the transaction runs to its end in a task of its own.
+    pub(super) async fn write<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<T>> + Send + 'static,
+    {
+        let mut conn = self.writers.acquire().await?;
+        let transaction = async move {
+            let mut tx = conn.begin().await?;
+            let value = work(&mut tx).await?;
+            tx.commit().await?;
+            Ok(value)
+        };
+        match tokio::spawn(transaction).await {
+            Ok(result) => result,
+            Err(error) if error.is_cancelled() => Err(unavailable("the server is shutting down")),
+            Err(error) => Err(StoreError::Internal(format!(
+                "a transaction ended early: {error}"
+            ))),
+        }
+    }
+}
