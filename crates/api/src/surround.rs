@@ -2,6 +2,7 @@
 //! documents, and an answer even when a handler panics.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,17 +16,26 @@ use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use belfry_model::event::parse_traceparent;
+use metrics::{Counter, Histogram};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::Shared;
+use crate::meters::Meters;
 use crate::problem::Problem;
 
 /// The request's id, in requests and answers.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id that is taken from a request.
 const REQUEST_ID_CHARS_MAX: usize = 128;
+
+/// By route, then method and status: requests, and how long they took.
+type RequestMeters = Meters<(&'static str, u16), (Counter, Histogram)>;
+
+thread_local! {
+    static METERS: RefCell<RequestMeters> = RefCell::default();
+}
 
 /// What is known of a request before anything looks at it.
 #[derive(Debug, Clone)]
@@ -101,16 +111,14 @@ async fn around(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(context.clone());
     let started = Instant::now();
     let method = known_method(request.method());
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    let route = path.as_ref().map_or("none", MatchedPath::as_str);
     let span = tracing::info_span!(
         "request",
         request.id = %context.request_id,
         trace.id = %context.trace_id,
         http.method = method,
-        http.route = %route,
+        http.route = route,
     );
     let mut response = next.run(request).instrument(span.clone()).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
@@ -126,10 +134,17 @@ async fn around(mut request: Request, next: Next) -> Response {
             "answered"
         );
     });
-    metrics::counter!("belfry_http_requests_total", "method" => method, "route" => route.clone(), "status" => status.to_string())
-        .increment(1);
-    metrics::histogram!("belfry_http_request_seconds", "method" => method, "route" => route)
-        .record(took.as_secs_f64());
+    let (requests, seconds) = METERS.with_borrow_mut(|meters| {
+        meters.get(route, (method, status), || {
+            let route = route.to_owned();
+            (
+                metrics::counter!("belfry_http_requests_total", "method" => method, "route" => route.clone(), "status" => status.to_string()),
+                metrics::histogram!("belfry_http_request_seconds", "method" => method, "route" => route),
+            )
+        })
+    });
+    requests.increment(1);
+    seconds.record(took.as_secs_f64());
     response
 }
 

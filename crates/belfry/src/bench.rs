@@ -3,195 +3,214 @@
 //! It starts this very program as a server of its own in a new directory, with the settings that a user would have, a
 //! webhook receiver, and senders, all on this machine; so the server's share is what is left beside them. It owns the
 //! method and the numbers, and must never reach into the server: everything goes over HTTP, as for any sender.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `run` | one server through several phases of load |
+//! | `budget` | what every quantity must be, and the runs that show it |
+//! | `backlog` | a dead receiver with a great many deliveries waiting |
+//! | `load`, `sink`, `wire` | senders and receiver |
+//! | `server` | the server as a child, and what the kernel says of it |
+//! | `machine` | what the machine does by itself |
+//! | `report` | the figures of a run |
 
+mod backlog;
+mod budget;
 mod load;
 mod machine;
 mod report;
+mod run;
 mod server;
 mod sink;
+mod wire;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use serde::Serialize;
 
 use crate::failure::{Failure, Result};
 use crate::output::{Format, Output};
 
-use self::load::{Load, Pace};
-use self::report::{Phase, Report};
-use self::server::Server;
-use self::sink::Sink;
+use self::run::{PacePlan, PhasePlan, Plan};
+use self::server::ScratchDir;
 
 /// Measures events accepted and delivered per second, and their latency, on this machine.
 #[derive(Debug, Clone, clap::Args)]
 pub struct BenchArgs {
-    /// Seconds of each phase.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub seconds: u64,
+    /// What to measure; absent: one run, as fast as possible and then at a fixed rate.
+    #[command(subcommand)]
+    what: Option<What>,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Connections that send.
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=2048))]
-    pub connections: u16,
-    /// Webhook targets that every event goes to.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=20))]
-    pub fan_out: u16,
+    connections: u16,
+    /// Webhook targets that every event goes to; 0: events are only stored.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(0..=20))]
+    fan_out: u16,
     /// Events per second of the second phase; absent: half of what the first phase reached.
     #[arg(long)]
-    pub rate: Option<u32>,
+    rate: Option<u32>,
     /// Sign deliveries (Standard Webhooks), as targets do by default.
     #[arg(long)]
-    pub signed: bool,
+    signed: bool,
     /// Size of an event in bytes.
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(300..=200_000))]
-    pub event_bytes: u32,
-    /// Where the database is made; it is removed afterwards. Absent: a new directory beside the current one.
-    #[arg(long)]
-    pub dir: Option<PathBuf>,
+    event_bytes: u32,
+    /// As on a slow disk: each commit takes so many milliseconds longer.
+    #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1000))]
+    commit_delay: u64,
+}
+
+/// What to measure.
+#[derive(Debug, Clone, clap::Subcommand)]
+enum What {
+    /// Every quantity of the budget, with what it must be: several runs, about six minutes.
+    Budget {
+        /// Deliveries that wait for a dead receiver; 0 leaves that part out.
+        #[arg(long, default_value_t = 1_000_000)]
+        pending: u64,
+    },
+    /// A dead receiver with a great many deliveries waiting: memory, restart, and how fast they go when it is back.
+    Backlog {
+        /// How many wait.
+        #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+        pending: u64,
+    },
+}
+
+/// Where and how the server runs.
+#[derive(Debug, Clone, clap::Args)]
+struct PlaceArgs {
+    /// Seconds of each phase.
+    #[arg(long, global = true, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// Where database and scratch files are made; they are removed afterwards. Absent: below the current directory.
+    #[arg(long, global = true)]
+    dir: Option<PathBuf>,
     /// Settings for the server, as for `serve --set`.
-    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
-    pub settings: Vec<String>,
-    /// Print the figures as JSON.
-    #[arg(long)]
-    pub json: bool,
+    #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE")]
+    settings: Vec<String>,
+    /// How the figures are shown.
+    #[arg(short, long, global = true, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Which database the server is measured with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Database {
+    /// A file in the scratch directory.
+    Sqlite,
+}
+
+impl Database {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+        }
+    }
+}
+
+/// Where the servers of a benchmark run.
+#[derive(Debug, Clone)]
+struct Place {
+    database: Database,
+    postgres_pid: Option<u32>,
+    parent: PathBuf,
+    settings: Vec<String>,
+}
+
+impl Place {
+    /// A directory for one server.
+    fn scratch(&self) -> anyhow::Result<ScratchDir> {
+        server::scratch_dir(&self.parent)
+    }
+
+    /// The settings of one server.
+    fn settings(&self, commit_delay: Duration) -> Vec<String> {
+        let mut settings = self.settings.clone();
+        if !commit_delay.is_zero() {
+            settings.push(format!(
+                "store.commit_delay_ms={}",
+                commit_delay.as_millis()
+            ));
+        }
+        settings
+    }
 }
 
 /// Runs the benchmark and prints the figures.
 pub fn main(args: BenchArgs) -> Result {
-    let output = Output::new(if args.json {
-        Format::Json
-    } else {
-        Format::Table
-    });
+    let output = Output::new(args.place.output);
     // Senders and receiver need both cores as much as the server does: one thread would measure itself.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("the runtime cannot be started: {error}")))?;
-    let figures = runtime
-        .block_on(run(args))
-        .map_err(|error| Failure::failed(format!("{error:#}")))?;
-    output.text(&figures)
+    runtime.block_on(measure(args, output))
 }
 
-async fn run(args: BenchArgs) -> anyhow::Result<String> {
-    let parent = args.dir.clone().unwrap_or_else(|| PathBuf::from("."));
-    let dir = server::scratch_dir(&parent)?;
-    let flush = machine::flush_times(&dir.path)?;
-    let sink = Sink::start().await?;
-    let server = Server::start(&dir.path, &args.settings)
-        .await
-        .context("the server did not start")?;
-    server
-        .make_rule(&sink.url(), args.fan_out, args.signed)
-        .await?;
-
-    let mut phases = Vec::new();
-    let window = Duration::from_secs(args.seconds);
-    let load = Arc::new(Load::new(
-        server.address,
-        &server.key,
-        usize::try_from(args.event_bytes)?,
-        sink.clock(),
-    ));
-    // A short warm-up, so that connections, caches and the database file are as in the middle of a day.
-    load.run(Pace::Closed, args.connections, Duration::from_secs(1))
-        .await?;
-    sink.settle(load.accepted() * u64::from(args.fan_out)).await;
-
-    phases.push(
-        phase(
-            "as fast as possible",
-            &args,
-            &load,
-            &sink,
-            &server,
-            Pace::Closed,
-            window,
-        )
-        .await?,
-    );
-    let reached = phases
-        .first()
-        .map_or(0.0, |phase: &Phase| phase.accepted_per_second);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a rate of at most some 100,000"
-    )]
-    let rate = args.rate.unwrap_or((reached / 2.0) as u32).max(1);
-    phases.push(
-        phase(
-            "at a fixed rate",
-            &args,
-            &load,
-            &sink,
-            &server,
-            Pace::Open { per_second: rate },
-            window,
-        )
-        .await?,
-    );
-
-    let database_bytes = machine::bytes_below(&dir.path);
-    let accepted = load.accepted();
-    server.stop().await?;
-    let report = Report {
-        flush,
-        phases,
-        fan_out: args.fan_out,
-        signed: args.signed,
-        event_bytes: args.event_bytes,
-        connections: args.connections,
-        events: accepted,
-        database_bytes,
-        delivered: sink.received(),
-        duplicates: sink.duplicates(),
-        lost: (accepted * u64::from(args.fan_out))
-            .saturating_sub(sink.received() - sink.duplicates()),
+async fn measure(args: BenchArgs, output: Output) -> Result {
+    let window = Duration::from_secs(args.place.seconds);
+    let place = Place {
+        database: Database::Sqlite,
+        postgres_pid: None,
+        parent: args.place.dir.clone().unwrap_or_else(|| PathBuf::from(".")),
+        settings: args.place.settings.clone(),
     };
-    if args.json {
-        report.json()
-    } else {
-        Ok(report.text())
+    let failed = |error: anyhow::Error| Failure::failed(format!("{error:#}"));
+    match args.what {
+        None => {
+            let report = run::run(&plan(&args, window), &place)
+                .await
+                .map_err(failed)?;
+            show(output, &report, || report.text())
+        }
+        Some(What::Budget { pending }) => {
+            let remark = |text: &str| output.note(text);
+            let budget = budget::measure(window, pending, &place, remark)
+                .await
+                .map_err(failed)?;
+            show(output, &budget, || budget.text())
+        }
+        Some(What::Backlog { pending }) => {
+            let event_bytes = usize::try_from(args.event_bytes).unwrap_or(600);
+            let figures = backlog::run(pending, event_bytes, &place)
+                .await
+                .map_err(failed)?;
+            show(output, &figures, || figures.text())
+        }
     }
 }
 
-async fn phase(
-    name: &'static str,
-    args: &BenchArgs,
-    load: &Arc<Load>,
-    sink: &Sink,
-    server: &Server,
-    pace: Pace,
-    window: Duration,
-) -> anyhow::Result<Phase> {
-    sink.begin_phase();
-    let before = server.cpu()?;
-    let received_before = sink.received();
-    let begun = tokio::time::Instant::now();
-    let mut answers = load.run(pace, args.connections, window).await?;
-    let sending = begun.elapsed().as_secs_f64();
-    let received_at_end = sink.received();
-    sink.settle(load.accepted() * u64::from(args.fan_out)).await;
-    let cpu = server.cpu()?.saturating_sub(before);
-    #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark")]
-    let (sent, received) = (
-        answers.len() as f64,
-        (received_at_end - received_before) as f64,
-    );
-    Ok(Phase {
+fn show(output: Output, figures: &impl Serialize, text: impl FnOnce() -> String) -> Result {
+    if output.format == Format::Table {
+        return output.text(&text());
+    }
+    let json = serde_json::to_string(figures)
+        .map_err(|error| Failure::failed(format!("the figures cannot be shown: {error}")))?;
+    output.document(&json)
+}
+
+fn plan(args: &BenchArgs, window: Duration) -> Plan {
+    let phase = |name, pace| PhasePlan {
         name,
-        rate: match pace {
-            Pace::Closed => None,
-            Pace::Open { per_second } => Some(per_second),
-        },
-        seconds: sending,
-        accepted_per_second: sent / sending,
-        delivered_per_second: received / sending,
-        accept_us: report::Percentiles::of(&mut answers),
-        receipt_us: report::Percentiles::of(&mut sink.end_phase()),
-        cpu_us_per_event: cpu.as_secs_f64() * 1e6 / sent.max(1.0),
-        memory_bytes: server.memory_bytes()?,
-    })
+        pace,
+        connections: args.connections,
+        window,
+    };
+    Plan {
+        fan_out: args.fan_out,
+        signed: args.signed,
+        event_bytes: usize::try_from(args.event_bytes).unwrap_or(600),
+        flush_delay: Duration::from_millis(args.commit_delay),
+        phases: vec![
+            phase("as fast as possible", PacePlan::Max),
+            phase(
+                "at a fixed rate",
+                args.rate.map_or(PacePlan::Half, PacePlan::Rate),
+            ),
+        ],
+    }
 }

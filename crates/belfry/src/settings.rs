@@ -72,6 +72,9 @@ settings! {
         readers: Count<1, 64> = "4",
         /// Page cache of each connection.
         cache_bytes: ByteSize = "32MiB",
+        /// Milliseconds by which each commit takes longer, as on a slow disk; to see what a server does there
+        /// (`belfry bench`).
+        commit_delay_ms: Count<0, 1000> = "0",
     }
 
     /// What may be sent to the server.

@@ -98,10 +98,28 @@ struct Round {
     hints: Vec<(TargetId, i64)>,
     notices: Vec<DeliveryNotice>,
     ended: Vec<(TargetId, DeliveryStatus, i64)>,
+    /// Whether anybody listens to notices.
+    listened: bool,
     touched: HashSet<DeliveryId>,
     first: Option<EventId>,
     /// The newest event before this round.
     newest: Option<EventId>,
+}
+
+impl Round {
+    /// Tells of a delivery after the commit, if somebody listens; usually nobody does.
+    fn notice(
+        &mut self,
+        snapshot: &Snapshot,
+        outcome: &Outcome,
+        event: &Event,
+        next_at_ms: Option<i64>,
+    ) {
+        if self.listened {
+            self.notices
+                .push(notice(snapshot, outcome, event, next_at_ms));
+        }
+    }
 }
 
 impl Committer {
@@ -238,6 +256,7 @@ impl Committer {
         let now_ms = self.shared.clock.now_ms();
         let mut round = Round {
             newest: Some(self.newest),
+            listened: self.shared.notices.receiver_count() > 0,
             ..Round::default()
         };
         for op in &done {
@@ -333,8 +352,9 @@ impl Committer {
         for (op, accepted) in accepts.into_iter().zip(round.answers) {
             let bus = op.bus.bus.name.as_str();
             let duplicates = accepted.iter().filter(|event| event.duplicate).count();
-            metrics::ingested(bus, "accepted", accepted.len() - duplicates);
-            metrics::ingested(bus, "duplicate", duplicates);
+            self.shared
+                .metrics
+                .ingested(bus, accepted.len() - duplicates, duplicates);
             drop(op.waiting);
             answer(op.reply, Ok(accepted));
         }
@@ -361,10 +381,10 @@ impl Committer {
             let kind = snapshot
                 .target(target)
                 .map_or("deleted", |entry| entry.target.spec.kind.as_str());
-            metrics::delivery(kind, status, age_ms);
+            self.shared.metrics.delivery(kind, status, age_ms);
         }
         for notice in round.notices {
-            // Nobody listening is the usual case.
+            // The last listener may have gone since.
             let _listeners = self.shared.notices.send(notice);
         }
         for op in done {
@@ -589,7 +609,7 @@ impl Committer {
             if let Some(why) = entry.disabled() {
                 let outcome = plain(DeliveryStatus::Skipped, Reason::TargetDisabled, Some(why));
                 round.ended.push((*target, outcome.status, 0));
-                round.notices.push(notice(snapshot, &outcome, event, None));
+                round.notice(snapshot, &outcome, event, None);
                 round.batch.outcomes.push(outcome);
                 continue;
             }
@@ -713,9 +733,7 @@ impl Committer {
             status,
             finished.at_ms - work.delivery.event.time_ms(),
         ));
-        round
-            .notices
-            .push(notice(snapshot, &outcome, &work.event, next_at_ms));
+        round.notice(snapshot, &outcome, &work.event, next_at_ms);
         round.batch.outcomes.push(outcome);
         round.batch.attempts.extend(finished.attempt.clone());
         round.batch.log_entries.extend(finished.log_entry.clone());
@@ -741,12 +759,7 @@ impl Committer {
             reason: Some(deferred.reason),
             detail: None,
         };
-        round.notices.push(notice(
-            snapshot,
-            &outcome,
-            &work.event,
-            Some(deferred.due_at_ms),
-        ));
+        round.notice(snapshot, &outcome, &work.event, Some(deferred.due_at_ms));
         round.batch.outcomes.push(outcome);
         round.hints.push((work.delivery.target, deferred.due_at_ms));
         round.batch.pending.push(Pending {

@@ -125,7 +125,7 @@ impl Engine {
         }
         let bytes: usize = events.iter().map(|event| event.doc().len()).sum();
         let Some(waiting) = self.shared.reserve(events.len(), bytes) else {
-            metrics::ingested(bus.as_str(), "busy", events.len());
+            metrics::refused(bus.as_str(), events.len());
             return Err(AcceptError::Busy {
                 retry_after: BUSY_RETRY,
             });

@@ -13,17 +13,17 @@ use arc_swap::ArcSwap;
 use belfry_model::TargetId;
 use belfry_model::delivery::Reason;
 use belfry_store::{Attempt, EventFacts, NewLogEntry};
-use belfry_targets::{Attempted, Job, Verdict};
+use belfry_targets::{Attempted, Job, RequestRecord, ResponseRecord, Verdict};
 use futures_util::FutureExt as _;
 use tracing::Instrument as _;
 
 use crate::api::LaneStatus;
 use crate::circuit::{Bucket, Change, Circuit};
 use crate::outcome::{self, Facts, Next};
+use crate::report;
 use crate::shared::Shared;
 use crate::snapshot::TargetEntry;
 use crate::work::{Deferred, Done, Finished, Work};
-use crate::{metrics, report};
 
 /// Time beyond a target's own limit after which an attempt is given up by us; only a mistake in a target gets there.
 const GRACE_MS: u64 = 5_000;
@@ -419,7 +419,9 @@ impl Lane {
         }
         let now_ms = self.shared.clock.now_ms().max(started_at_ms);
         self.learn(entry, &attempted, now_ms).await;
-        metrics::attempted(&entry.target.spec.kind, &attempted);
+        self.shared
+            .metrics
+            .attempted(&entry.target.spec.kind, &attempted);
         let number = work.attempts + 1;
         let facts = Facts {
             made: number - work.attempts_before.min(number - 1),
@@ -474,8 +476,6 @@ impl Lane {
                 retry_after_ms: None,
             });
         };
-        let delivery_text = work.delivery.to_string();
-        let uid = work.delivery.event.to_string();
         let rendered = match &entry.transform {
             None if entry.target.spec.transform.is_some() => {
                 let problem = entry.problem.clone().unwrap_or_default();
@@ -486,6 +486,8 @@ impl Lane {
             }
             None => None,
             Some(transform) => {
+                let delivery_text = work.delivery.to_string();
+                let uid = work.delivery.event.to_string();
                 let context = belfry_transform::Context {
                     rule: &entry.rule,
                     rule_arn: None,
@@ -657,13 +659,19 @@ fn failed(verdict: Verdict) -> Attempted {
 
 /// Request and response as they are kept.
 fn record(attempted: &Attempted) -> Option<String> {
-    if attempted.request.is_none() && attempted.response.is_none() {
+    #[derive(serde::Serialize)]
+    struct Record<'a> {
+        request: Option<&'a RequestRecord>,
+        response: Option<&'a ResponseRecord>,
+    }
+    let record = Record {
+        request: attempted.request.as_ref(),
+        response: attempted.response.as_ref(),
+    };
+    if record.request.is_none() && record.response.is_none() {
         return None;
     }
-    serde_json::to_string(
-        &serde_json::json!({ "request": attempted.request, "response": attempted.response }),
-    )
-    .ok()
+    serde_json::to_string(&record).ok()
 }
 
 pub(crate) fn reason_of(next: &Next) -> Option<Reason> {

@@ -100,6 +100,8 @@ pub struct PostgresOptions {
     pub commit_timeout: Duration,
     /// How long any other statement may run; the server ends it.
     pub statement_timeout: Duration,
+    /// Makes each commit take longer, as a slow disk would. For measurements.
+    pub commit_delay: Duration,
 }
 
 impl std::fmt::Debug for PostgresOptions {
@@ -126,6 +128,7 @@ impl PostgresOptions {
             connect_timeout: Duration::from_secs(5),
             commit_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(30),
+            commit_delay: Duration::ZERO,
         }
     }
 }

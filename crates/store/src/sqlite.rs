@@ -66,6 +66,7 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{SqliteConnection, SqlitePool};
@@ -109,6 +110,8 @@ pub struct SqliteOptions {
     pub busy_timeout_ms: u64,
     /// Files up to this size are checked page by page at open.
     pub check_bytes_max: u64,
+    /// Makes each commit take longer, as a slow disk would. For measurements.
+    pub commit_delay: Duration,
 }
 
 impl SqliteOptions {
@@ -130,6 +133,7 @@ impl SqliteOptions {
             checkpoint_pages: 4000,
             busy_timeout_ms: 5000,
             check_bytes_max: 64 << 20,
+            commit_delay: Duration::ZERO,
         }
     }
 }

@@ -1,18 +1,16 @@
 //! The senders: connections that are kept open, one request at a time on each.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use bytes::Bytes;
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+
+use super::wire::Wire;
 
 /// How requests follow each other.
 #[derive(Debug, Clone, Copy)]
@@ -26,23 +24,63 @@ pub(super) enum Pace {
     },
 }
 
+/// When the senders stop.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Until {
+    /// After so long.
+    Elapsed(Duration),
+    /// When so many events have been sent, over all runs.
+    Sent(u64),
+}
+
 /// The senders.
 pub(super) struct Load {
     address: SocketAddr,
-    authorization: String,
+    head: String,
     filling: String,
+    /// Events in one request.
+    batch: usize,
     clock: Instant,
     number: AtomicU64,
     accepted: AtomicU64,
 }
 
 impl Load {
+    /// Senders to the default bus of a server, one event in a request.
     pub(super) fn new(address: SocketAddr, key: &str, event_bytes: usize, clock: Instant) -> Self {
+        Self::to(
+            address,
+            "/v1/buses/default/events",
+            key,
+            event_bytes,
+            1,
+            clock,
+        )
+    }
+
+    /// Senders of `batch` events in a request.
+    pub(super) fn to(
+        address: SocketAddr,
+        path: &str,
+        key: &str,
+        event_bytes: usize,
+        batch: usize,
+        clock: Instant,
+    ) -> Self {
+        let content_type = if batch > 1 {
+            "application/cloudevents-batch+json"
+        } else {
+            "application/cloudevents+json"
+        };
         Self {
             address,
-            authorization: format!("Bearer {key}"),
-            // What the fixed members of `event` leave of the wanted size.
+            head: format!(
+                "POST {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {key}\r\n\
+                 content-type: {content_type}\r\ncontent-length: "
+            ),
+            // What the fixed members of an event leave of the wanted size.
             filling: "x".repeat(event_bytes.saturating_sub(296)),
+            batch,
             clock,
             number: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
@@ -54,19 +92,19 @@ impl Load {
         self.accepted.load(Ordering::Relaxed)
     }
 
-    /// Sends for a while; gives the time to the 202 of each event, in microseconds.
+    /// Sends for a while; gives the time to the 202 of each request, in microseconds.
     pub(super) async fn run(
         self: &Arc<Self>,
         pace: Pace,
         connections: u16,
-        window: Duration,
+        until: Until,
     ) -> anyhow::Result<Vec<u32>> {
         let begun = Instant::now();
         let turn = Arc::new(AtomicU64::new(0));
         let tasks: Vec<_> = (0..connections)
             .map(|_| {
                 let (load, turn) = (Arc::clone(self), Arc::clone(&turn));
-                tokio::spawn(async move { load.connection(pace, begun, window, &turn).await })
+                tokio::spawn(async move { load.connection(pace, begun, until, &turn).await })
             })
             .collect();
         let mut times = Vec::new();
@@ -80,16 +118,12 @@ impl Load {
         &self,
         pace: Pace,
         begun: Instant,
-        window: Duration,
+        until: Until,
         turn: &AtomicU64,
     ) -> anyhow::Result<Vec<u32>> {
-        let stream = TcpStream::connect(self.address)
-            .await
-            .context("cannot connect to the server")?;
-        stream.set_nodelay(true)?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
-        let mut times = Vec::new();
+        let stream = TcpStream::connect(self.address).await;
+        let mut wire = Wire::new(stream.context("cannot connect to the server")?)?;
+        let (mut times, mut body, mut message) = (Vec::new(), Vec::new(), Vec::new());
         loop {
             let due = match pace {
                 Pace::Closed => Instant::now(),
@@ -101,45 +135,55 @@ impl Load {
                     due
                 }
             };
-            if due.duration_since(begun) >= window {
+            let ends = match until {
+                Until::Elapsed(window) => due.duration_since(begun) >= window,
+                Until::Sent(events) => self.number.load(Ordering::Relaxed) >= events,
+            };
+            if ends {
                 return Ok(times);
             }
-            self.send(&mut sender, due).await?;
+            self.write_body(&mut body, due)?;
+            message.clear();
+            write!(message, "{}{}\r\n\r\n", self.head, body.len())?;
+            message.extend_from_slice(&body);
+            wire.write(&message).await?;
+            let answer = wire
+                .next()
+                .await?
+                .context("the server has closed the connection")?;
+            if !answer.first_line.starts_with(b"HTTP/1.1 202 ") {
+                bail!(
+                    "the server answered {}: {}",
+                    String::from_utf8_lossy(answer.first_line),
+                    String::from_utf8_lossy(answer.body)
+                );
+            }
+            self.accepted
+                .fetch_add(u64::try_from(self.batch)?, Ordering::Relaxed);
             times.push(u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX));
         }
     }
 
-    async fn send(
-        &self,
-        sender: &mut SendRequest<Full<Bytes>>,
-        due: Instant,
-    ) -> anyhow::Result<()> {
-        let request = Request::post("/v1/buses/default/events")
-            .header("host", self.address.to_string())
-            .header("authorization", &self.authorization)
-            .header("content-type", "application/cloudevents+json")
-            .body(Full::new(Bytes::from(self.event(due))))?;
-        sender.ready().await?;
-        let answer = sender.send_request(request).await?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await?.to_bytes();
-        if status != StatusCode::ACCEPTED {
-            bail!(
-                "the server answered {status}: {}",
-                String::from_utf8_lossy(&body)
-            );
+    fn write_body(&self, body: &mut Vec<u8>, due: Instant) -> std::io::Result<()> {
+        body.clear();
+        if self.batch == 1 {
+            return self.write_event(body, due);
         }
-        self.accepted.fetch_add(1, Ordering::Relaxed);
+        for n in 0..self.batch {
+            body.push(if n == 0 { b'[' } else { b',' });
+            self.write_event(body, due)?;
+        }
+        body.push(b']');
         Ok(())
     }
 
-    fn event(&self, due: Instant) -> String {
+    fn write_event(&self, body: &mut Vec<u8>, due: Instant) -> std::io::Result<()> {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let sent = due.saturating_duration_since(self.clock).as_micros();
-        format!(
-            r#"{{"specversion":"1.0","id":"b-{number:09}-{sent}","source":"cvm.cloud.tencent","type":"cvm:ErrorEvent:DiskReadonly","subject":"ins-{:06}","time":"2026-01-01T08:00:00+08:00","region":"ap-guangzhou","datacontenttype":"application/json","data":{{"instanceId":"ins-{:06}","status":"1","detail":"{}"}}}}"#,
-            number % 1000,
-            number % 1000,
+        let instance = number % 1000;
+        write!(
+            body,
+            r#"{{"specversion":"1.0","id":"b-{number:09}-{sent:012}","source":"cvm.cloud.tencent","type":"cvm:ErrorEvent:DiskReadonly","subject":"ins-{instance:06}","time":"2026-01-01T08:00:00+08:00","region":"ap-guangzhou","datacontenttype":"application/json","data":{{"instanceId":"ins-{instance:06}","status":"1","detail":"{}"}}}}"#,
             self.filling
         )
     }

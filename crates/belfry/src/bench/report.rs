@@ -1,8 +1,10 @@
-//! The figures, for people and for programs.
+//! The figures of a run, for people and for programs.
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
+
+use super::machine::Limits;
 
 /// Of some times in microseconds.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -28,23 +30,24 @@ impl Percentiles {
         }
     }
 
-    fn ms(self) -> String {
-        let ms = |us: u32| f64::from(us) / 1000.0;
-        format!(
-            "{:>8.2} {:>8.2} {:>8.2} {:>8.2}",
-            ms(self.p50),
-            ms(self.p99),
-            ms(self.p999),
-            ms(self.max)
-        )
+    fn row(self) -> String {
+        [self.p50, self.p99, self.p999, self.max]
+            .map(|us| format!("{:>8.2}", ms(us)))
+            .join(" ")
     }
 }
 
+/// Microseconds as milliseconds.
+pub(super) fn ms(us: u32) -> f64 {
+    f64::from(us) / 1000.0
+}
+
 /// One phase's figures.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Phase {
     pub(super) name: &'static str,
+    pub(super) connections: u16,
     /// Events per second that were asked for.
     pub(super) rate: Option<u32>,
     pub(super) seconds: f64,
@@ -56,31 +59,36 @@ pub(super) struct Phase {
     pub(super) receipt_us: Percentiles,
     /// User and system time of the server alone.
     pub(super) cpu_us_per_event: f64,
+    /// The same of the database server, where its process was given.
+    pub(super) postgres_cpu_us_per_event: Option<f64>,
     pub(super) memory_bytes: u64,
+    /// What the machine did by itself, just before and just after.
+    pub(super) limits: Limits,
 }
 
 /// All figures of a run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
-    pub(super) flush: Percentiles,
-    pub(super) phases: Vec<Phase>,
+    pub(super) database: &'static str,
+    pub(super) flush_delay_ms: u64,
+    pub(super) ready_ms: u64,
+    pub(super) idle_memory_bytes: u64,
+    pub(super) peak_memory_bytes: u64,
     pub(super) fan_out: u16,
     pub(super) signed: bool,
-    pub(super) event_bytes: u32,
-    pub(super) connections: u16,
+    pub(super) event_bytes: usize,
     pub(super) events: u64,
-    pub(super) database_bytes: u64,
+    pub(super) database_bytes_per_event: u64,
+    /// Log and checkpoints; nothing is known of a database server's.
+    pub(super) written_bytes_per_event: u64,
     pub(super) delivered: u64,
     pub(super) duplicates: u64,
     pub(super) lost: u64,
+    pub(super) phases: Vec<Phase>,
 }
 
 impl Report {
-    pub(super) fn json(&self) -> anyhow::Result<String> {
-        Ok(serde_json::to_string_pretty(self)? + "\n")
-    }
-
     pub(super) fn text(&self) -> String {
         let mut out = String::new();
         let _infallible = self.write(&mut out);
@@ -88,64 +96,82 @@ impl Report {
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        let signed = if self.signed { "signed" } else { "not signed" };
+        let fan_out = match self.fan_out {
+            0 => "stored only".to_owned(),
+            count => format!(
+                "each to {count} webhook(s), {}",
+                if self.signed { "signed" } else { "not signed" }
+            ),
+        };
+        let delay = match self.flush_delay_ms {
+            0 => String::new(),
+            ms => format!(", each flush {ms} ms later"),
+        };
         writeln!(
             out,
-            "{} connections, events of {} bytes, each to {} webhook(s), {signed}; SQLite, every commit flushed to disk",
-            self.connections, self.event_bytes, self.fan_out
+            "{}, every commit flushed to disk{delay}; events of {} bytes, {fan_out}; authentication on",
+            self.database, self.event_bytes
         )?;
         writeln!(
             out,
-            "server, senders and receiver share {} core(s)\n",
-            std::thread::available_parallelism().map_or(1, usize::from)
+            "server, senders and receiver share {} core(s); ready after {} ms with {} MiB of memory\n",
+            std::thread::available_parallelism().map_or(1, usize::from),
+            self.ready_ms,
+            mib(self.idle_memory_bytes)
         )?;
         writeln!(
             out,
             "{:<34} {:>8} {:>8} {:>8} {:>8}",
             "milliseconds", "p50", "p99", "p99.9", "max"
         )?;
-        writeln!(
-            out,
-            "{:<34} {}",
-            "flush of 700 bytes to this disk",
-            self.flush.ms()
-        )?;
         for phase in &self.phases {
-            writeln!(out)?;
             let asked = phase
                 .rate
                 .map(|rate| format!(" of {rate} events/s"))
                 .unwrap_or_default();
+            let postgres = phase
+                .postgres_cpu_us_per_event
+                .map(|us| format!(" and {us:.0} us of Postgres"))
+                .unwrap_or_default();
             writeln!(
                 out,
-                "{}{asked}: {:.0} accepted/s, {:.0} delivered/s, {:.0} us of server CPU per event, {} MiB of memory",
+                "{}{asked}, {} connections: {:.0} accepted/s, {:.0} delivered/s, {:.0} us of server CPU{postgres} per event, {} MiB of memory",
                 phase.name,
+                phase.connections,
                 phase.accepted_per_second,
                 phase.delivered_per_second,
                 phase.cpu_us_per_event,
-                phase.memory_bytes / 1_048_576
+                mib(phase.memory_bytes)
             )?;
+            let rows = [
+                ("  202 to the sender", phase.accept_us),
+                ("  receipt at the webhook", phase.receipt_us),
+                ("  the disk: flush of 700 bytes", phase.limits.flush_us),
+            ];
+            for (name, times) in rows.iter().filter(|(_, times)| times.max > 0) {
+                writeln!(out, "{name:<34} {}", times.row())?;
+            }
             writeln!(
                 out,
-                "{:<34} {}",
-                "  202 to the sender",
-                phase.accept_us.ms()
-            )?;
-            writeln!(
-                out,
-                "{:<34} {}",
-                "  receipt at the webhook",
-                phase.receipt_us.ms()
+                "  bare HTTP: {:.0} requests/s\n",
+                phase.limits.bare_http_per_second
             )?;
         }
         writeln!(
             out,
-            "\n{} events accepted, {} deliveries received, {} lost, {} duplicates, {} bytes on disk per event",
+            "{} events accepted, {} deliveries received, {} lost, {} duplicates; {} bytes on disk and {} written per event; {} MiB of memory at most",
             self.events,
             self.delivered,
             self.lost,
             self.duplicates,
-            self.database_bytes / self.events.max(1)
+            self.database_bytes_per_event,
+            self.written_bytes_per_event,
+            mib(self.peak_memory_bytes)
         )
     }
+}
+
+/// Bytes as MiB.
+pub(super) fn mib(bytes: u64) -> u64 {
+    bytes / 1_048_576
 }

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use http::Request;
+use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -29,7 +30,9 @@ impl Drop for ScratchDir {
 }
 
 pub(super) fn scratch_dir(parent: &Path) -> anyhow::Result<ScratchDir> {
-    let path = parent.join(format!("belfry-bench-{}", std::process::id()));
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let path = parent.join(format!("belfry-bench-{}-{number}", std::process::id()));
     std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
     Ok(ScratchDir {
         path: path.canonicalize()?,
@@ -40,11 +43,20 @@ pub(super) fn scratch_dir(parent: &Path) -> anyhow::Result<ScratchDir> {
 pub(super) struct Server {
     child: Child,
     pub(super) address: SocketAddr,
+    /// The administrator's key.
     pub(super) key: String,
+    /// From its start until it said that it is ready.
+    pub(super) ready_after: Duration,
 }
 
 impl Server {
-    pub(super) async fn start(dir: &Path, settings: &[String]) -> anyhow::Result<Self> {
+    /// Starts a server on a directory; `key` is that of an earlier start on the same one.
+    pub(super) async fn start(
+        dir: &Path,
+        settings: &[String],
+        mut key: Option<String>,
+    ) -> anyhow::Result<Self> {
+        let begun = Instant::now();
         let mut command = Command::new(std::env::current_exe()?);
         command
             .arg("serve")
@@ -62,9 +74,9 @@ impl Server {
             .spawn()?;
         let stdout = child.stdout.take().context("no output of the server")?;
         let mut lines = BufReader::new(stdout).lines();
-        let (mut address, mut key) = (None, None);
+        let mut address = None;
         while address.is_none() || key.is_none() {
-            let line = tokio::time::timeout(Duration::from_secs(30), lines.next_line())
+            let line = tokio::time::timeout(Duration::from_mins(2), lines.next_line())
                 .await
                 .context("the server says nothing")??;
             let Some(line) = line else {
@@ -79,6 +91,7 @@ impl Server {
                 }
             }
         }
+        let ready_after = begun.elapsed();
         // The rest of the welcome is not wanted, but a full pipe would stop the server.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         match (address, key) {
@@ -86,6 +99,7 @@ impl Server {
                 child,
                 address,
                 key,
+                ready_after,
             }),
             _ => bail!("the server's welcome shows no address or key"),
         }
@@ -117,25 +131,48 @@ impl Server {
             "pattern": {"source": ["cvm.cloud.tencent"], "type": [{"prefix": "cvm:ErrorEvent:"}]},
             "targets": targets,
         });
+        self.ask(Method::PUT, "/v1/buses/default/rules/bench", Some(&rule))
+            .await
+            .map(drop)
+    }
+
+    /// Bytes of the database in use, as the server says itself.
+    pub(super) async fn used_bytes(&self) -> anyhow::Result<u64> {
+        let status = self.ask(Method::GET, "/v1/status", None).await?;
+        status
+            .get("usedBytes")
+            .and_then(serde_json::Value::as_u64)
+            .context("the status says nothing of bytes in use")
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> anyhow::Result<serde_json::Value> {
         let stream = TcpStream::connect(self.address).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        let request = Request::put("/v1/buses/default/rules/bench")
+        let body = body
+            .map(serde_json::to_vec)
+            .transpose()?
+            .unwrap_or_default();
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
             .header("host", self.address.to_string())
             .header("authorization", format!("Bearer {}", self.key))
             .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(serde_json::to_vec(&rule)?)))?;
+            .body(Full::new(Bytes::from(body)))?;
         let answer = sender.send_request(request).await?;
         let status = answer.status();
         let body = answer.into_body().collect().await?.to_bytes();
         if !status.is_success() {
-            bail!(
-                "the rule was not made: {status} {}",
-                String::from_utf8_lossy(&body)
-            );
+            bail!("{path}: {status} {}", String::from_utf8_lossy(&body));
         }
-        Ok(())
+        Ok(serde_json::from_slice(&body)?)
     }
 
     fn process(&self) -> anyhow::Result<PathBuf> {
@@ -145,34 +182,31 @@ impl Server {
 
     /// User and system time so far.
     pub(super) fn cpu(&self) -> anyhow::Result<Duration> {
-        let stat = std::fs::read_to_string(self.process()?.join("stat"))
-            .context("CPU time can be read on Linux only")?;
-        let after_name = stat
-            .rsplit_once(')')
-            .context("unexpected process status")?
-            .1;
-        let ticks: u32 = after_name
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .map(|field| field.parse::<u32>().unwrap_or(0))
-            .sum();
-        Ok(TICK * ticks)
+        Ok(TICK * ticks(&self.process()?, 11, 2)?)
+    }
+
+    /// Bytes that it had the kernel write to disks so far.
+    pub(super) fn written_bytes(&self) -> anyhow::Result<u64> {
+        let path = self.process()?.join("io");
+        figure(&std::fs::read_to_string(path)?, "write_bytes:")
     }
 
     /// Memory in use.
     pub(super) fn memory_bytes(&self) -> anyhow::Result<u64> {
         let status = std::fs::read_to_string(self.process()?.join("status"))?;
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .context("no memory figure")?;
-        let kib: u64 = line
-            .split_whitespace()
-            .nth(1)
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(0);
-        Ok(kib * 1024)
+        Ok(figure(&status, "VmRSS:")? * 1024)
+    }
+
+    /// The most memory in use since its start.
+    pub(super) fn peak_memory_bytes(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(self.process()?.join("status"))?;
+        Ok(figure(&status, "VmHWM:")? * 1024)
+    }
+
+    /// Ends it as a power cut would.
+    pub(super) async fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill().await?;
+        Ok(())
     }
 
     /// Ends it as an operator would.
@@ -189,4 +223,47 @@ impl Server {
         tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await??;
         Ok(())
     }
+}
+
+/// The user and system time so far of a database server and its processes: that of process `postmaster`, of its
+/// children, and of those that have ended.
+pub(super) fn family_cpu(postmaster: u32) -> anyhow::Result<Duration> {
+    let own = PathBuf::from("/proc").join(postmaster.to_string());
+    let mut sum = ticks(&own, 11, 4).context("there is no such process")?;
+    for entry in std::fs::read_dir("/proc")?.filter_map(Result::ok) {
+        // A process may end while it is looked at.
+        if ticks(&entry.path(), 1, 1).ok() == Some(postmaster) {
+            sum += ticks(&entry.path(), 11, 2).unwrap_or(0);
+        }
+    }
+    Ok(TICK * sum)
+}
+
+/// The sum of `count` fields of a process's status line, from the `first`th after its name and state.
+fn ticks(process: &Path, first: usize, count: usize) -> anyhow::Result<u32> {
+    let stat = std::fs::read_to_string(process.join("stat"))
+        .context("CPU time can be read on Linux only")?;
+    let after_name = stat
+        .rsplit_once(')')
+        .context("unexpected process status")?
+        .1;
+    Ok(after_name
+        .split_whitespace()
+        .skip(first)
+        .take(count)
+        .map(|field| field.parse::<u32>().unwrap_or(0))
+        .sum())
+}
+
+/// The number after a word at the beginning of a line.
+fn figure(text: &str, name: &str) -> anyhow::Result<u64> {
+    text.lines()
+        .find_map(|line| {
+            line.strip_prefix(name)?
+                .split_whitespace()
+                .next()?
+                .parse()
+                .ok()
+        })
+        .with_context(|| format!("no figure {name}"))
 }

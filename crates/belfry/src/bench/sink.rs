@@ -1,19 +1,16 @@
 //! The receiver: answers 200 and notes when each event came, and whether it had come before.
 
-use std::collections::HashSet;
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
+
+use super::wire::Wire;
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 /// The receiver.
 #[derive(Clone)]
@@ -27,35 +24,52 @@ pub(super) struct Sink {
 struct State {
     received: u64,
     duplicates: u64,
-    seen: HashSet<(Bytes, u64)>,
+    /// A bit for each event, by target.
+    seen: Vec<Vec<u64>>,
     latencies: Vec<u32>,
+    connections: Option<JoinSet<()>>,
 }
 
 impl Sink {
-    pub(super) async fn start() -> anyhow::Result<Self> {
+    /// A receiver with an address that does not listen yet.
+    pub(super) async fn reserve() -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let sink = Self {
+        Ok(Self {
             address: listener.local_addr()?,
             state: Arc::default(),
             clock: Instant::now(),
-        };
-        let accepting = sink.clone();
-        tokio::spawn(async move {
+        })
+    }
+
+    pub(super) async fn start() -> anyhow::Result<Self> {
+        let sink = Self::reserve().await?;
+        sink.listen().await?;
+        Ok(sink)
+    }
+
+    /// Takes deliveries from now on.
+    pub(super) async fn listen(&self) -> anyhow::Result<()> {
+        let listener = TcpListener::bind(self.address).await?;
+        let accepting = self.clone();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let _unimportant = stream.set_nodelay(true);
                 let sink = accepting.clone();
-                tokio::spawn(async move {
-                    let service = service_fn(move |request| {
-                        let sink = sink.clone();
-                        async move { Ok::<_, Infallible>(sink.receive(request).await) }
-                    });
-                    let _ended = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                connections.spawn(async move {
+                    // A connection that ends is the server's business.
+                    drop(sink.connection(stream).await);
                 });
+                while connections.try_join_next().is_some() {}
             }
         });
-        Ok(sink)
+        self.lock().connections = Some(tasks);
+        Ok(())
+    }
+
+    /// Refuses connections from now on, as a receiver does that has died.
+    pub(super) fn die(&self) {
+        self.lock().connections = None;
     }
 
     pub(super) fn url(&self) -> String {
@@ -67,32 +81,43 @@ impl Sink {
         self.clock
     }
 
-    async fn receive(&self, request: Request<Incoming>) -> Response<Empty<Bytes>> {
-        let path = request
-            .uri()
-            .path()
-            .as_bytes()
-            .last()
-            .copied()
-            .map_or(0, u64::from);
-        let Ok(body) = request.into_body().collect().await else {
-            return Response::new(Empty::new());
-        };
-        let body = body.to_bytes();
-        if let Some((id, sent_us)) = sent_at(&body) {
-            let now = u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX);
-            let latency = u32::try_from(now.saturating_sub(sent_us)).unwrap_or(u32::MAX);
-            let mut state = self.lock();
-            state.received += 1;
-            state.latencies.push(latency);
-            if !state.seen.insert((id, path)) {
-                state.duplicates += 1;
+    async fn connection(&self, stream: TcpStream) -> anyhow::Result<()> {
+        let mut wire = Wire::new(stream)?;
+        while let Some(request) = wire.next().await? {
+            if let (Some(target), Some((number, sent_us))) =
+                (target(request.first_line), sent_at(request.body))
+            {
+                self.note(target, number, sent_us);
             }
+            wire.write(ANSWER).await?;
         }
-        Response::new(Empty::new())
+        Ok(())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn note(&self, target: usize, number: usize, sent_us: u64) {
+        let now = u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let latency = u32::try_from(now.saturating_sub(sent_us)).unwrap_or(u32::MAX);
+        let mut state = self.lock();
+        state.received += 1;
+        state.latencies.push(latency);
+        if state.seen.len() <= target {
+            state.seen.resize_with(target + 1, Vec::new);
+        }
+        let (word, bit) = (number / 64, 1 << (number % 64));
+        let mut again = false;
+        if let Some(seen) = state.seen.get_mut(target) {
+            if seen.len() <= word {
+                seen.resize(word + 1, 0);
+            }
+            if let Some(word) = seen.get_mut(word) {
+                again = *word & bit != 0;
+                *word |= bit;
+            }
+        }
+        state.duplicates += u64::from(again);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -112,12 +137,13 @@ impl Sink {
         std::mem::take(&mut self.lock().latencies)
     }
 
-    /// Waits until so many deliveries have come, or none has come for five seconds.
-    pub(super) async fn settle(&self, expected: u64) {
-        let mut last = (self.received(), Instant::now());
-        while last.0 < expected && last.1.elapsed() < Duration::from_secs(5) {
+    /// Waits until so many different deliveries have come, or none has come for `patience`.
+    pub(super) async fn settle(&self, expected: u64, patience: Duration) {
+        let different = || self.received() - self.duplicates();
+        let mut last = (different(), Instant::now());
+        while last.0 < expected && last.1.elapsed() < patience {
             tokio::time::sleep(Duration::from_millis(10)).await;
-            let now = self.received();
+            let now = different();
             if now != last.0 {
                 last = (now, Instant::now());
             }
@@ -125,16 +151,22 @@ impl Sink {
     }
 }
 
-/// The id, and the time of sending in it: ids look like `b-000001-12345678`, microseconds last.
-fn sent_at(body: &Bytes) -> Option<(Bytes, u64)> {
+/// The number at the end of the path in "POST /hook7 HTTP/1.1".
+fn target(first_line: &[u8]) -> Option<usize> {
+    let text = std::str::from_utf8(first_line).ok()?;
+    let path = text.split(' ').nth(1)?;
+    path.strip_prefix("/hook")?.parse().ok()
+}
+
+/// An event's number, and the time of sending in its id: `b-000001-12345678`, microseconds last.
+fn sent_at(body: &[u8]) -> Option<(usize, u64)> {
+    const BEFORE: &[u8] = b"\"id\":\"b-";
     let start = body
-        .windows(8)
-        .position(|window| window == b"\"id\":\"b-")?
-        + 6;
-    let rest = body.get(start..)?;
+        .windows(BEFORE.len())
+        .position(|window| window == BEFORE)?;
+    let rest = body.get(start + BEFORE.len()..)?;
     let length = rest.iter().position(|&byte| byte == b'"')?;
-    let id = body.slice(start..start + length);
-    let text = std::str::from_utf8(&id).ok()?;
-    let sent = text.rsplit_once('-')?.1.parse().ok()?;
-    Some((id, sent))
+    let text = std::str::from_utf8(rest.get(..length)?).ok()?;
+    let (number, sent) = text.split_once('-')?;
+    Some((number.parse().ok()?, sent.parse().ok()?))
 }

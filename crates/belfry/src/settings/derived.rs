@@ -34,6 +34,9 @@ impl Settings {
             },
             cache_bytes: self.store.cache_bytes.0,
             readers: self.store.readers.as_u32(),
+            commit_delay: std::time::Duration::from_millis(u64::from(
+                self.store.commit_delay_ms.as_u32(),
+            )),
             ..SqliteOptions::file(self.database())
         }
     }

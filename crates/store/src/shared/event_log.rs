@@ -118,7 +118,11 @@ impl EventLog for Store {
 
     async fn commit(&self, batch: &Batch) -> Result<()> {
         self.load_samples(batch).await?;
-        self.commit_batch(batch).await
+        self.commit_batch(batch).await?;
+        if !self.options.commit_delay.is_zero() {
+            tokio::time::sleep(self.options.commit_delay).await;
+        }
+        Ok(())
     }
 
     async fn recover(&self, node: NodeId, now_ms: i64) -> Result<Recovered> {

@@ -1,19 +1,25 @@
 //! Metrics of requests with events. Their labels are bounded: a bus that does not exist is no label.
 
+use std::cell::RefCell;
 use std::time::Instant;
 
 use axum::http::StatusCode;
 use axum::response::Response;
 use belfry_model::BusName;
 use belfry_model::event::ContentMode;
-use metrics::{counter, histogram};
+use metrics::{Counter, counter, histogram};
 
 use super::read::WayIn;
 use crate::ApiState;
+use crate::meters::Meters;
 use crate::problem::Problem;
 
 const REQUESTS: &str = "belfry_ingest_requests_total";
 const DURATION: &str = "belfry_ingest_duration_seconds";
+
+thread_local! {
+    static METERS: RefCell<Meters<(&'static str, &'static str), Counter>> = RefCell::default();
+}
 
 /// One request under way.
 pub(super) struct Meter {
@@ -51,8 +57,12 @@ impl Meter {
         };
         histogram!(DURATION).record(self.started.elapsed().as_secs_f64());
         if let Some(bus) = self.bus {
-            counter!(REQUESTS, "bus" => bus, "mode" => self.mode, "outcome" => outcome)
-                .increment(1);
+            let requests = METERS.with_borrow_mut(|meters| {
+                meters.get(&bus, (self.mode, outcome), || {
+                    counter!(REQUESTS, "bus" => bus.clone(), "mode" => self.mode, "outcome" => outcome)
+                })
+            });
+            requests.increment(1);
         }
     }
 }
