@@ -133,6 +133,12 @@ impl Lane {
         self.deleted.store(true, Ordering::Release);
     }
 
+    /// Whether nothing of it is in memory.
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = self.lock();
+        state.reserved + state.queue.len() + state.in_flight == 0
+    }
+
     /// Asks for room for a delivery of `bytes`.
     pub(crate) fn admit(&self, bytes: usize, now_ms: i64) -> Admission {
         let mut state = self.lock();
@@ -357,6 +363,8 @@ impl Lane {
             return self.finish(work, &entry, next, None, None, now_ms).await;
         }
         if let Some(why) = entry.disabled() {
+            // It may have been the probe; the next one must not wait for its answer.
+            self.lock().circuit.inconclusive(now_ms);
             return self
                 .finish(
                     work,
@@ -388,6 +396,7 @@ impl Lane {
                 .or(paused)
         };
         if let Some((due_at_ms, reason)) = waits {
+            self.lock().circuit.inconclusive(now_ms);
             let deferred = Deferred {
                 work,
                 due_at_ms,

@@ -25,6 +25,10 @@ const RUN_MAX: u32 = 64;
 const TICK: Duration = Duration::from_millis(20);
 /// Lease of work whose target is gone: it ends at once.
 const ORPHAN_LEASE_MS: i64 = 60_000;
+/// A deleted target that has something on the wire is looked at again after this.
+const LEAVING_MS: i64 = 100;
+/// A sweep that failed is repeated after this.
+const SWEEP_RETRY: Duration = Duration::from_secs(1);
 /// A target whose claim failed is asked again after this.
 const RETRY_MS: i64 = 1_000;
 
@@ -33,8 +37,13 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let mut sweep_at = Instant::now();
     while !shared.closing.is_cancelled() {
         if Instant::now() >= sweep_at {
-            sweep(&shared).await;
-            sweep_at = Instant::now() + shared.settings.sweep_every;
+            let next = if sweep(&shared).await {
+                shared.settings.sweep_every
+            } else {
+                // After a start nothing else knows what waits.
+                SWEEP_RETRY.min(shared.settings.sweep_every)
+            };
+            sweep_at = Instant::now() + next;
         }
         let now_ms = shared.clock.now_ms();
         for target in shared.hints.take_due(now_ms) {
@@ -46,7 +55,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             .map_or(shared.settings.sweep_every, |due| {
                 Duration::from_millis(u64::try_from(due - shared.clock.now_ms()).unwrap_or(0))
             })
-            .clamp(TICK, shared.settings.sweep_every);
+            .min(sweep_at.saturating_duration_since(Instant::now()))
+            .max(TICK);
         tokio::select! {
             biased;
             () = shared.closing.cancelled() => return,
@@ -56,17 +66,23 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Asks the store what is due when, whatever the hints say.
-async fn sweep(shared: &Shared) {
+/// Asks the store what is due when, whatever the hints say. `false`: it did not tell.
+async fn sweep(shared: &Shared) -> bool {
     let due = async {
         let targets = shared.store.targets_with_pending().await?;
         shared.store.next_due(&targets).await
     };
     match due.await {
-        Ok(due) => due
-            .into_iter()
-            .for_each(|(target, at)| shared.hints.wake(target, at)),
-        Err(error) => tracing::warn!(%error, "due work could not be looked up; trying again"),
+        Ok(due) => {
+            for (target, at) in due {
+                shared.hints.wake(target, at);
+            }
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, "due work could not be looked up; trying again");
+            false
+        }
     }
 }
 
@@ -104,6 +120,11 @@ async fn load(shared: &Arc<Shared>, target: TargetId) {
 
 /// Work of a target that was deleted ends as skipped.
 async fn end_orphans(shared: &Arc<Shared>, target: TargetId, now_ms: i64) {
+    if shared.is_leaving(target) {
+        return shared.hints.wake(target, now_ms + LEAVING_MS);
+    }
+    // What was on the wire until now is to be committed: it has ended otherwise.
+    shared.flush().await;
     let claim = Claim {
         target,
         now_ms: i64::MAX / 4,

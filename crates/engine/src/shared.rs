@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) snapshot: ArcSwap<Snapshot>,
     lanes: RwLock<HashMap<TargetId, Arc<Lane>>>,
+    /// Lanes of deleted targets that may still have something on the wire.
+    leaving: Mutex<Vec<Arc<Lane>>>,
     pub(crate) hints: Hints,
     /// To the committer.
     pub(crate) done: mpsc::Sender<Done>,
@@ -135,6 +137,7 @@ impl Shared {
             with,
             snapshot: ArcSwap::default(),
             lanes: RwLock::default(),
+            leaving: Mutex::default(),
             hints: Hints::default(),
             done,
             notices,
@@ -189,6 +192,10 @@ impl Shared {
             let kept = snapshot.target(*target).is_some();
             if !kept {
                 lane.delete();
+                self.leaving
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(Arc::clone(lane));
                 // What is pending for it is to end as skipped now, not at the next sweep.
                 self.hints.wake(*target, self.clock.now_ms());
             }
@@ -196,6 +203,13 @@ impl Shared {
         });
         drop(lanes);
         self.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// Whether a deleted target still has something in memory, which is to end as what it becomes.
+    pub(crate) fn is_leaving(&self, target: TargetId) -> bool {
+        let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        leaving.retain(|lane| !lane.is_idle());
+        leaving.iter().any(|lane| lane.target == target)
     }
 
     /// Gives a result to the committer. After the committer has ended (shutdown) the result is dropped: the watermark

@@ -15,8 +15,9 @@ use belfry_store::{
     ApiKey, Attempt, AuditEntry, AuditRecord, Backlog, Batch, Change, Claim, Claimed, Config,
     ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventKey, EventKeyRow, EventLog,
     EventQuery, EventRecord, Freed, History, IdempotencyRecord, LogEntry, LogInfo, LogQuery,
-    Maintenance, Page, Purged, Recovered, Result, SqliteStore, StoreError, TargetPath, Usage,
+    Maintenance, Page, Purged, Recovered, Result, Store, StoreError, TargetPath, Usage,
 };
+use tokio::runtime::Runtime;
 
 /// What becomes of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,9 +48,26 @@ impl Fault {
 
 type Refuse = dyn Fn(&Batch) -> bool + Send + Sync;
 
+/// Sees what the store was made to do, at the moment when it was done and before the caller knows.
+pub(crate) trait Watch: Send + Sync {
+    /// A batch is durable.
+    fn committed(&self, batch: &Batch);
+    /// A start has been made ready.
+    fn recovered(&self, node: NodeId, now_ms: i64, found: &Recovered);
+    /// Work was claimed.
+    fn claimed(&self, claim: &Claim, claimed: &[Claimed]);
+    /// Deliveries were made pending again.
+    fn redriven(&self, taken: &[DeliveryId], now_ms: i64);
+}
+
 /// A store that fails when told to, around a real one.
 pub(crate) struct Flaky {
-    inner: Arc<SqliteStore>,
+    inner: Arc<dyn Store>,
+    /// Where the real one runs when it is to answer at once, whatever the clock of the caller's runtime says.
+    outside: Option<Arc<Runtime>>,
+    watch: Option<Arc<dyn Watch>>,
+    pace: Mutex<Option<Box<dyn FnMut() -> Duration + Send>>>,
+    killed: AtomicBool,
     commits: Mutex<VecDeque<Fault>>,
     always: Mutex<Fault>,
     refuse: Mutex<Option<Box<Refuse>>>,
@@ -67,9 +85,21 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Flaky {
-    pub(crate) fn new(inner: Arc<SqliteStore>) -> Arc<Self> {
+    pub(crate) fn new(inner: Arc<dyn Store>) -> Arc<Self> {
+        Self::watched(inner, None, None)
+    }
+
+    pub(crate) fn watched(
+        inner: Arc<dyn Store>,
+        outside: Option<Arc<Runtime>>,
+        watch: Option<Arc<dyn Watch>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             inner,
+            outside,
+            watch,
+            pace: Mutex::default(),
+            killed: AtomicBool::new(false),
             commits: Mutex::default(),
             always: Mutex::new(Fault::None),
             refuse: Mutex::default(),
@@ -133,6 +163,26 @@ impl Flaky {
         self.dead.store(true, Ordering::SeqCst);
     }
 
+    /// From now on nothing answers: the process that uses it was killed. What is asked already may still happen.
+    pub(crate) fn kill(&self) {
+        self.killed.store(true, Ordering::SeqCst);
+    }
+
+    /// How long the way to the store takes, asked before and after each call.
+    pub(crate) fn pace(&self, pace: impl FnMut() -> Duration + Send + 'static) {
+        *lock(&self.pace) = Some(Box::new(pace));
+    }
+
+    async fn way(&self) {
+        let time = lock(&self.pace).as_mut().map(|pace| pace());
+        if let Some(time) = time.filter(|time| !time.is_zero()) {
+            tokio::time::sleep(time).await;
+        }
+        if self.killed.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+    }
+
     fn alive(&self) -> Result<()> {
         if self.dead.load(Ordering::SeqCst) {
             return Err(Fault::Unavailable.error());
@@ -140,11 +190,39 @@ impl Flaky {
         Ok(())
     }
 
-    fn read(&self) -> Result<()> {
+    async fn run<T: Send>(&self, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        let Some(outside) = &self.outside else {
+            return work.await;
+        };
+        // Nothing of the caller's runtime moves meanwhile.
+        std::thread::scope(|scope| scope.spawn(|| outside.block_on(work)).join()).unwrap()
+    }
+
+    async fn call<T: Send>(&self, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        self.call_seen(work, |_, _| {}).await
+    }
+
+    /// `seen` is told of a success at the moment when it happened.
+    async fn call_seen<T: Send>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send,
+        seen: impl FnOnce(&dyn Watch, &T) + Send,
+    ) -> Result<T> {
+        self.way().await;
+        self.alive()?;
+        let result = self.run(work).await;
+        if let (Some(watch), Ok(answer)) = (&self.watch, &result) {
+            seen(&**watch, answer);
+        }
+        self.way().await;
+        result
+    }
+
+    async fn look<T: Send>(&self, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
         if self.reads_fail.load(Ordering::SeqCst) {
             return Err(Fault::Unavailable.error());
         }
-        self.alive()
+        self.call(work).await
     }
 
     async fn try_commit(&self, batch: &Batch) -> Result<()> {
@@ -161,8 +239,8 @@ impl Flaky {
             Fault::Slow(time) => tokio::time::sleep(time).await,
             _ => return Err(fault.error()),
         }
-        self.alive()?;
-        self.inner.commit(batch).await?;
+        self.call_seen(self.inner.commit(batch), |watch, ()| watch.committed(batch))
+            .await?;
         self.alive()?;
         if fault == Fault::Lost {
             return Err(fault.error());
@@ -200,24 +278,22 @@ impl EventLog for Flaky {
     }
 
     async fn recover(&self, node: NodeId, now_ms: i64) -> Result<Recovered> {
-        self.alive()?;
-        self.inner.recover(node, now_ms).await
+        self.call_seen(self.inner.recover(node, now_ms), |watch, found| {
+            watch.recovered(node, now_ms, found);
+        })
+        .await
     }
     async fn event_keys_after(&self, after: EventId, limit: u32) -> Result<Vec<EventKeyRow>> {
-        self.read()?;
-        self.inner.event_keys_after(after, limit).await
+        self.look(self.inner.event_keys_after(after, limit)).await
     }
     async fn find_strict(&self, keys: &[(BusId, EventKey)]) -> Result<Vec<Option<EventId>>> {
-        self.read()?;
-        self.inner.find_strict(keys).await
+        self.look(self.inner.find_strict(keys)).await
     }
     async fn find_idempotency(&self, scope: &[u8; 32]) -> Result<Option<IdempotencyRecord>> {
-        self.read()?;
-        self.inner.find_idempotency(scope).await
+        self.look(self.inner.find_idempotency(scope)).await
     }
     async fn purge_events(&self, before: EventId, events_max: u32) -> Result<Purged> {
-        self.alive()?;
-        self.inner.purge_events(before, events_max).await
+        self.call(self.inner.purge_events(before, events_max)).await
     }
     async fn purge_logs(
         &self,
@@ -225,14 +301,14 @@ impl EventLog for Flaky {
         idempotency_before_ms: i64,
         rows_max: u32,
     ) -> Result<u64> {
-        self.alive()?;
-        self.inner
-            .purge_logs(now_ms, idempotency_before_ms, rows_max)
-            .await
+        self.call(
+            self.inner
+                .purge_logs(now_ms, idempotency_before_ms, rows_max),
+        )
+        .await
     }
     async fn usage(&self) -> Result<Usage> {
-        self.read()?;
-        self.inner.usage().await
+        self.look(self.inner.usage()).await
     }
 }
 
@@ -249,11 +325,13 @@ impl DeliveryQueue for Flaky {
         if planned || !matches!(self.drawn(), Fault::None | Fault::Lost | Fault::Slow(_)) {
             return Err(Fault::Unavailable.error());
         }
-        self.inner.claim_due(claim).await
+        self.call_seen(self.inner.claim_due(claim), |watch, claimed| {
+            watch.claimed(claim, claimed);
+        })
+        .await
     }
     async fn next_due(&self, targets: &[TargetId]) -> Result<Vec<(TargetId, i64)>> {
-        self.read()?;
-        self.inner.next_due(targets).await
+        self.look(self.inner.next_due(targets)).await
     }
     async fn free_stuck(
         &self,
@@ -261,16 +339,14 @@ impl DeliveryQueue for Flaky {
         rows_max: u32,
         now_ms: i64,
     ) -> Result<Freed> {
-        self.alive()?;
-        self.inner.free_stuck(after, rows_max, now_ms).await
+        self.call(self.inner.free_stuck(after, rows_max, now_ms))
+            .await
     }
     async fn targets_with_pending(&self) -> Result<Vec<TargetId>> {
-        self.read()?;
-        self.inner.targets_with_pending().await
+        self.look(self.inner.targets_with_pending()).await
     }
     async fn backlog(&self, count_max: u32) -> Result<Vec<Backlog>> {
-        self.read()?;
-        self.inner.backlog(count_max).await
+        self.look(self.inner.backlog(count_max)).await
     }
     async fn redrive(
         &self,
@@ -280,9 +356,10 @@ impl DeliveryQueue for Flaky {
         audit: &[AuditEntry],
         idempotency: Option<&IdempotencyRecord>,
     ) -> Result<Vec<DeliveryId>> {
-        self.alive()?;
-        self.inner
-            .redrive(deliveries, only, now_ms, audit, idempotency)
+        let redrive = self
+            .inner
+            .redrive(deliveries, only, now_ms, audit, idempotency);
+        self.call_seen(redrive, |watch, taken| watch.redriven(taken, now_ms))
             .await
     }
 }
@@ -293,12 +370,10 @@ impl ConfigStore for Flaky {
         if self.loads_fail.load(Ordering::SeqCst) {
             return Err(Fault::Unavailable.error());
         }
-        self.read()?;
-        self.inner.load_config().await
+        self.look(self.inner.load_config()).await
     }
     async fn config_version(&self) -> Result<i64> {
-        self.alive()?;
-        self.inner.config_version().await
+        self.call(self.inner.config_version()).await
     }
     async fn apply(
         &self,
@@ -307,12 +382,11 @@ impl ConfigStore for Flaky {
         idempotency: Option<&IdempotencyRecord>,
         now_ms: i64,
     ) -> Result<i64> {
-        self.alive()?;
-        self.inner.apply(changes, audit, idempotency, now_ms).await
+        self.call(self.inner.apply(changes, audit, idempotency, now_ms))
+            .await
     }
     async fn target_names(&self, targets: &[TargetId]) -> Result<Vec<TargetPath>> {
-        self.alive()?;
-        self.inner.target_names(targets).await
+        self.call(self.inner.target_names(targets)).await
     }
     async fn find_targets(
         &self,
@@ -320,16 +394,13 @@ impl ConfigStore for Flaky {
         rule: Option<&RuleName>,
         target: Option<&TargetName>,
     ) -> Result<Vec<TargetId>> {
-        self.alive()?;
-        self.inner.find_targets(bus, rule, target).await
+        self.call(self.inner.find_targets(bus, rule, target)).await
     }
     async fn bus_names(&self, buses: &[BusId]) -> Result<Vec<(BusId, BusName)>> {
-        self.alive()?;
-        self.inner.bus_names(buses).await
+        self.call(self.inner.bus_names(buses)).await
     }
     async fn list_keys(&self) -> Result<Vec<ApiKey>> {
-        self.alive()?;
-        self.inner.list_keys().await
+        self.call(self.inner.list_keys()).await
     }
     async fn put_key(
         &self,
@@ -337,8 +408,7 @@ impl ConfigStore for Flaky {
         audit: &[AuditEntry],
         idempotency: Option<&IdempotencyRecord>,
     ) -> Result<()> {
-        self.alive()?;
-        self.inner.put_key(key, audit, idempotency).await
+        self.call(self.inner.put_key(key, audit, idempotency)).await
     }
     async fn list_audit(
         &self,
@@ -346,16 +416,14 @@ impl ConfigStore for Flaky {
         resource_prefix: &str,
         limit: u32,
     ) -> Result<Vec<AuditRecord>> {
-        self.alive()?;
-        self.inner.list_audit(before, resource_prefix, limit).await
+        self.call(self.inner.list_audit(before, resource_prefix, limit))
+            .await
     }
     async fn add_audit(&self, audit: &[AuditEntry]) -> Result<()> {
-        self.alive()?;
-        self.inner.add_audit(audit).await
+        self.call(self.inner.add_audit(audit)).await
     }
     async fn list_logs(&self) -> Result<Vec<LogInfo>> {
-        self.alive()?;
-        self.inner.list_logs().await
+        self.call(self.inner.list_logs()).await
     }
     async fn put_log(
         &self,
@@ -363,77 +431,64 @@ impl ConfigStore for Flaky {
         retention_days: u32,
         audit: &[AuditEntry],
     ) -> Result<()> {
-        self.alive()?;
-        self.inner.put_log(name, retention_days, audit).await
+        self.call(self.inner.put_log(name, retention_days, audit))
+            .await
     }
     async fn get_meta(&self, key: &str) -> Result<Option<String>> {
-        self.alive()?;
-        self.inner.get_meta(key).await
+        self.call(self.inner.get_meta(key)).await
     }
     async fn set_meta(&self, key: &str, value: &str) -> Result<()> {
-        self.alive()?;
-        self.inner.set_meta(key, value).await
+        self.call(self.inner.set_meta(key, value)).await
     }
 }
 
 #[async_trait]
 impl History for Flaky {
     async fn list_events(&self, query: &EventQuery) -> Result<Page<EventRecord, EventId>> {
-        self.read()?;
-        self.inner.list_events(query).await
+        self.look(self.inner.list_events(query)).await
     }
     async fn find_event(&self, id: EventId) -> Result<Option<EventRecord>> {
-        self.read()?;
-        self.inner.find_event(id).await
+        self.look(self.inner.find_event(id)).await
     }
     async fn list_event_deliveries(&self, id: EventId) -> Result<Vec<DeliveryRecord>> {
-        self.read()?;
-        self.inner.list_event_deliveries(id).await
+        self.look(self.inner.list_event_deliveries(id)).await
     }
     async fn list_deliveries(
         &self,
         query: &DeliveryQuery,
     ) -> Result<Page<DeliveryRecord, DeliveryId>> {
-        self.read()?;
-        self.inner.list_deliveries(query).await
+        self.look(self.inner.list_deliveries(query)).await
     }
     async fn find_delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>> {
-        self.read()?;
-        self.inner.find_delivery(id).await
+        self.look(self.inner.find_delivery(id)).await
     }
     async fn find_predecessor(&self, id: DeliveryId) -> Result<Option<DeliveryId>> {
-        self.read()?;
-        self.inner.find_predecessor(id).await
+        self.look(self.inner.find_predecessor(id)).await
     }
     async fn list_attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>> {
-        self.read()?;
-        self.inner.list_attempts(id).await
+        self.look(self.inner.list_attempts(id)).await
     }
     async fn list_log_entries(
         &self,
         log: &LogName,
         query: &LogQuery,
     ) -> Result<Option<Page<LogEntry, DeliveryId>>> {
-        self.read()?;
-        self.inner.list_log_entries(log, query).await
+        self.look(self.inner.list_log_entries(log, query)).await
     }
 }
 
 #[async_trait]
 impl Maintenance for Flaky {
     async fn ping(&self) -> Result<()> {
-        self.alive()?;
-        self.inner.ping().await
+        self.call(self.inner.ping()).await
     }
     async fn backup(&self, to: &Path) -> Result<()> {
-        self.alive()?;
-        self.inner.backup(to).await
+        self.call(self.inner.backup(to)).await
     }
     async fn stats(&self) -> Result<Vec<(String, u64)>> {
-        self.alive()?;
-        self.inner.stats().await
+        self.call(self.inner.stats()).await
     }
     async fn close(&self) {
-        Maintenance::close(&*self.inner).await;
+        self.inner.close().await;
     }
 }

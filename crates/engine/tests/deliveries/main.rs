@@ -10,7 +10,7 @@ mod faults;
 mod flaky;
 mod lanes;
 mod rig;
-mod stress;
+mod simulation;
 
 use std::collections::HashMap;
 use std::sync::Arc;

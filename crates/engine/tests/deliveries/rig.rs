@@ -28,7 +28,7 @@ use crate::flaky::Flaky;
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// Settings in these tests are in clear.
-struct Clear;
+pub(crate) struct Clear;
 
 impl Unseal for Clear {
     fn unseal(&self, _place: &str, target: &Target) -> Result<Value, String> {

@@ -1,0 +1,616 @@
+//! The plainest store there is: a few maps behind one lock. It says what the engine may rely on, without SQL.
+//!
+//! Simulations run on it because it is fast, and beside it when they run on a real store: both must answer alike. What
+//! the engine never asks for is refused.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use belfry_model::config::{Bus, Rule, Target};
+use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
+use belfry_model::{
+    BusId, BusName, DeliveryId, EventId, LogName, NodeId, RuleId, RuleName, TargetId, TargetName,
+};
+use belfry_store::{
+    ApiKey, Attempt, AuditEntry, AuditRecord, Backlog, Batch, Change, Claim, Claimed, Config,
+    ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventFacts, EventKey, EventKeyRow,
+    EventLog, EventQuery, EventRecord, Expect, Freed, History, IdempotencyRecord, LogEntry,
+    LogInfo, LogQuery, Maintenance, NewEvent, NewLogEntry, Outcome, Page, Pending, Purged,
+    Recovered, Result, StoreError, TargetPath, Usage,
+};
+
+/// A few maps behind one lock.
+#[derive(Default)]
+pub(crate) struct Maps(Mutex<Rows>);
+
+#[derive(Default)]
+pub(crate) struct Rows {
+    pub(crate) events: BTreeMap<EventId, NewEvent>,
+    pub(crate) outcomes: BTreeMap<DeliveryId, Outcome>,
+    pub(crate) attempts: BTreeMap<(DeliveryId, u32), Attempt>,
+    pub(crate) pending: BTreeMap<DeliveryId, Pending>,
+    pub(crate) watermarks: BTreeMap<NodeId, EventId>,
+    pub(crate) log_entries: BTreeMap<(LogName, DeliveryId), NewLogEntry>,
+    idempotency: HashMap<[u8; 32], IdempotencyRecord>,
+    strict: HashMap<(BusId, EventKey), EventId>,
+    config: Config,
+    /// The last number given to a bus, a rule, a target; never given out again.
+    ids: [i32; 3],
+}
+
+fn unasked<T>() -> Result<T> {
+    Err(StoreError::Internal(
+        "the engine was not known to ask for this".to_owned(),
+    ))
+}
+
+impl Maps {
+    pub(crate) fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rows {
+    /// Whether a delivery needs nothing more.
+    pub(crate) fn has_ended(&self, delivery: DeliveryId) -> bool {
+        self.outcomes
+            .get(&delivery)
+            .is_some_and(|outcome| outcome.status.is_final())
+    }
+
+    pub(crate) fn commit(&mut self, batch: &Batch) -> Result<()> {
+        if batch
+            .events
+            .iter()
+            .any(|new| self.events.contains_key(&new.id))
+        {
+            return Err(StoreError::Internal("an event is there already".to_owned()));
+        }
+        if batch
+            .idempotency
+            .iter()
+            .any(|record| self.idempotency.contains_key(&record.scope))
+        {
+            return Err(StoreError::IdempotencyConflict);
+        }
+        for new in &batch.events {
+            if let Some(key) = new.strict_key {
+                self.strict.entry((new.bus, key)).or_insert(new.id);
+            }
+            self.events.insert(new.id, new.clone());
+        }
+        for outcome in &batch.outcomes {
+            self.outcomes.insert(outcome.delivery, outcome.clone());
+        }
+        for attempt in &batch.attempts {
+            let key = (attempt.delivery, attempt.number);
+            self.attempts.insert(key, attempt.clone());
+        }
+        for delivery in &batch.done {
+            self.pending.remove(delivery);
+        }
+        for pending in &batch.pending {
+            self.pending.insert(pending.delivery, pending.clone());
+        }
+        for entry in &batch.log_entries {
+            let key = (entry.log.clone(), entry.delivery);
+            self.log_entries.entry(key).or_insert_with(|| entry.clone());
+        }
+        for record in &batch.idempotency {
+            self.idempotency.insert(record.scope, record.clone());
+        }
+        if let Some((node, watermark)) = batch.watermark {
+            let mark = self.watermarks.entry(node).or_insert(watermark);
+            *mark = (*mark).max(watermark);
+        }
+        Ok(())
+    }
+
+    /// What the next start of a node would find unfinished.
+    pub(crate) fn unfinished(&self, node: NodeId) -> Vec<DeliveryId> {
+        let above = self.watermarks.get(&node).copied();
+        self.events
+            .values()
+            .filter(|new| node_of(new.id) == node && above.is_none_or(|mark| new.id > mark))
+            .flat_map(|new| {
+                new.fan.iter().map(|target| DeliveryId {
+                    event: new.id,
+                    target: *target,
+                })
+            })
+            .filter(|id| !self.has_ended(*id) && !self.pending.contains_key(id))
+            .collect()
+    }
+
+    pub(crate) fn recover(&mut self, node: NodeId, now_ms: i64) -> Recovered {
+        let mut found = Recovered {
+            newest: self.events.keys().next_back().copied(),
+            ..Recovered::default()
+        };
+        for pending in self.pending.values_mut() {
+            if pending.owner == Some(node) {
+                pending.owner = None;
+                pending.due_at_ms = now_ms;
+                found.reclaimed += 1;
+            }
+        }
+        for delivery in self.unfinished(node) {
+            let made = self.outcomes.get(&delivery).map_or(0, |one| one.attempts);
+            let pending = Pending {
+                delivery,
+                due_at_ms: now_ms,
+                attempts: made,
+                attempts_before: 0,
+                since_ms: delivery.event.time_ms(),
+                trigger: if made > 0 {
+                    Trigger::Retry
+                } else {
+                    Trigger::Initial
+                },
+                owner: None,
+                order: None,
+            };
+            self.pending.insert(delivery, pending);
+            found.unfinished += 1;
+        }
+        if let Some(newest) = found.newest {
+            let mark = self.watermarks.entry(node).or_insert(newest);
+            *mark = (*mark).max(newest);
+        }
+        found
+    }
+
+    pub(crate) fn claim(&mut self, claim: &Claim) -> Vec<Claimed> {
+        let mut due: Vec<_> = self
+            .pending
+            .values()
+            .filter(|one| one.delivery.target == claim.target && one.due_at_ms <= claim.now_ms)
+            .map(|one| (one.due_at_ms, one.delivery))
+            .collect();
+        due.sort_unstable();
+        due.truncate(claim.limit as usize);
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        for (_, delivery) in due {
+            let Some(new) = self.events.get(&delivery.event) else {
+                self.pending.remove(&delivery);
+                continue;
+            };
+            bytes += new.event.doc().len() as u64;
+            if bytes > claim.bytes_max && !taken.is_empty() {
+                break;
+            }
+            if let Some(pending) = self.pending.get_mut(&delivery) {
+                pending.due_at_ms = claim.lease_until_ms;
+                pending.owner = Some(claim.owner);
+                taken.push(Claimed {
+                    pending: pending.clone(),
+                    bus: new.bus,
+                    event: new.event.clone(),
+                    trace_id: new.trace_id.clone(),
+                });
+            }
+        }
+        taken
+    }
+
+    pub(crate) fn redrive(
+        &mut self,
+        deliveries: &[DeliveryId],
+        only: &[DeliveryStatus],
+        now_ms: i64,
+    ) -> Vec<DeliveryId> {
+        let mut taken = Vec::new();
+        for delivery in deliveries {
+            let stored = self.events.contains_key(&delivery.event);
+            let Some(outcome) = self.outcomes.get_mut(delivery) else {
+                continue;
+            };
+            let asked = only.is_empty() || only.contains(&outcome.status);
+            if !stored || !asked || !outcome.status.is_final() {
+                continue;
+            }
+            outcome.status = DeliveryStatus::Queued;
+            outcome.reason = Some(Reason::Redriven);
+            outcome.detail = None;
+            outcome.at_ms = now_ms;
+            let pending = Pending {
+                delivery: *delivery,
+                due_at_ms: now_ms,
+                attempts: outcome.attempts,
+                attempts_before: outcome.attempts,
+                since_ms: now_ms,
+                trigger: Trigger::Redrive,
+                owner: None,
+                order: None,
+            };
+            self.pending.insert(*delivery, pending);
+            taken.push(*delivery);
+        }
+        taken
+    }
+
+    fn id(&mut self, of: usize) -> i32 {
+        self.ids[of] += 1;
+        self.ids[of]
+    }
+
+    fn bus(&self, name: &BusName) -> Result<BusId> {
+        let found = self.config.buses.iter().find(|bus| bus.name == *name);
+        found.map(|bus| bus.id).ok_or(StoreError::NotFound("bus"))
+    }
+
+    fn rule(&self, bus: &BusName, name: &RuleName) -> Result<RuleId> {
+        let bus = self.bus(bus)?;
+        let mut rules = self.config.rules.iter();
+        rules
+            .find(|rule| rule.bus == bus && rule.name == *name)
+            .map(|rule| rule.id)
+            .ok_or(StoreError::NotFound("rule"))
+    }
+
+    fn apply(&mut self, change: &Change, now_ms: i64) -> Result<()> {
+        match change {
+            Change::PutBus { name, spec, .. } => {
+                let bus = Bus {
+                    id: BusId(self.id(0)),
+                    name: name.clone(),
+                    spec: spec.clone(),
+                    revision: 1,
+                    created_at_ms: now_ms,
+                    updated_at_ms: now_ms,
+                };
+                self.config.buses.push(bus);
+            }
+            Change::PutRule {
+                bus, name, spec, ..
+            } => {
+                let rule = Rule {
+                    id: RuleId(self.id(1)),
+                    bus: self.bus(bus)?,
+                    name: name.clone(),
+                    spec: spec.clone(),
+                    revision: 1,
+                    created_at_ms: now_ms,
+                    updated_at_ms: now_ms,
+                };
+                self.config.rules.push(rule);
+            }
+            Change::PutTarget {
+                bus,
+                rule,
+                name,
+                spec,
+                expect,
+            } => {
+                let (rule_id, bus_id) = (self.rule(bus, rule)?, self.bus(bus)?);
+                let next = TargetId(self.ids[2] + 1);
+                let mut targets = self.config.targets.iter_mut();
+                let known = targets.find(|one| one.rule == rule_id && one.name == *name);
+                match (known, expect) {
+                    (None, Expect::Absent) => {
+                        let target = Target {
+                            id: next,
+                            rule: rule_id,
+                            bus: bus_id,
+                            name: name.clone(),
+                            spec: (**spec).clone(),
+                            disabled: None,
+                            revision: 1,
+                            created_at_ms: now_ms,
+                            updated_at_ms: now_ms,
+                        };
+                        self.config.targets.push(target);
+                        self.ids[2] = next.0;
+                    }
+                    (Some(target), Expect::Revision(revision)) if target.revision == *revision => {
+                        target.spec = (**spec).clone();
+                        target.disabled = None;
+                        target.revision += 1;
+                        target.updated_at_ms = now_ms;
+                    }
+                    _ => return Err(StoreError::Conflict),
+                }
+            }
+            Change::DeleteTarget {
+                bus,
+                rule,
+                name,
+                revision,
+            } => {
+                let rule = self.rule(bus, rule)?;
+                let before = self.config.targets.len();
+                self.config.targets.retain(|one| {
+                    one.rule != rule || one.name != *name || one.revision != *revision
+                });
+                if self.config.targets.len() == before {
+                    return Err(StoreError::Conflict);
+                }
+            }
+            Change::DisableTarget { target, disabled } => {
+                let mut targets = self.config.targets.iter_mut();
+                let found = targets.find(|one| one.id == *target);
+                let target = found.ok_or(StoreError::NotFound("target"))?;
+                target.disabled.clone_from(disabled);
+                target.revision += 1;
+                target.updated_at_ms = now_ms;
+            }
+            _ => return unasked(),
+        }
+        Ok(())
+    }
+
+    fn record(&self, id: DeliveryId) -> Option<DeliveryRecord> {
+        let new = self.events.get(&id.event)?;
+        let outcome = self.outcomes.get(&id).cloned().unwrap_or_else(|| Outcome {
+            delivery: id,
+            status: DeliveryStatus::Queued,
+            attempts: 0,
+            status_code: None,
+            duration_ms: 0,
+            at_ms: id.event.time_ms(),
+            reason: None,
+            detail: None,
+        });
+        Some(DeliveryRecord {
+            outcome,
+            due_at_ms: self.pending.get(&id).map(|one| one.due_at_ms),
+            bus: new.bus,
+            event: facts(new),
+            trace_id: new.trace_id.clone(),
+        })
+    }
+}
+
+fn node_of(id: EventId) -> NodeId {
+    NodeId(u8::try_from((id.get() >> 14) & 255).unwrap_or(0))
+}
+
+fn facts(new: &NewEvent) -> EventFacts {
+    EventFacts {
+        id: new.event.id().to_owned(),
+        source: new.event.source().to_owned(),
+        kind: new.event.kind().to_owned(),
+        subject: new.event.subject().map(str::to_owned),
+    }
+}
+
+#[async_trait]
+impl EventLog for Maps {
+    fn commits_one_by_one(&self) -> bool {
+        true
+    }
+    async fn commit(&self, batch: &Batch) -> Result<()> {
+        self.rows().commit(batch)
+    }
+    async fn recover(&self, node: NodeId, now_ms: i64) -> Result<Recovered> {
+        Ok(self.rows().recover(node, now_ms))
+    }
+    async fn event_keys_after(&self, after: EventId, limit: u32) -> Result<Vec<EventKeyRow>> {
+        let rows = self.rows();
+        let later = rows
+            .events
+            .range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded));
+        Ok(later
+            .take(limit as usize)
+            .map(|(id, new)| EventKeyRow {
+                id: *id,
+                bus: new.bus,
+                source: new.event.source().to_owned(),
+                ce_id: new.event.id().to_owned(),
+            })
+            .collect())
+    }
+    async fn find_strict(&self, keys: &[(BusId, EventKey)]) -> Result<Vec<Option<EventId>>> {
+        let rows = self.rows();
+        Ok(keys
+            .iter()
+            .map(|key| rows.strict.get(key).copied())
+            .collect())
+    }
+    async fn find_idempotency(&self, scope: &[u8; 32]) -> Result<Option<IdempotencyRecord>> {
+        Ok(self.rows().idempotency.get(scope).cloned())
+    }
+    async fn purge_events(&self, _before: EventId, _events_max: u32) -> Result<Purged> {
+        unasked()
+    }
+    async fn purge_logs(&self, _now_ms: i64, _before_ms: i64, _rows_max: u32) -> Result<u64> {
+        Ok(0)
+    }
+    async fn usage(&self) -> Result<Usage> {
+        let rows = self.rows();
+        Ok(Usage {
+            oldest_event: rows.events.keys().next().copied(),
+            newest_event: rows.events.keys().next_back().copied(),
+            ..Usage::default()
+        })
+    }
+}
+
+#[async_trait]
+impl DeliveryQueue for Maps {
+    async fn claim_due(&self, claim: &Claim) -> Result<Vec<Claimed>> {
+        Ok(self.rows().claim(claim))
+    }
+    async fn next_due(&self, targets: &[TargetId]) -> Result<Vec<(TargetId, i64)>> {
+        let rows = self.rows();
+        let due = |target: &TargetId| {
+            let its = rows.pending.values();
+            its.filter(|one| one.delivery.target == *target)
+                .map(|one| one.due_at_ms)
+                .min()
+        };
+        Ok(targets
+            .iter()
+            .filter_map(|target| due(target).map(|at_ms| (*target, at_ms)))
+            .collect())
+    }
+    async fn free_stuck(
+        &self,
+        _after: Option<DeliveryId>,
+        _rows_max: u32,
+        _now_ms: i64,
+    ) -> Result<Freed> {
+        Ok(Freed::default())
+    }
+    async fn targets_with_pending(&self) -> Result<Vec<TargetId>> {
+        let rows = self.rows();
+        let mut targets: Vec<_> = rows.pending.keys().map(|id| id.target).collect();
+        targets.sort_unstable();
+        targets.dedup();
+        Ok(targets)
+    }
+    async fn backlog(&self, _count_max: u32) -> Result<Vec<Backlog>> {
+        Ok(Vec::new())
+    }
+    async fn redrive(
+        &self,
+        deliveries: &[DeliveryId],
+        only: &[DeliveryStatus],
+        now_ms: i64,
+        _audit: &[AuditEntry],
+        _idempotency: Option<&IdempotencyRecord>,
+    ) -> Result<Vec<DeliveryId>> {
+        Ok(self.rows().redrive(deliveries, only, now_ms))
+    }
+}
+
+#[async_trait]
+impl ConfigStore for Maps {
+    async fn load_config(&self) -> Result<Config> {
+        Ok(self.rows().config.clone())
+    }
+    async fn config_version(&self) -> Result<i64> {
+        Ok(self.rows().config.version)
+    }
+    async fn apply(
+        &self,
+        changes: &[Change],
+        _audit: &[AuditEntry],
+        _idempotency: Option<&IdempotencyRecord>,
+        now_ms: i64,
+    ) -> Result<i64> {
+        let mut rows = self.rows();
+        for change in changes {
+            rows.apply(change, now_ms)?;
+        }
+        rows.config.version += 1;
+        Ok(rows.config.version)
+    }
+    async fn target_names(&self, _targets: &[TargetId]) -> Result<Vec<TargetPath>> {
+        unasked()
+    }
+    async fn find_targets(
+        &self,
+        _bus: Option<&BusName>,
+        _rule: Option<&RuleName>,
+        _target: Option<&TargetName>,
+    ) -> Result<Vec<TargetId>> {
+        unasked()
+    }
+    async fn bus_names(&self, _buses: &[BusId]) -> Result<Vec<(BusId, BusName)>> {
+        unasked()
+    }
+    async fn list_keys(&self) -> Result<Vec<ApiKey>> {
+        unasked()
+    }
+    async fn put_key(
+        &self,
+        _key: &ApiKey,
+        _audit: &[AuditEntry],
+        _idempotency: Option<&IdempotencyRecord>,
+    ) -> Result<()> {
+        unasked()
+    }
+    async fn list_audit(
+        &self,
+        _before: Option<i64>,
+        _resource_prefix: &str,
+        _limit: u32,
+    ) -> Result<Vec<AuditRecord>> {
+        unasked()
+    }
+    async fn add_audit(&self, _audit: &[AuditEntry]) -> Result<()> {
+        unasked()
+    }
+    async fn list_logs(&self) -> Result<Vec<LogInfo>> {
+        unasked()
+    }
+    async fn put_log(&self, _name: &LogName, _days: u32, _audit: &[AuditEntry]) -> Result<()> {
+        unasked()
+    }
+    async fn get_meta(&self, _key: &str) -> Result<Option<String>> {
+        unasked()
+    }
+    async fn set_meta(&self, _key: &str, _value: &str) -> Result<()> {
+        unasked()
+    }
+}
+
+#[async_trait]
+impl History for Maps {
+    async fn list_events(&self, _query: &EventQuery) -> Result<Page<EventRecord, EventId>> {
+        unasked()
+    }
+    async fn find_event(&self, _id: EventId) -> Result<Option<EventRecord>> {
+        unasked()
+    }
+    async fn list_event_deliveries(&self, _id: EventId) -> Result<Vec<DeliveryRecord>> {
+        unasked()
+    }
+    async fn list_deliveries(
+        &self,
+        query: &DeliveryQuery,
+    ) -> Result<Page<DeliveryRecord, DeliveryId>> {
+        let rows = self.rows();
+        let asked = |outcome: &&Outcome| {
+            let (id, targets) = (outcome.delivery, query.targets.as_deref());
+            targets.is_none_or(|targets| targets.contains(&id.target))
+                && query.statuses.contains(&outcome.status)
+                && query
+                    .until_ms
+                    .is_none_or(|until| id.event.time_ms() < until)
+        };
+        let newest_first = rows.outcomes.values().rev().filter(asked);
+        Ok(Page {
+            items: newest_first
+                .take(query.limit as usize)
+                .filter_map(|outcome| rows.record(outcome.delivery))
+                .collect(),
+            next: None,
+        })
+    }
+    async fn find_delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>> {
+        Ok(self.rows().record(id))
+    }
+    async fn find_predecessor(&self, _id: DeliveryId) -> Result<Option<DeliveryId>> {
+        Ok(None)
+    }
+    async fn list_attempts(&self, id: DeliveryId) -> Result<Vec<Attempt>> {
+        let rows = self.rows();
+        let its = rows.attempts.range((id, 0)..=(id, u32::MAX));
+        Ok(its.map(|(_, attempt)| attempt.clone()).collect())
+    }
+    async fn list_log_entries(
+        &self,
+        _log: &LogName,
+        _query: &LogQuery,
+    ) -> Result<Option<Page<LogEntry, DeliveryId>>> {
+        unasked()
+    }
+}
+
+#[async_trait]
+impl Maintenance for Maps {
+    async fn ping(&self) -> Result<()> {
+        Ok(())
+    }
+    async fn backup(&self, _to: &Path) -> Result<()> {
+        unasked()
+    }
+    async fn stats(&self) -> Result<Vec<(String, u64)>> {
+        unasked()
+    }
+    async fn close(&self) {}
+}
