@@ -16,9 +16,8 @@
 //! | a claim takes nothing that is leased | with every claim |
 //! | everything has ended, budgets are back to zero, a next start finds nothing | at the end |
 //!
-//! It was tried on engines broken by hand; each of these was found within the first 100 seeds: deliveries handed to their
-//! lanes before the commit; a watermark that passes the oldest open event by one; results dropped when a commit fails;
-//! claims not refused while results wait for the store.
+//! It was tried on engines broken by hand; each of these was found within the first ten or so seeds: deliveries handed to
+//! their lanes before the commit; a watermark that passes the oldest open event; results dropped when a commit fails.
 //!
 //! Histories run on plain maps; some of them on SQLite with the maps beside it, and both must answer alike.
 //!
