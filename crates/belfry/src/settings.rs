@@ -59,18 +59,35 @@ settings! {
 
     /// Where data is kept.
     [data] DataSettings {
-        /// Directory of database, key file and lock; made (mode 0700) if it is missing. One server at a time.
+        /// Directory of SQLite's database, key file and lock; made (mode 0700) if it is missing. One server at a time.
         dir: PathBuf = "./data",
     }
 
-    /// The database.
+    /// The database: an embedded SQLite in the data directory, or a Postgres, which several servers may share.
     [store] StoreSettings {
-        /// When a commit counts as done: "full" waits for the disk; "normal" may lose the last commits when the power
+        /// A Postgres (14 or newer) instead of the embedded SQLite: `postgres://user@host/database?sslmode=verify-full`.
+        /// Never shown, because it may hold a password.
+        url: Option<Secret> = "",
+        /// The password for Postgres, if the URL has none.
+        password: Option<Secret> = "",
+        /// File of root certificates (PEM) for a Postgres whose certificate is of a private authority.
+        root_cert: Option<PathBuf> = "",
+        /// The schema of the Postgres database that holds the tables; made if it is missing. Not set: the server's default.
+        schema: Option<Text> = "",
+        /// Connections to Postgres for commits, claims and changes.
+        writers: Count<2, 256> = "6",
+        /// How long connecting to Postgres, or waiting for a free connection, may take.
+        connect_timeout: Duration = "5s",
+        /// How long a commit on Postgres may take; then its senders are told 503 and the connection is given up.
+        commit_timeout: Duration = "10s",
+        /// How long any other statement may run on Postgres.
+        statement_timeout: Duration = "30s",
+        /// When a commit on SQLite counts as done: "full" waits for the disk; "normal" may lose the last commits when the power
         /// fails (not when the process dies), although their senders were told 202.
         synchronous: Synchronous = "full",
         /// Connections for reading history.
         readers: Count<1, 64> = "4",
-        /// Page cache of each connection.
+        /// Page cache of each connection to SQLite.
         cache_bytes: ByteSize = "32MiB",
         /// Milliseconds by which each commit takes longer, as on a slow disk; to see what a server does there
         /// (`belfry bench`).

@@ -116,6 +116,19 @@ impl std::fmt::Debug for PostgresOptions {
 }
 
 impl PostgresOptions {
+    /// Where the database is, without anything secret; for people.
+    pub fn place(&self) -> String {
+        match open::connect_options(self) {
+            Ok(connect) => format!(
+                "{} on {}:{}",
+                connect.get_database().unwrap_or(connect.get_username()),
+                connect.get_host(),
+                connect.get_port()
+            ),
+            Err(_) => "of store.url".to_owned(),
+        }
+    }
+
     /// The database at this URL, with settings for a small cluster.
     pub fn at(url: impl Into<String>) -> Self {
         Self {

@@ -4,7 +4,7 @@ use belfry_model::access::Scope;
 use belfry_model::config::{Bus, BusSpec};
 use belfry_model::json::merge_patch;
 use belfry_model::{BusId, BusName};
-use belfry_store::{Change, Expect, Store};
+use belfry_store::{Change, Expect, Store, StoreError};
 use serde_json::Value;
 
 use super::index::BusConfig;
@@ -304,7 +304,11 @@ pub(crate) async fn ensure_buses(store: &dyn Store, now_ms: i64) -> Result<()> {
         }
     }
     if !changes.is_empty() {
-        store.apply(&changes, &[], None, now_ms).await?;
+        match store.apply(&changes, &[], None, now_ms).await {
+            // Another node that starts at the same moment makes the same buses.
+            Ok(_) | Err(StoreError::Conflict) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     if first {
         store.set_meta(FIRST_START_META, "yes").await?;

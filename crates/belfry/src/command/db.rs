@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use belfry_model::EventId;
 use belfry_store::sqlite::SqliteStore;
-use belfry_store::{EventLog as _, Maintenance as _, Usage};
+use belfry_store::{Maintenance as _, PostgresStore, Store, Usage};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
@@ -48,13 +48,21 @@ pub async fn run(command: DbCommand) -> Result {
     match command {
         DbCommand::Migrate { settings } => {
             let settings = load_for(&settings)?.settings;
+            if let Some(options) = settings.postgres() {
+                let place = options.place();
+                let store = PostgresStore::open(options)
+                    .await
+                    .map_err(|error| refused(&place, &error))?;
+                store.close().await;
+                return out.line(format!("{place} is at the version of this program"));
+            }
             let path = settings.database();
             if !path.exists() {
                 return Err(missing(&path));
             }
             let store = SqliteStore::open(settings.sqlite())
                 .await
-                .map_err(|error| refused(&path, &error))?;
+                .map_err(|error| refused(path.display(), &error))?;
             store.close().await;
             out.line(format!(
                 "{} is at the version of this program",
@@ -73,22 +81,30 @@ pub async fn run(command: DbCommand) -> Result {
         }
         DbCommand::Stats { settings, output } => {
             let store = reader(&settings).await?;
-            let found = stats(&store).await;
+            let found = stats(&*store).await;
             store.close().await;
             show(Output::new(output), &found?)
         }
     }
 }
 
-async fn reader(args: &SettingsArgs) -> Result<SqliteStore> {
+async fn reader(args: &SettingsArgs) -> Result<Box<dyn Store>> {
     let settings = load_for(args)?.settings;
+    if let Some(options) = settings.postgres() {
+        let place = options.place();
+        return match PostgresStore::open_reader(options).await {
+            Ok(store) => Ok(Box::new(store)),
+            Err(error) => Err(refused(place, &error)),
+        };
+    }
     let path = settings.database();
     if !path.exists() {
         return Err(missing(&path));
     }
-    SqliteStore::open_reader(&path)
-        .await
-        .map_err(|error| refused(&path, &error))
+    match SqliteStore::open_reader(&path).await {
+        Ok(store) => Ok(Box::new(store)),
+        Err(error) => Err(refused(path.display(), &error)),
+    }
 }
 
 fn missing(path: &Path) -> Failure {
@@ -96,7 +112,7 @@ fn missing(path: &Path) -> Failure {
         .hint("name the data directory with --data-dir or BELFRY_DATA__DIR; the first start of a server makes it")
 }
 
-async fn stats(store: &SqliteStore) -> Result<(Usage, Vec<(String, u64)>)> {
+async fn stats(store: &dyn Store) -> Result<(Usage, Vec<(String, u64)>)> {
     Ok((
         store.usage().await.context("sizes")?,
         store.stats().await.context("numbers of rows")?,

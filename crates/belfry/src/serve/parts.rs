@@ -1,5 +1,6 @@
 //! Store, engine and use-cases, each started on top of the one before.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use belfry_egress::{EgressClient, SystemResolver};
 use belfry_engine::{Collaborators, Engine, SystemRandom};
 use belfry_model::{Clock, NodeId, SystemClock};
 use belfry_store::sqlite::SqliteStore;
-use belfry_store::{Store, StoreError};
+use belfry_store::{PostgresStore, Store, StoreError};
 use belfry_targets::ConnectContext;
 
 use crate::failure::{Context as _, Failure, Result, chain};
@@ -25,7 +26,7 @@ impl Parts {
     pub(super) async fn start(settings: &Settings) -> Result<Self> {
         let connect = Arc::new(connect(settings)?);
         make_directory(&settings.data.dir)?;
-        let store: Arc<dyn Store> = Arc::new(open(settings).await?);
+        let store = open(settings).await?;
         let sealer = sealer(settings, &*store).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let engine = Engine::start(
@@ -116,22 +117,29 @@ fn make_directory(path: &Path) -> Result {
         .map_err(|failure| failure.hint("choose another with --data-dir or BELFRY_DATA__DIR"))
 }
 
-/// Opens the database; says for each way it can fail what to do.
-pub(crate) async fn open(settings: &Settings) -> Result<SqliteStore> {
-    SqliteStore::open(settings.sqlite())
-        .await
-        .map_err(|error| refused(&settings.database(), &error))
+/// Opens the database that the settings name; says for each way it can fail what to do.
+pub(crate) async fn open(settings: &Settings) -> Result<Arc<dyn Store>> {
+    if let Some(options) = settings.postgres() {
+        let place = options.place();
+        return match PostgresStore::open(options).await {
+            Ok(store) => Ok(Arc::new(store)),
+            Err(error) => Err(refused(place, &error)),
+        };
+    }
+    match SqliteStore::open(settings.sqlite()).await {
+        Ok(store) => Ok(Arc::new(store)),
+        Err(error) => Err(refused(settings.database().display(), &error)),
+    }
 }
 
 /// The failure to open a database.
-pub(crate) fn refused(path: &Path, error: &StoreError) -> Failure {
+pub(crate) fn refused(place: impl Display, error: &StoreError) -> Failure {
     let failure = Failure::failed(format!(
-        "the database {} cannot be used: {}",
-        path.display(),
+        "the database {place} cannot be used: {}",
         chain(error)
     ));
     match error {
-        StoreError::Newer { .. } => failure.hint("the file was left as it is"),
+        StoreError::Newer { .. } => failure.hint("the database was left as it is"),
         StoreError::Full(_) => failure.hint("make room on the disk, then start again"),
         _ => failure,
     }

@@ -40,6 +40,9 @@ impl Welcome<'_> {
         if let Some(allowed) = self.allowed() {
             text = text + "  targets        " + &allowed + "\n";
         }
+        if let Some(postgres) = self.settings.postgres() {
+            text = text + "  database       " + &postgres.place() + "\n";
+        }
         match self.admin_key {
             Some(key) => text.push_str(&self.first_steps(key)),
             None => text.push_str("\nCtrl-C stops it.\n\n"),

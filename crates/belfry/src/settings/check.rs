@@ -40,6 +40,28 @@ impl Settings {
             "server.header_bytes_max",
             || "expected 8KiB to 1MiB".to_owned(),
         );
+        let url = self.store.url.as_ref().map(super::Secret::expose);
+        notes.must(
+            url.is_none_or(|url| {
+                url.starts_with("postgres://") || url.starts_with("postgresql://")
+            }),
+            "store.url",
+            || {
+                "expected postgres://user@host/database; without it the embedded SQLite is used"
+                    .to_owned()
+            },
+        );
+        let schema = self.store.schema.as_ref().map(|schema| schema.0.as_str());
+        notes.must(
+            schema.is_none_or(|schema| {
+                schema.len() <= 63
+                    && schema
+                        .chars()
+                        .all(|c| c.is_ascii_alphanumeric() || c == '_')
+            }),
+            "store.schema",
+            || "expected at most 63 letters, digits and underscores".to_owned(),
+        );
         let event = self.ingest.event_bytes_max.0;
         notes.must(event <= 16 * 1024 * 1024, "ingest.event_bytes_max", || {
             "expected at most 16MiB".to_owned()

@@ -7,6 +7,7 @@ use belfry_app::{AppSettings, SealError, Sealer};
 use belfry_egress::{EgressLimits, EgressPolicy};
 use belfry_engine::EngineSettings;
 use belfry_model::event::EventLimits;
+use belfry_store::PostgresOptions;
 use belfry_store::sqlite::{SqliteOptions, Synchronous as StoreSynchronous};
 use tokio_util::sync::CancellationToken;
 
@@ -25,7 +26,29 @@ impl Settings {
         self.data.dir.join("secret.key")
     }
 
-    /// For the store.
+    /// For the store, if it is a Postgres.
+    pub fn postgres(&self) -> Option<PostgresOptions> {
+        let store = &self.store;
+        store.url.as_ref().map(|url| PostgresOptions {
+            url: url.expose().to_owned(),
+            password: store
+                .password
+                .as_ref()
+                .map(|password| password.expose().to_owned()),
+            root_cert: store.root_cert.clone(),
+            schema: store.schema.as_ref().map(|schema| schema.0.clone()),
+            writers: store.writers.as_u32(),
+            readers: store.readers.as_u32(),
+            connect_timeout: store.connect_timeout,
+            commit_timeout: store.commit_timeout,
+            statement_timeout: store.statement_timeout,
+            commit_delay: std::time::Duration::from_millis(u64::from(
+                store.commit_delay_ms.as_u32(),
+            )),
+        })
+    }
+
+    /// For the store, if it is the embedded one.
     pub fn sqlite(&self) -> SqliteOptions {
         SqliteOptions {
             synchronous: match self.store.synchronous {

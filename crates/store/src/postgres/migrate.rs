@@ -41,6 +41,20 @@ pub(super) const KNOWN: i64 = MIGRATIONS.len() as i64;
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT PRIMARY KEY, name TEXT NOT NULL, \
      works_from BIGINT NOT NULL)";
 
+/// The schema version; 0 when there is no schema of ours.
+pub(super) async fn version(conn: &mut Conn) -> Result<i64> {
+    let row = sqlx::query("SELECT to_regclass('schema_version') IS NOT NULL")
+        .fetch_one(&mut *conn)
+        .await?;
+    if !row.try_get::<bool, _>(0)? {
+        return Ok(0);
+    }
+    let row = sqlx::query("SELECT coalesce(max(version), 0) FROM schema_version")
+        .fetch_one(conn)
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
 /// Brings the schema up to date. Returns how many migrations ran.
 pub(super) async fn run(conn: &mut Conn) -> Result<usize> {
     if let Err(error) = sqlx::raw_sql(TABLE).execute(&mut *conn).await

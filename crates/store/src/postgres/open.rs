@@ -32,6 +32,31 @@ impl PostgresStore {
         migrate::run(&mut conn).await?;
         partitions::make_ahead(&mut conn).await?;
         conn.close().await?;
+        Self::with_pools(options, &connect)
+    }
+
+    /// Opens a database that is at this program's version, without changing anything. For tools.
+    pub async fn open_reader(options: PostgresOptions) -> Result<Self> {
+        let connect = connect_options(&options)?;
+        let mut conn = tokio::time::timeout(options.connect_timeout, connect.connect())
+            .await
+            .map_err(|_| crate::error::unavailable("the server did not answer in time"))??;
+        let found = migrate::version(&mut conn).await?;
+        conn.close().await?;
+        if found != migrate::KNOWN {
+            return Err(StoreError::Unusable(format!(
+                "it has schema version {found}, this program works with {}; `belfry db migrate` or the start of a server brings it there",
+                migrate::KNOWN
+            )));
+        }
+        Self::with_pools(options, &connect)
+    }
+
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "the last step of ways that can fail"
+    )]
+    fn with_pools(options: PostgresOptions, connect: &PgConnectOptions) -> Result<Self> {
         let pool = |connections: u32| {
             PgPoolOptions::new()
                 .max_connections(connections.max(1))
