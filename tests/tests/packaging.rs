@@ -47,6 +47,15 @@ async fn the_settings_of_the_containers_are_settings() -> Result<()> {
         .as_object()
         .context("environment")?;
     for (name, value) in environment {
+        // A variable of whoever starts the containers, with its default.
+        let default = value.as_str().and_then(|text| {
+            let (_, default) = text
+                .strip_prefix("${")?
+                .strip_suffix('}')?
+                .split_once(":-")?;
+            Some(Value::from(default))
+        });
+        let value = default.as_ref().unwrap_or(value);
         set.push((
             name.clone(),
             value
@@ -69,6 +78,28 @@ async fn the_settings_of_the_containers_are_settings() -> Result<()> {
         wrong.code == Some(2) && wrong.stderr.contains("BELFRY_SERVER__LISTEN"),
         "{wrong:?}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_containers_can_be_told_to_use_the_postgres_beside_them() -> Result<()> {
+    let text = read("docker-compose.yml")?;
+    let compose: Value = yaml_serde::from_str(&text)?;
+    let url = text
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix("BELFRY_STORE__URL="))
+        .context("the URL in the comment")?;
+    let postgres = &compose["services"]["postgres"]["environment"];
+    let expected = format!(
+        "postgres://{}:{}@postgres/{}",
+        postgres["POSTGRES_USER"].as_str().context("user")?,
+        postgres["POSTGRES_PASSWORD"].as_str().context("password")?,
+        postgres["POSTGRES_DB"].as_str().context("database")?,
+    );
+    assert_eq!(url, expected);
+    let home = tempfile::tempdir()?;
+    let cli = Cli::new(home.path()).env("BELFRY_STORE__URL", url);
+    cli.run(&["config", "check"]).await?.expect(0)?;
     Ok(())
 }
 
@@ -168,7 +199,7 @@ fn the_containers_fit_together() -> Result<()> {
 #[test]
 fn the_operators_manual_names_settings_that_exist() -> Result<()> {
     let known = read("docs/reference/configuration.md")?;
-    let manual = read("docs/operations/running.md")?;
+    let manual = read("docs/operations/running.md")? + &read("docs/operations/postgres.md")?;
     let sections = [
         "server.",
         "data.",
@@ -185,8 +216,9 @@ fn the_operators_manual_names_settings_that_exist() -> Result<()> {
     let mut count = 0;
     for quoted in manual.split('`').skip(1).step_by(2) {
         let name = quoted.split_whitespace().next().unwrap_or_default();
-        if sections.iter().any(|section| name.starts_with(section)) && !name.ends_with(".key_file")
-        {
+        // A secret can also be given by the name of its file.
+        let name = name.strip_suffix("_file").unwrap_or(name);
+        if sections.iter().any(|section| name.starts_with(section)) {
             count += 1;
             ensure!(
                 known.contains(&format!("| `{name}` |")),
