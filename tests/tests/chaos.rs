@@ -64,6 +64,8 @@ scenarios! {
     sqlite_kill: "sqlite-kill",
     sqlite_node: "sqlite-node",
     sqlite_everything: "sqlite-everything",
+    postgres_node: "postgres-node",
+    postgres_database: "postgres-database",
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
-use anyhow::Result;
-use belfry_testkit::{Line, Proxy, Reply};
+use anyhow::{Context, Result};
+use belfry_testkit::{Line, Postgres, Proxy, Reply, Stop};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -16,6 +16,10 @@ use super::world::World;
 /// The order is the order in which things become well again: a node cannot start before its database answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Family {
+    /// The database server.
+    Database,
+    /// The lines between the nodes and the database: one of them or all.
+    DatabaseLine,
     /// The line between the nodes and the receiver.
     ReceiverLine,
     /// The process of a node.
@@ -27,6 +31,8 @@ pub(super) enum Family {
 /// One thing that goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fault {
+    Database(Outage),
+    DatabaseLine(Weather),
     ReceiverLine(Weather),
     Node(Mishap),
     Receiver(Mood),
@@ -45,6 +51,17 @@ pub(super) enum Weather {
     Silent,
     /// Nobody new is let in.
     Refused,
+}
+
+/// What happens to the database server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Outage {
+    /// An orderly restart.
+    Restarts,
+    /// SIGKILL to all its processes.
+    Crashes,
+    /// SIGSTOP to all its processes: connections stay open, nothing is answered.
+    Freezes,
 }
 
 /// What happens to the process of a node.
@@ -86,6 +103,22 @@ pub(super) const LINE: &[Fault] = &[
     Fault::ReceiverLine(Weather::Refused),
 ];
 
+/// Everything that happens to the database server.
+pub(super) const DATABASE: &[Fault] = &[
+    Fault::Database(Outage::Restarts),
+    Fault::Database(Outage::Crashes),
+    Fault::Database(Outage::Freezes),
+];
+
+/// Everything that happens to the lines between nodes and database.
+pub(super) const DATABASE_LINE: &[Fault] = &[
+    Fault::DatabaseLine(Weather::Cut),
+    Fault::DatabaseLine(Weather::Slow),
+    Fault::DatabaseLine(Weather::Narrow),
+    Fault::DatabaseLine(Weather::Silent),
+    Fault::DatabaseLine(Weather::Refused),
+];
+
 /// Everything that happens to the process of a node.
 pub(super) const NODE: &[Fault] = &[
     Fault::Node(Mishap::Killed),
@@ -110,6 +143,8 @@ pub(super) const RECEIVER: &[Fault] = &[
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, how) = match self {
+            Self::Database(outage) => ("database", format!("{outage:?}")),
+            Self::DatabaseLine(weather) => ("line to the database", format!("{weather:?}")),
             Self::ReceiverLine(weather) => ("line to the receiver", format!("{weather:?}")),
             Self::Node(mishap) => ("node", format!("{mishap:?}")),
             Self::Receiver(mood) => ("receiver", format!("{mood:?}")),
@@ -126,12 +161,16 @@ pub(super) struct Struck {
     pub(super) fault: Fault,
     /// The node it struck, where it strikes one.
     node: usize,
+    /// Whether it struck every node's line.
+    everywhere: bool,
 }
 
 impl Fault {
     /// Where it strikes.
     pub(super) fn family(self) -> Family {
         match self {
+            Self::Database(_) => Family::Database,
+            Self::DatabaseLine(_) => Family::DatabaseLine,
             Self::ReceiverLine(_) => Family::ReceiverLine,
             Self::Node(_) => Family::Node,
             Self::Receiver(_) => Family::Receiver,
@@ -143,7 +182,7 @@ impl Fault {
         match self {
             Self::Receiver(Mood::IsGone) => "gone",
             Self::Receiver(_) => "moody",
-            Self::ReceiverLine(_) | Self::Node(_) => "steady",
+            _ => "steady",
         }
     }
 
@@ -159,28 +198,60 @@ impl Fault {
     /// Lets it happen.
     pub(super) fn strike(self, world: &mut World, chance: &mut StdRng) -> Result<Struck> {
         let node = chance.random_range(0..world.nodes.len());
+        let everywhere = chance.random_range(0..3) == 0;
+        let struck = Struck {
+            fault: self,
+            node,
+            everywhere,
+        };
         match self {
+            Self::Database(outage) => outage.strike(world.database()?)?,
+            Self::DatabaseLine(weather) => {
+                for line in struck.database_lines(world) {
+                    weather.strike(line);
+                }
+            }
             Self::ReceiverLine(weather) => weather.strike(&world.receiver_line),
             Self::Node(Mishap::Killed) => world.nodes[node].kill9()?,
             Self::Node(Mishap::Restarted) => world.nodes[node].terminate()?,
             Self::Node(Mishap::Frozen) => world.nodes[node].freeze()?,
             Self::Receiver(mood) => world.sink.script(mood.path(), [mood.reply()]),
         }
-        Ok(Struck { fault: self, node })
+        Ok(struck)
     }
 }
 
 impl Struck {
     /// Called now and then while it lasts.
     pub(super) fn goes_on(self, world: &World) {
-        if self.fault == Fault::ReceiverLine(Weather::Cut) {
-            world.receiver_line.cut();
+        match self.fault {
+            Fault::ReceiverLine(Weather::Cut) => world.receiver_line.cut(),
+            Fault::DatabaseLine(Weather::Cut) => {
+                self.database_lines(world).iter().for_each(Proxy::cut);
+            }
+            _ => {}
+        }
+    }
+
+    /// The lines to the database that it strikes.
+    fn database_lines(self, world: &World) -> &[Proxy] {
+        let lines = &world.database_lines;
+        if self.everywhere {
+            lines
+        } else {
+            lines.get(self.node..=self.node).unwrap_or_default()
         }
     }
 
     /// Makes everything well again.
     pub(super) async fn lift(self, world: &mut World) -> Result<()> {
         match self.fault {
+            Fault::Database(outage) => outage.lift(world.database()?)?,
+            Fault::DatabaseLine(_) => {
+                for line in self.database_lines(world) {
+                    line.set(Line::default());
+                }
+            }
             Fault::ReceiverLine(_) => world.receiver_line.set(Line::default()),
             Fault::Node(Mishap::Killed) => world.restart(self.node).await?,
             Fault::Node(Mishap::Restarted) => {
@@ -198,6 +269,26 @@ impl Struck {
             }
         }
         Ok(())
+    }
+}
+
+impl Outage {
+    fn strike(self, database: &mut Postgres) -> Result<()> {
+        // Nothing else of the run waits for this thread: the runtime has others.
+        tokio::task::block_in_place(|| match self {
+            Self::Restarts => database.stop(Stop::Fast),
+            Self::Crashes => database.kill9(),
+            Self::Freezes => database.pause(),
+        })
+        .context("the database")
+    }
+
+    fn lift(self, database: &mut Postgres) -> Result<()> {
+        tokio::task::block_in_place(|| match self {
+            Self::Restarts | Self::Crashes => database.start_again(),
+            Self::Freezes => database.resume(),
+        })
+        .context("the database")
     }
 }
 

@@ -1,12 +1,14 @@
 //! The scenarios: which faults meet which set-up, and what holds all the same.
 
-use super::fault::{Fault, KILL, LINE, NODE, RECEIVER};
+use super::fault::{DATABASE, DATABASE_LINE, Fault, KILL, LINE, NODE, RECEIVER};
 
 /// What keeps the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Store {
     /// One file beside the node.
     Sqlite,
+    /// A server of its own, with a line from each node to it.
+    Postgres,
 }
 
 /// One set-up with the faults that it is exposed to.
@@ -74,6 +76,24 @@ pub const SCENARIOS: &[Scenario] = &[
         faults: &[NODE, RECEIVER, LINE],
         rounds: 1,
         at_once: 2,
+    },
+    Scenario {
+        name: "postgres-node",
+        proves: "a node on Postgres that is killed, ends in an orderly way or hangs goes on where it was",
+        store: Store::Postgres,
+        nodes: 1,
+        faults: &[NODE],
+        rounds: 2,
+        at_once: 1,
+    },
+    Scenario {
+        name: "postgres-database",
+        proves: "a database that restarts, crashes, hangs or is badly reached is waited for, and nothing is lost",
+        store: Store::Postgres,
+        nodes: 1,
+        faults: &[DATABASE, DATABASE_LINE],
+        rounds: 1,
+        at_once: 1,
     },
 ];
 

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval};
 
 use super::ledger::{Ledger, Post, Until};
-use super::world::{Book, ORDERED, PLAIN};
+use super::world::{Book, ORDERED, PLAIN, SOURCE, event};
 
 /// How many post at once.
 const SENDERS: u32 = 8;
@@ -82,7 +82,7 @@ impl Sender {
             }
             // The next of a key is posted only after the 202 of the one before: then their order is promised.
             self.ordered += 1;
-            let one = event(ORDERED, self.number, self.ordered).to_string();
+            let one = numbered(ORDERED, self.number, self.ordered).to_string();
             if !self.post("application/cloudevents+json", one, 1).await? {
                 return Ok(());
             }
@@ -92,7 +92,7 @@ impl Sender {
 
     fn next_plain(&mut self) -> Value {
         self.plain += 1;
-        event(PLAIN, self.number, self.plain)
+        numbered(PLAIN, self.number, self.plain)
     }
 
     async fn post(&self, kind: &'static str, body: String, events: usize) -> Result<bool> {
@@ -109,14 +109,9 @@ impl Sender {
 }
 
 /// An event whose id says its type, its sender and its number.
-fn event(kind: &str, sender: usize, number: u64) -> Value {
-    let mut event = json!({
-        "specversion": "1.0",
-        "id": format!("{kind}-{sender}-{number}"),
-        "source": "chaos",
-        "type": kind,
-        "data": {"number": number},
-    });
+fn numbered(kind: &str, sender: usize, number: u64) -> Value {
+    let mut event = event(kind, SOURCE, &format!("{kind}-{sender}-{number}"));
+    event["data"] = json!({"number": number});
     if kind == ORDERED {
         event["partitionkey"] = format!("key-{sender}").into();
     }

@@ -1,22 +1,28 @@
-//! What a run is made of: nodes, their receiver, and the lines between them.
+//! What a run is made of: nodes, their receiver, their database, and the lines between them.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use belfry_testkit::{Client, Proxy, Reply, Server, Sink, server, wait_until};
+use belfry_testkit::{Client, Postgres, Proxy, Reply, Server, Sink, wait_until};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::check::{Ending, History};
 use super::ledger::{Arrivals, Ledger, Post, Until};
-use super::scenario::Scenario;
+use super::scenario::{Scenario, Store};
 use crate::{put_rule, rule, text, webhook_with_waits};
 
 /// The type of events whose order nobody asks for.
 pub(super) const PLAIN: &str = "plain";
 /// The type of events that have a key and follow each other.
 pub(super) const ORDERED: &str = "ordered";
+
+/// Where the events come from that are counted.
+pub(super) const SOURCE: &str = "chaos";
+/// Events that only find out whether something works.
+const PROBE: &str = "probe";
 
 /// No client waits longer for an answer; then it asks another node.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,6 +32,11 @@ const RECOVERY_LIMIT: Duration = Duration::from_mins(1);
 const DRAIN_LIMIT: Duration = Duration::from_mins(2);
 /// How often the whole history is read until everything is at an end.
 const HISTORY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// An event.
+pub(super) fn event(kind: &str, source: &str, id: &str) -> Value {
+    json!({"specversion": "1.0", "id": id, "source": source, "type": kind})
+}
 
 /// A target, and what it must get.
 #[derive(Debug, Clone, Copy)]
@@ -120,6 +131,10 @@ impl Book {
 pub(super) struct World {
     pub(super) sink: Sink,
     pub(super) receiver_line: Proxy,
+    /// Where the store is Postgres: its server ...
+    database: Option<Postgres>,
+    /// ... and the line of each node to it.
+    pub(super) database_lines: Vec<Proxy>,
     pub(super) nodes: Vec<Server>,
     pub(super) book: Arc<Book>,
     pub(super) ledger: Arc<Ledger>,
@@ -144,6 +159,11 @@ impl World {
         let mut world = Self {
             sink,
             receiver_line,
+            database: match scenario.store {
+                Store::Sqlite => None,
+                Store::Postgres => Some(tokio::task::block_in_place(Postgres::start)?),
+            },
+            database_lines: Vec::new(),
             nodes: Vec::new(),
             book: Arc::default(),
             ledger: Arc::default(),
@@ -152,9 +172,7 @@ impl World {
             changes: 0,
         };
         for _ in 0..scenario.nodes {
-            let node = options().start().await?;
-            world.nodes.push(node);
-            world.note_address(world.nodes.len() - 1)?;
+            world.add_node().await?;
         }
         for kind in [PLAIN, ORDERED] {
             let targets: serde_json::Map<_, _> = TARGETS
@@ -165,7 +183,39 @@ impl World {
             let rule = rule(&[kind], &Value::Object(targets));
             put_rule(&world.book.client(0), kind, &rule).await?;
         }
+        world.known_everywhere(PLAIN, "steady").await?;
+        world.known_everywhere(ORDERED, "ordered").await?;
         Ok(world)
+    }
+
+    /// Starts a further node.
+    async fn add_node(&mut self) -> Result<()> {
+        // What waits for minutes by default waits for a second here.
+        let mut options = Server::with("log.level", "warn")
+            .set("engine.circuit_open_max", "1s")
+            .quiet();
+        if let Some(database) = &self.database {
+            let address: SocketAddr = ([127, 0, 0, 1], database.port()).into();
+            let line = Proxy::start(address).await?;
+            let url = database.url();
+            let url = url.replace(&address.to_string(), &line.address().to_string());
+            options = options.set("store.url", &url);
+            self.database_lines.push(line);
+        }
+        if let Some(first) = self.nodes.first() {
+            // Secrets are sealed in the database with a key that all nodes have.
+            let key = first.data().join("secret.key");
+            options = options
+                .set("secrets.key_file", &key.to_string_lossy())
+                .admin_key(first.admin_key());
+        }
+        self.nodes.push(options.start().await?);
+        self.note_address(self.nodes.len() - 1)
+    }
+
+    /// The database server.
+    pub(super) fn database(&mut self) -> Result<&mut Postgres> {
+        self.database.as_mut().context("this store has no server")
     }
 
     /// The settings of a target: it tries again soon, and for longer than anything here lasts.
@@ -179,7 +229,12 @@ impl World {
     /// What the nodes have printed.
     pub(super) fn said(&self) -> String {
         let outputs = self.nodes.iter().map(Server::output);
-        outputs.collect::<Vec<_>>().join("--- the next node\n")
+        let mut said = outputs.collect::<Vec<_>>().join("--- the next node\n");
+        if let Some(database) = &self.database {
+            said.push_str("--- the database\n");
+            said.push_str(&database.log());
+        }
+        said
     }
 
     /// Tells senders where a node is now.
@@ -203,11 +258,33 @@ impl World {
         let path = format!("/v1/buses/default/rules/{PLAIN}/targets/gone");
         wait_until("a change of a target", RECOVERY_LIMIT, async || {
             let put = self.book.client(0).put(&path, &target).await;
-            Ok(put
-                .is_ok_and(|answer| answer.status.is_success())
-                .then_some(()))
+            let done = put.is_ok_and(|answer| answer.status.is_success());
+            Ok(done.then_some(()))
         })
-        .await
+        .await?;
+        self.known_everywhere(PLAIN, "gone").await
+    }
+
+    /// Waits until every node has learned of a change, so that what it accepts comes to this target. The events that
+    /// find out are of a source of their own and nobody's business afterwards.
+    async fn known_everywhere(&mut self, kind: &str, target: &str) -> Result<()> {
+        let path = format!("/{target}");
+        let arrivals = Arc::clone(&self.arrivals);
+        let id = |number: usize| format!("{PROBE}-{number}");
+        for node in 0..self.nodes.len() {
+            let first = self.probes + 1;
+            wait_until("the change at every node", RECOVERY_LIMIT, async || {
+                self.probes += 1;
+                let mut event = event(kind, PROBE, &id(self.probes));
+                event["partitionkey"] = PROBE.into();
+                // While something is wrong there may be no answer.
+                drop(self.book.client(node).post_event("default", &event).await);
+                let arrived = (first..=self.probes).any(|number| arrivals.has(&path, &id(number)));
+                Ok(arrived.then_some(()))
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     /// Waits until so many more events have been accepted.
@@ -225,8 +302,8 @@ impl World {
         let mut probes = Vec::new();
         for node in 0..self.nodes.len() {
             self.probes += 1;
-            let id = format!("{PLAIN}-probe-{}", self.probes);
-            let event = json!({"specversion": "1.0", "id": id, "source": "chaos", "type": PLAIN});
+            let id = format!("{PLAIN}-{PROBE}-{}", self.probes);
+            let event = event(PLAIN, SOURCE, &id);
             let post = Post {
                 kind: "application/cloudevents+json",
                 body: event.to_string(),
@@ -283,13 +360,6 @@ impl World {
     }
 }
 
-/// How each node is started: what waits for minutes by default waits for a second here.
-fn options() -> server::Options {
-    Server::with("log.level", "warn")
-        .set("engine.circuit_open_max", "1s")
-        .quiet()
-}
-
 impl History {
     /// Whether every stored event has all its deliveries, each at an end.
     fn is_complete(&self) -> bool {
@@ -301,16 +371,17 @@ impl History {
     }
 }
 
-/// Reads everything, page by page, and keeps what the checker needs.
+/// Reads everything that is counted, page by page, and keeps what the checker needs.
 async fn read_history(client: &Client) -> Result<History> {
     let mut history = History::default();
-    pages(client, "/v1/events?bus=default", |event| {
+    let filter = format!("bus=default&source={SOURCE}");
+    pages(client, &format!("/v1/events?{filter}"), |event| {
         let uid = text(&event["eventUid"])?;
         history.events.insert(uid, text(&event["event"]["id"])?);
         Ok(())
     })
     .await?;
-    pages(client, "/v1/deliveries?bus=default", |delivery| {
+    pages(client, &format!("/v1/deliveries?{filter}"), |delivery| {
         let endings = history.deliveries.entry(text(&delivery["eventUid"])?);
         endings.or_default().push(Ending {
             target: text(&delivery["target"])?,
