@@ -86,6 +86,13 @@ struct PlaceArgs {
     /// Seconds of each phase.
     #[arg(long, global = true, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
+    /// The database: `sqlite`, or the URL of a Postgres database, in which each server of the benchmark makes a schema of
+    /// its own that stays there.
+    #[arg(long, global = true, default_value = "sqlite", value_name = "sqlite|URL", value_parser = Database::read)]
+    store: Database,
+    /// The first process of that Postgres (its `postmaster.pid`), if it runs here: its CPU time is counted as well.
+    #[arg(long, global = true, value_name = "PID")]
+    postgres_pid: Option<u32>,
     /// Where database and scratch files are made; they are removed afterwards. Absent: below the current directory.
     #[arg(long, global = true)]
     dir: Option<PathBuf>,
@@ -102,12 +109,25 @@ struct PlaceArgs {
 enum Database {
     /// A file in the scratch directory.
     Sqlite,
+    /// The database at a URL.
+    Postgres(String),
 }
 
 impl Database {
+    fn read(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "sqlite" => Ok(Self::Sqlite),
+            url if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
+                Ok(Self::Postgres(url.to_owned()))
+            }
+            _ => Err("expected sqlite, or a URL postgres://...".to_owned()),
+        }
+    }
+
     fn name(&self) -> &'static str {
         match self {
             Self::Sqlite => "SQLite",
+            Self::Postgres(_) => "Postgres",
         }
     }
 }
@@ -127,16 +147,20 @@ impl Place {
         server::scratch_dir(&self.parent)
     }
 
-    /// The settings of one server.
-    fn settings(&self, commit_delay: Duration) -> Vec<String> {
-        let mut settings = self.settings.clone();
+    /// The settings of one server, as variables: arguments, of which the URL may hold a password, can be read by others.
+    fn variables(&self, scratch: &ScratchDir, commit_delay: Duration) -> Vec<(String, String)> {
+        let mut variables = Vec::new();
+        let mut set = |name: &str, value: String| {
+            variables.push((format!("BELFRY_STORE__{name}"), value));
+        };
         if !commit_delay.is_zero() {
-            settings.push(format!(
-                "store.commit_delay_ms={}",
-                commit_delay.as_millis()
-            ));
+            set("COMMIT_DELAY_MS", commit_delay.as_millis().to_string());
         }
-        settings
+        if let Database::Postgres(url) = &self.database {
+            set("URL", url.clone());
+            set("SCHEMA", scratch.name.clone());
+        }
+        variables
     }
 }
 
@@ -154,8 +178,8 @@ pub fn main(args: BenchArgs) -> Result {
 async fn measure(args: BenchArgs, output: Output) -> Result {
     let window = Duration::from_secs(args.place.seconds);
     let place = Place {
-        database: Database::Sqlite,
-        postgres_pid: None,
+        database: args.place.store.clone(),
+        postgres_pid: args.place.postgres_pid,
         parent: args.place.dir.clone().unwrap_or_else(|| PathBuf::from(".")),
         settings: args.place.settings.clone(),
     };

@@ -192,7 +192,8 @@ settings! {
         buses_max: Count<2, 100_000> = "1000",
         /// Most rules of one bus.
         rules_per_bus_max: Count<1, 1_000_000> = "10000",
-        /// Rows that one search of the history looks at before it answers with what it has found.
+        /// Rows that one search of the history looks at before it answers with what it has found; one that has taken 20 ms
+        /// answers before that.
         history_scan_max: Count<100, 10_000_000> = "100000",
         /// Largest request that is no event.
         body_bytes_max: ByteSize = "1MiB",

@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod fixtures;
 pub(crate) mod history;
 pub(crate) mod keys;
+pub(crate) mod large;
 pub(crate) mod order;
 pub(crate) mod paging;
 pub(crate) mod queue;

@@ -46,9 +46,9 @@ pub(super) struct Backlog {
 
 pub(super) async fn run(events: u64, event_bytes: usize, place: &Place) -> anyhow::Result<Backlog> {
     let scratch = place.scratch()?;
-    let settings = place.settings(Duration::ZERO);
+    let variables = place.variables(&scratch, Duration::ZERO);
     let sink = Sink::start().await?;
-    let server = Server::start(&scratch.path, &settings, None)
+    let server = Server::start(&scratch.path, &place.settings, &variables, None)
         .await
         .context("the server did not start")?;
     server.make_rule(&sink.url(), 1, false).await?;
@@ -76,7 +76,7 @@ pub(super) async fn run(events: u64, event_bytes: usize, place: &Place) -> anyho
     let key = server.key.clone();
     server.kill().await?;
 
-    let server = Server::start(&scratch.path, &settings, Some(key))
+    let server = Server::start(&scratch.path, &place.settings, &variables, Some(key))
         .await
         .context("the server did not start again")?;
     let memory_after_restart_bytes = server.memory_bytes()?;

@@ -54,8 +54,8 @@ pub(super) async fn run(plan: &Plan, place: &Place) -> anyhow::Result<Report> {
     let scratch = place.scratch()?;
     let dir = &scratch.path;
     let sink = Sink::start().await?;
-    let settings = place.settings(plan.flush_delay);
-    let server = Server::start(dir, &settings, None)
+    let variables = place.variables(&scratch, plan.flush_delay);
+    let server = Server::start(dir, &place.settings, &variables, None)
         .await
         .context("the server did not start")?;
     if plan.fan_out > 0 {

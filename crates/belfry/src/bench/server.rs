@@ -21,6 +21,8 @@ const TICK: Duration = Duration::from_millis(10);
 /// A directory that is removed when dropped.
 pub(super) struct ScratchDir {
     pub(super) path: PathBuf,
+    /// Unlike that of any other; also the name of a schema.
+    pub(super) name: String,
 }
 
 impl Drop for ScratchDir {
@@ -32,10 +34,12 @@ impl Drop for ScratchDir {
 pub(super) fn scratch_dir(parent: &Path) -> anyhow::Result<ScratchDir> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let path = parent.join(format!("belfry-bench-{}-{number}", std::process::id()));
+    let name = format!("belfry_bench_{}_{number}", std::process::id());
+    let path = parent.join(&name);
     std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
     Ok(ScratchDir {
         path: path.canonicalize()?,
+        name,
     })
 }
 
@@ -54,6 +58,7 @@ impl Server {
     pub(super) async fn start(
         dir: &Path,
         settings: &[String],
+        variables: &[(String, String)],
         mut key: Option<String>,
     ) -> anyhow::Result<Self> {
         let begun = Instant::now();
@@ -68,6 +73,7 @@ impl Server {
         let mut child = command
             .current_dir(dir)
             .env("BELFRY_LOG__LEVEL", "warn")
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

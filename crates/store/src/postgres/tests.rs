@@ -32,3 +32,20 @@ pub(super) async fn open() -> (PostgresStore, PostgresOptions) {
 mod suite {
     crate::conformance::conformance_suite!(crate::postgres::tests::open);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn large_history() {
+    if std::env::var_os(SERVER).is_none() {
+        return;
+    }
+    let (store, _options) = open().await;
+    crate::conformance::large::history(&store).await;
+    sqlx::query(sqlx::AssertSqlSafe(format!(
+        "DROP SCHEMA {} CASCADE",
+        store.options.schema.clone().unwrap()
+    )))
+    .execute(&store.writers)
+    .await
+    .unwrap();
+}

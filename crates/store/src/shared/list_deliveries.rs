@@ -7,7 +7,8 @@ use sqlx::QueryBuilder;
 use super::dialect::{DELIVERY_JOINS, push_bytes_hold, push_text_holds};
 use super::rows::{Columns, DbRow, in_list};
 use super::walk::{
-    Key, Rows, Span, Walked, delivery_id, delivery_key, push_equal, push_pairs, span, walk,
+    Key, Rows, Span, Walked, deadline, delivery_id, delivery_key, push_equal, push_pairs, span,
+    walk,
 };
 use super::{Conn, Db};
 use crate::{DeliveryQuery, DeliveryRecord, Page, Result};
@@ -177,7 +178,7 @@ pub(super) async fn list_deliveries(
                 target: None,
                 among,
             };
-            walk(conn, &rows, span, query.limit, query.scan_max).await?
+            walk(conn, &rows, span, query.limit, query.scan_max, deadline()).await?
         }
     };
     Ok(Page {
@@ -196,6 +197,7 @@ async fn merge(
 ) -> Result<Walked<DeliveryRecord>> {
     let limit = usize::try_from(query.limit.max(1)).unwrap_or(usize::MAX);
     let share = u32::try_from(targets.len()).map_or(1, |count| query.scan_max / count.max(1));
+    let deadline = deadline();
     let first_low = span.low;
     let mut items: Vec<DeliveryRecord> = Vec::new();
     for target in targets {
@@ -204,7 +206,7 @@ async fn merge(
             target: Some(*target),
             among: None,
         };
-        let walked = walk(conn, &rows, span, query.limit, share).await?;
+        let walked = walk(conn, &rows, span, query.limit, share, deadline).await?;
         items.extend(walked.items);
         if let Some(reached) = walked.reached {
             span.low = span.low.max(reached);

@@ -6,7 +6,7 @@ use sqlx::QueryBuilder;
 
 use super::dialect::push_bytes_hold;
 use super::rows::{Columns, DbRow};
-use super::walk::{Key, Rows, Span, push_equal, span, walk};
+use super::walk::{Key, Rows, Span, deadline, push_equal, span, walk};
 use super::{Conn, Db};
 use crate::{EventQuery, EventRecord, Page, Result};
 
@@ -98,7 +98,15 @@ pub(super) async fn list_events(
         query.until_ms,
         query.before.map(|id| (id.get(), 0)),
     );
-    let walked = walk(conn, &Events(query), span, query.limit, query.scan_max).await?;
+    let walked = walk(
+        conn,
+        &Events(query),
+        span,
+        query.limit,
+        query.scan_max,
+        deadline(),
+    )
+    .await?;
     Ok(Page {
         items: walked.items,
         next: walked.reached.map(|key| EventId::from_stored(key.0)),

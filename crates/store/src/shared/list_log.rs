@@ -5,7 +5,9 @@ use sqlx::{QueryBuilder, Row as _};
 
 use super::dialect::push_text_holds;
 use super::rows::{Columns, DbRow};
-use super::walk::{Key, Rows, Span, delivery_id, delivery_key, push_equal, push_pairs, span, walk};
+use super::walk::{
+    Key, Rows, Span, deadline, delivery_id, delivery_key, push_equal, push_pairs, span, walk,
+};
 use super::{Conn, Db};
 use crate::{LogEntry, LogQuery, Page, Result};
 
@@ -91,7 +93,7 @@ pub(super) async fn list_log_entries(
         query.until_ms,
         query.before.map(delivery_key),
     );
-    let walked = walk(conn, &rows, span, query.limit, query.scan_max).await?;
+    let walked = walk(conn, &rows, span, query.limit, query.scan_max, deadline()).await?;
     Ok(Some(Page {
         items: walked.items,
         next: walked.reached.map(delivery_id),

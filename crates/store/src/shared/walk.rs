@@ -2,8 +2,11 @@
 //!
 //! Filters without an index must look at rows that do not qualify. So the range is cut by the key alone into parts of
 //! a known number of rows (256, 1,024, ...: the first part is often enough), and each part is searched in key order
-//! with the page's `LIMIT`. When the parts add up to `scan_max`, the walk ends and says where. Every walk gets at least
-//! one row further, so following the cursor always comes to the end.
+//! with the page's `LIMIT`. When the parts add up to `scan_max`, or have taken [`LOOK_TIME`] because what they look at is
+//! not in memory, the walk ends and says where. Every walk gets at least one row further, so following the cursor always
+//! comes to the end.
+
+use std::time::{Duration, Instant};
 
 use belfry_model::{DeliveryId, EventId, TargetId};
 use sqlx::QueryBuilder;
@@ -14,6 +17,15 @@ use crate::Result;
 
 const PART_FIRST: u32 = 256;
 const PART_GROWTH: u32 = 4;
+/// A part that has to be read from the disk takes some 20 ms.
+const PART_MAX: u32 = 1024;
+/// After so long no further part is begun: with one part more, an answer is there within 50 ms.
+const LOOK_TIME: Duration = Duration::from_millis(20);
+
+/// When no further part is begun.
+pub(super) fn deadline() -> Instant {
+    Instant::now() + LOOK_TIME
+}
 
 /// The order of all lists: event, then target.
 pub(super) type Key = (i64, i64);
@@ -46,13 +58,14 @@ pub(super) struct Walked<T> {
     pub(super) reached: Option<Key>,
 }
 
-/// At most `limit` rows (at least one), after a look at no more than `scan_max`.
+/// At most `limit` rows (at least one), after a look at no more than `scan_max` and the part in which `deadline` falls.
 pub(super) async fn walk<R: Rows>(
     conn: &mut Conn,
     rows: &R,
     mut span: Span,
     limit: u32,
     scan_max: u32,
+    deadline: Instant,
 ) -> Result<Walked<R::Item>> {
     let mut left = scan_max.max(1);
     if rows.all_qualify() {
@@ -79,10 +92,12 @@ pub(super) async fn walk<R: Rows>(
         items.extend(fetch(conn, rows, searched, missing).await?);
         left -= size;
         match end {
-            Some(end) if left > 0 && count(&items) <= limit => span.high = end,
+            Some(end) if left > 0 && count(&items) <= limit && Instant::now() < deadline => {
+                span.high = end;
+            }
             end => return Ok(cut::<R>(items, limit, end)),
         }
-        part = part.saturating_mul(PART_GROWTH);
+        part = part.saturating_mul(PART_GROWTH).min(PART_MAX);
     }
 }
 

@@ -159,113 +159,15 @@ async fn measure() {
     store.close().await;
 }
 
-/// Deliveries of the large history, and targets that they go to.
-const TARGETS: i64 = 40;
-
-fn large_group(from: i64, count: i64) -> Batch {
-    let mut batch = Batch::default();
-    for step in from..from + count {
-        let target = i32::try_from(step % TARGETS).unwrap() + 1;
-        let mut new = new_event(step, &[target]);
-        let doc = serde_json::json!({
-            "specversion": "1.0", "id": format!("{step:036}"), "source": format!("/rack/{}", step % 17),
-            "type": format!("com.example.kind.{}", step % 101), "subject": format!("host-{}", step % 10_007),
-            "data": {"free": step, "text": "x".repeat(360)},
-        });
-        new.event = Event::from_stored(Bytes::from(doc.to_string())).unwrap();
-        batch.events.push(new);
-        let id = delivery(step, target);
-        // One in a hundred was given up, in runs as outages make them.
-        let status = if step % 10_000 < 100 {
-            DeliveryStatus::Dead
-        } else {
-            DeliveryStatus::Delivered
-        };
-        batch.outcomes.push(outcome(id, status));
-    }
-    batch.watermark = Some((NODE, id(from + count - 1)));
-    batch
-}
-
-/// Sets a filter that starts at a place in the history.
-type Filter = fn(i64, &mut DeliveryQuery);
-
-const FILTERS: &[(&str, Filter)] = &[
-    ("newest", |_, query| query.before = None),
-    ("a page in the middle", |_, _| {}),
-    ("one target", |_, query| {
-        query.targets = Some(vec![TargetId(7)]);
-    }),
-    ("a rule with five targets", |_, query| {
-        query.targets = Some((1..=5).map(TargetId).collect());
-    }),
-    ("one target, dead only", |_, query| {
-        query.targets = Some(vec![TargetId(7)]);
-        query.statuses = vec![DeliveryStatus::Dead];
-    }),
-    ("dead, any target", |_, query| {
-        query.statuses = vec![DeliveryStatus::Dead];
-    }),
-    ("a time range", |at, query| {
-        query.before = None;
-        query.since_ms = Some(id(at).time_ms());
-        query.until_ms = Some(id(at).time_ms() + 3_600_000);
-    }),
-    ("event type", |_, query| {
-        query.kind = Some("com.example.kind.5".to_owned());
-    }),
-    ("event type never seen (5,000 looked at)", |_, query| {
-        query.kind = Some("never".to_owned());
-    }),
-    ("source", |_, query| {
-        query.source = Some("/rack/3".to_owned());
-    }),
-    ("subject (5,000 looked at)", |_, query| {
-        query.subject = Some("host-77".to_owned());
-    }),
-    ("text (5,000 looked at)", |_, query| {
-        query.text = Some("\"free\":77".to_owned());
-    }),
-];
-
-/// Every documented filter on a history of `MEASURE_EVENTS` deliveries (10 million unless said otherwise).
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
 async fn large_history() {
-    let events: i64 =
-        std::env::var("MEASURE_EVENTS").map_or(10_000_000, |text| text.parse().unwrap());
     let dir =
         tempfile::tempdir_in(std::env::var("MEASURE_DIR").unwrap_or_else(|_| "/tmp".to_owned()))
             .unwrap();
     let store = SqliteStore::open(SqliteOptions::file(dir.path().join("belfry.db")))
         .await
         .unwrap();
-    let started = Instant::now();
-    for from in (0..events).step_by(1000) {
-        store.commit(&large_group(from, 1000)).await.unwrap();
-    }
-    println!(
-        "{events} events with a delivery each in {:?}",
-        started.elapsed()
-    );
-    for (name, filter) in FILTERS {
-        let mut times: Vec<_> = Vec::new();
-        for n in 0..200 {
-            let at = events / 200 * n + events / 400;
-            let mut query = DeliveryQuery {
-                before: Some(delivery(at, 1)),
-                ..delivery_query()
-            };
-            filter(at, &mut query);
-            let started = Instant::now();
-            store.list_deliveries(&query).await.unwrap();
-            times.push(started.elapsed());
-        }
-        times.sort_unstable();
-        println!(
-            "{name}: p50 {:?}, p99 {:?}, max {:?}",
-            times[100], times[197], times[199]
-        );
-    }
+    crate::conformance::large::history(&store).await;
     store.close().await;
 }
