@@ -128,7 +128,7 @@ settings! {
         lane_bytes_max: ByteSize = "4MiB",
         /// Bytes of events that wait in memory for all targets together.
         lanes_bytes_max: ByteSize = "256MiB",
-        /// Requests on the wire at once, for all targets together.
+        /// Requests on the wire at once, for all targets together; each target may have one more.
         in_flight_max: Count<1, 100_000> = "4096",
         /// A first delivery that takes longer is noted in the database, so that it does not hold up recovery.
         park_after: Duration = "5s",

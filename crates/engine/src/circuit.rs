@@ -91,6 +91,13 @@ impl Circuit {
         (was != State::Closed).then_some(Change::Closed)
     }
 
+    /// The receiver answered, if not with success: as a probe that is enough.
+    pub(crate) fn answered(&mut self) -> Option<Change> {
+        (self.state == State::Probing)
+            .then(|| self.succeeded())
+            .flatten()
+    }
+
     /// The receiver failed in a way that says something about it.
     pub(crate) fn failed(&mut self, now_ms: i64) -> Option<Change> {
         self.failures = self.failures.saturating_add(1);

@@ -15,9 +15,11 @@ use std::time::Duration;
 
 use belfry_model::config::DedupMode;
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
-use belfry_model::{BusName, DeliveryId, Event, EventId, EventIdSource, TargetId};
+use belfry_model::{BusName, DeliveryId, Event, EventId, EventIdSource, OrderKey, TargetId};
 use belfry_pattern::Scratch;
-use belfry_store::{Batch, EventKey, IdempotencyRecord, NewEvent, Outcome, Pending, StoreError};
+use belfry_store::{
+    Batch, EventKey, IdempotencyRecord, NewEvent, Outcome, Pending, Release, StoreError,
+};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -81,6 +83,8 @@ pub(crate) struct Committer {
     watermark: EventId,
     /// Results that could not be committed yet.
     carry: Vec<Done>,
+    /// Keys of ordered targets that the last commit touched, where others commit at the same time: looked at again.
+    recheck: HashSet<(TargetId, OrderKey)>,
     /// A commit that failed while nobody could say whether it happened all the same, and its results.
     doubt: Option<(Round, Vec<Done>)>,
     scratch: Scratch,
@@ -96,6 +100,12 @@ struct Round {
     closed: Vec<EventId>,
     parked: Vec<(Arc<Work>, i64)>,
     hints: Vec<(TargetId, i64)>,
+    /// Targets of which the first delivery of a key may have become due.
+    urgent: HashSet<TargetId>,
+    /// Keys of which a delivery ended in this round.
+    ended_keys: HashSet<(TargetId, OrderKey)>,
+    /// Keys that are set free in this round.
+    released: HashSet<(TargetId, OrderKey)>,
     notices: Vec<DeliveryNotice>,
     ended: Vec<(TargetId, DeliveryStatus, i64)>,
     /// Whether anybody listens to notices.
@@ -120,6 +130,17 @@ impl Round {
                 .push(notice(snapshot, outcome, event, next_at_ms));
         }
     }
+
+    /// Sets the first delivery of a key free, if it is blocked.
+    fn release(&mut self, target: TargetId, key: OrderKey, due_at_ms: i64) {
+        if self.released.insert((target, key)) {
+            self.batch.release.push(Release {
+                target,
+                key,
+                due_at_ms,
+            });
+        }
+    }
 }
 
 impl Committer {
@@ -142,6 +163,7 @@ impl Committer {
             newest: newest_id,
             watermark: newest_id,
             carry: Vec::new(),
+            recheck: HashSet::new(),
             doubt: None,
             scratch: Scratch::default(),
         }
@@ -164,6 +186,7 @@ impl Committer {
                 // Before the queues: under load these are never empty.
                 _ = tick.tick() => ticked = true,
                 () = tokio::time::sleep(backoff), if !done.is_empty() || self.doubt.is_some() => {}
+                () = std::future::ready(()), if !self.recheck.is_empty() => {}
                 Some(op) = self.accepts.recv() => accepts.push(op),
                 Some(op) = self.done.recv() => done.push(op),
             }
@@ -259,6 +282,11 @@ impl Committer {
             listened: self.shared.notices.receiver_count() > 0,
             ..Round::default()
         };
+        let recheck = std::mem::take(&mut self.recheck);
+        for (target, key) in &recheck {
+            round.release(*target, *key, now_ms);
+            round.urgent.insert(*target);
+        }
         for op in &done {
             self.add_done(&mut round, &snapshot, op, now_ms);
         }
@@ -340,6 +368,12 @@ impl Committer {
         if let Some((_, watermark)) = round.batch.watermark {
             self.watermark = watermark;
         }
+        if !self.shared.store.commits_one_by_one() {
+            let added = round.batch.pending.iter();
+            let added = added.filter_map(|work| Some((work.delivery.target, work.order?)));
+            self.recheck.extend(added);
+            self.recheck.extend(round.ended_keys.iter().copied());
+        }
         self.after(round, accepts, done);
         let now_ms = self.shared.clock.now_ms();
         let window_start = self.shared.snapshot.load().dedup_since_ms(now_ms);
@@ -375,6 +409,10 @@ impl Committer {
         }
         for (target, due_at_ms) in round.hints {
             self.shared.hints.wake(target, due_at_ms);
+        }
+        let now_ms = self.shared.clock.now_ms();
+        for target in round.urgent {
+            self.shared.hints.wake_now(target, now_ms);
         }
         let snapshot = self.shared.snapshot.load();
         for (target, status, age_ms) in round.ended {
@@ -613,6 +651,22 @@ impl Committer {
                 round.batch.outcomes.push(outcome);
                 continue;
             }
+            if let Some(key) = entry.order.as_ref().and_then(|order| order.key(event)) {
+                let outcome = plain(DeliveryStatus::Queued, Reason::WaitsInOrder, None);
+                round.batch.outcomes.push(outcome);
+                round.batch.pending.push(Pending {
+                    delivery,
+                    due_at_ms: now_ms,
+                    attempts: 0,
+                    attempts_before: 0,
+                    since_ms: now_ms,
+                    trigger: Trigger::Initial,
+                    owner: None,
+                    order: Some(key),
+                });
+                round.urgent.insert(*target);
+                continue;
+            }
             match lane.admit(event.doc().len(), now_ms) {
                 Admission::Memory => {
                     *self.open.entry(id).or_insert(0) += 1;
@@ -655,6 +709,7 @@ impl Committer {
         match op {
             Done::Finished(finished) => self.add_finished(round, snapshot, finished, now_ms),
             Done::Deferred(deferred) => self.add_deferred(round, snapshot, deferred),
+            Done::GivenBack(works) => Self::add_given_back(round, works, now_ms),
             Done::Own(own) => self.add_own(round, snapshot, &own.bus, &own.event, None, now_ms),
             Done::Flush(_) => {}
         }
@@ -713,6 +768,14 @@ impl Committer {
             reason: reason_of(&finished.next),
             detail: detail_of(&finished.next),
         };
+        if let (Some(key), true) = (work.order, status.is_final()) {
+            let target = work.delivery.target;
+            round.release(target, key, now_ms);
+            round.ended_keys.insert((target, key));
+            if !work.has_behind {
+                round.urgent.insert(target);
+            }
+        }
         let mut next_at_ms = None;
         if let Next::Retry { due_at_ms, .. } = finished.next {
             next_at_ms = Some(due_at_ms);
@@ -739,6 +802,19 @@ impl Committer {
         round.batch.log_entries.extend(finished.log_entry.clone());
         if let Some((bus, event)) = &finished.dead_letter {
             self.add_own(round, snapshot, bus, event, work.trace_id.clone(), now_ms);
+        }
+    }
+
+    /// Deliveries of one key that are not made now: they wait again, the first of them for nothing if it is the first.
+    fn add_given_back(round: &mut Round, works: &[Arc<Work>], now_ms: i64) {
+        for work in works {
+            round.touched.insert(work.delivery);
+            let lease = work.lease_until_ms().unwrap_or(0);
+            round.batch.unclaimed.push((work.delivery, lease));
+            if let Some(key) = work.order {
+                round.release(work.delivery.target, key, now_ms);
+                round.urgent.insert(work.delivery.target);
+            }
         }
     }
 

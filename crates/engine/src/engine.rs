@@ -408,6 +408,7 @@ mod tests {
             problem: None,
             transform: Some(panicking()),
             send_original: false,
+            order: None,
             handler: entry.handler.clone(),
         }));
         let events = (0..3)

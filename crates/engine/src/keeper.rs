@@ -355,7 +355,10 @@ async fn gauges(shared: &Shared) {
     match shared.store.backlog(BACKLOG_COUNT_MAX).await {
         Ok(backlog) => {
             let count: u64 = backlog.iter().map(|one| one.count).sum();
-            metrics::depth("scheduled", usize::try_from(count).unwrap_or(usize::MAX));
+            let blocked: u64 = backlog.iter().map(|one| one.blocked).sum();
+            let depth = |count| usize::try_from(count).unwrap_or(usize::MAX);
+            metrics::depth("scheduled", depth(count.saturating_sub(blocked)));
+            metrics::depth("blocked", depth(blocked));
             let oldest = backlog.iter().filter_map(|one| one.oldest).min();
             let age = oldest.map_or(0, |oldest| shared.clock.now_ms() - oldest.time_ms());
             metrics::oldest("scheduled", age);

@@ -15,6 +15,7 @@ use belfry_model::delivery::Reason;
 use belfry_store::{Attempt, EventFacts, NewLogEntry};
 use belfry_targets::{Attempted, Job, RequestRecord, ResponseRecord, Verdict};
 use futures_util::FutureExt as _;
+use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
 use crate::api::LaneStatus;
@@ -38,6 +39,8 @@ pub(crate) struct Lane {
     entry: ArcSwap<TargetEntry>,
     deleted: AtomicBool,
     state: Mutex<State>,
+    /// A place on the wire that is this target's alone, so that others which hang cannot take all there are.
+    own_place: Semaphore,
     shared: Arc<Shared>,
 }
 
@@ -45,12 +48,16 @@ struct State {
     queue: VecDeque<Arc<Work>>,
     /// Admitted, but not yet pushed.
     reserved: usize,
+    /// Behind another delivery of their key, which is queued or being sent.
+    behind: usize,
     /// Of everything reserved, queued or being sent.
     bytes: usize,
     workers: usize,
     in_flight: usize,
     circuit: Circuit,
     bucket: Option<Bucket>,
+    /// Whether deliveries wait in the store for the rate limit: newer ones wait behind them.
+    throttled: bool,
     /// A receiver's Retry-After.
     paused_until_ms: i64,
 }
@@ -62,6 +69,17 @@ pub(crate) enum Admission {
     Memory,
     /// It has to wait in the store.
     Later { due_at_ms: i64, reason: Reason },
+}
+
+/// What became of a delivery that was worked on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Went {
+    /// It has ended: what is behind it may go.
+    Ended,
+    /// It waits in the store for its time.
+    Waits,
+    /// Nothing was done about it.
+    Left,
 }
 
 impl Lane {
@@ -78,6 +96,7 @@ impl Lane {
             state: Mutex::new(State {
                 queue: VecDeque::new(),
                 reserved: 0,
+                behind: 0,
                 bytes: 0,
                 workers: 0,
                 in_flight: 0,
@@ -87,8 +106,10 @@ impl Lane {
                     .spec
                     .rate_limit
                     .map(|limit| Bucket::new(limit, now_ms)),
+                throttled: false,
                 paused_until_ms: 0,
             }),
+            own_place: Semaphore::new(1),
             entry: ArcSwap::new(entry),
             deleted: AtomicBool::new(false),
             shared,
@@ -149,7 +170,7 @@ impl Lane {
                 reason: Reason::RateLimited,
             };
         }
-        let held = state.queue.len() + state.reserved;
+        let held = state.held();
         // A lane that holds nothing may always take one: other targets' backlogs must not keep it waiting.
         let full = held >= settings.lane_deliveries_max
             || (held > 0 && state.bytes + bytes > settings.lane_bytes_max)
@@ -162,13 +183,16 @@ impl Lane {
                 reason: Reason::QueueFull,
             };
         }
-        if let Some(bucket) = &mut state.bucket
-            && bucket.tokens(now_ms) == 0
-        {
-            return Admission::Later {
-                due_at_ms: bucket.next_at_ms(),
-                reason: Reason::Throttled,
-            };
+        let state = &mut *state;
+        if let Some(bucket) = &mut state.bucket {
+            let none = bucket.tokens(now_ms) == 0;
+            if none || state.throttled {
+                state.throttled = true;
+                return Admission::Later {
+                    due_at_ms: if none { bucket.next_at_ms() } else { now_ms },
+                    reason: Reason::Throttled,
+                };
+            }
         }
         if let Err(due_at_ms) = state.circuit.ask(now_ms) {
             return Admission::Later {
@@ -237,7 +261,7 @@ impl Lane {
         };
         // Claimed work fills half of the queue at most, so that first attempts do not wait behind late retries.
         let half = settings.lane_deliveries_max.div_ceil(2);
-        let held = state.queue.len() + state.reserved;
+        let held = state.held();
         let all = settings
             .lanes_bytes_max
             .saturating_sub(self.shared.lanes_bytes.load(Ordering::Relaxed));
@@ -253,20 +277,28 @@ impl Lane {
         }
     }
 
-    /// Queues claimed work. It has a pending row already, so it is always taken.
+    /// Queues claimed work, with what was claimed behind it. It has a pending row already, so it is always taken.
     pub(crate) fn push_claimed(self: &Arc<Self>, work: Arc<Work>, now_ms: i64) {
-        let bytes = work.bytes();
+        let (count, bytes) = work.run_size();
         let mut state = self.lock();
         if let Some(bucket) = &mut state.bucket {
-            bucket.take();
+            for _ in 0..count {
+                bucket.take();
+            }
         }
         // `room` has said that the circuit lets it pass; a circuit that opened since is noticed by the worker.
         let _asked = state.circuit.ask(now_ms);
         state.reserved += 1;
+        state.behind += count - 1;
         state.bytes += bytes;
         drop(state);
         self.shared.lanes_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.push(work);
+    }
+
+    /// Nothing of what waits in the store is due: newer deliveries overtake nobody.
+    pub(crate) fn caught_up(&self) {
+        self.lock().throttled = false;
     }
 
     /// How long a claim for this lane lasts.
@@ -303,7 +335,7 @@ impl Lane {
             circuit: state.circuit.word(),
             paused_until_ms: (paused > now_ms).then_some(paused),
             failures: state.circuit.failures(),
-            queued: state.queue.len(),
+            queued: state.queue.len() + state.behind,
             in_flight: state.in_flight,
         }
     }
@@ -311,15 +343,77 @@ impl Lane {
     /// A worker: takes work until there is none.
     async fn work(self: Arc<Self>) {
         while let Some(work) = self.next() {
-            let bytes = work.bytes();
-            let permit = self.shared.in_flight.acquire().await;
-            // Else it is left for the next start: the watermark or its pending row knows about it.
-            if permit.is_ok() && !self.shared.closing.is_cancelled() {
-                self.handle(work).await;
-            }
-            drop(permit);
-            self.finish_one(bytes);
+            self.run(work).await;
         }
+    }
+
+    /// Makes a delivery, and those behind it one after the other for as long as each ends.
+    async fn run(&self, first: Arc<Work>) {
+        let mut behind = first.take_behind();
+        let mut next = Some(first);
+        while let Some(work) = next.take() {
+            let bytes = work.bytes();
+            let went = self.on_the_wire(Arc::clone(&work)).await;
+            match went {
+                // While the store fails somebody else may take over what is behind, so it is not sent.
+                Went::Ended if self.shared.stalled.load(Ordering::Relaxed) => {
+                    self.give_back(std::mem::take(&mut behind)).await;
+                }
+                Went::Ended => next = behind.pop_front(),
+                Went::Waits => self.give_back(std::mem::take(&mut behind)).await,
+                Went::Left => {
+                    // Its own place in the order is given back with the others'. Without order nothing has to be: the
+                    // watermark or its pending row knows about it.
+                    let mut all = std::mem::take(&mut behind);
+                    if work.order.is_some() {
+                        let mut state = self.lock();
+                        // It was counted when it was taken from the queue.
+                        state.behind += 1;
+                        state.bytes += bytes;
+                        drop(state);
+                        self.shared.lanes_bytes.fetch_add(bytes, Ordering::Relaxed);
+                        all.push_front(work);
+                    }
+                    self.give_back(all).await;
+                }
+            }
+            self.finish_one(bytes, next.is_some());
+        }
+    }
+
+    /// Handles a delivery when there is a place on the wire for it.
+    async fn on_the_wire(&self, work: Arc<Work>) -> Went {
+        let place = tokio::select! {
+            biased;
+            own = self.own_place.acquire() => own,
+            shared = self.shared.in_flight.acquire() => shared,
+        };
+        let _counted = OnTheWire::new(&self.shared);
+        // Else it is left for the next start.
+        if place.is_err() || self.shared.closing.is_cancelled() {
+            return Went::Left;
+        }
+        self.handle(work).await
+    }
+
+    /// Deliveries behind one that did not end wait in the store again.
+    async fn give_back(&self, works: VecDeque<Arc<Work>>) {
+        if works.is_empty() {
+            return;
+        }
+        let bytes: usize = works.iter().map(|work| work.bytes()).sum();
+        {
+            let mut state = self.lock();
+            state.behind = state.behind.saturating_sub(works.len());
+            state.bytes = state.bytes.saturating_sub(bytes);
+            if let Some(bucket) = &mut state.bucket {
+                for _ in &works {
+                    bucket.give_back();
+                }
+            }
+        }
+        self.shared.lanes_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.shared.hand_over(Done::GivenBack(works.into())).await;
     }
 
     fn next(&self) -> Option<Arc<Work>> {
@@ -339,15 +433,20 @@ impl Lane {
         work
     }
 
-    fn finish_one(&self, bytes: usize) {
+    /// A delivery is no longer in memory; `next`: the worker goes on with the one behind it.
+    fn finish_one(&self, bytes: usize, next: bool) {
         let mut state = self.lock();
-        state.in_flight = state.in_flight.saturating_sub(1);
+        if next {
+            state.behind = state.behind.saturating_sub(1);
+        } else {
+            state.in_flight = state.in_flight.saturating_sub(1);
+        }
         state.bytes = state.bytes.saturating_sub(bytes);
         drop(state);
         self.shared.lanes_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    async fn handle(&self, work: Arc<Work>) {
+    async fn handle(&self, work: Arc<Work>) -> Went {
         let now_ms = self.shared.clock.now_ms();
         if work
             .lease_until_ms()
@@ -355,7 +454,7 @@ impl Lane {
         {
             // It waited too long in the queue: somebody may claim it before we could finish. Its row brings it back.
             self.lock().circuit.inconclusive(now_ms);
-            return;
+            return Went::Left;
         }
         let entry = self.entry.load_full();
         if self.deleted.load(Ordering::Acquire) {
@@ -403,16 +502,16 @@ impl Lane {
                 reason,
                 at_ms: now_ms,
             };
-            return self
-                .shared
+            self.shared
                 .hand_over(Done::Deferred(Box::new(deferred)))
                 .await;
+            return Went::Waits;
         }
         let span = tracing::debug_span!("delivery", delivery.id = %work.delivery, attempt = work.attempts + 1);
-        self.attempt(work, &entry, now_ms).instrument(span).await;
+        self.attempt(work, &entry, now_ms).instrument(span).await
     }
 
-    async fn attempt(&self, work: Arc<Work>, entry: &TargetEntry, started_at_ms: i64) {
+    async fn attempt(&self, work: Arc<Work>, entry: &TargetEntry, started_at_ms: i64) -> Went {
         let begun = tokio::time::Instant::now();
         let mut attempted = AssertUnwindSafe(self.deliver(&work, entry))
             .catch_unwind()
@@ -469,7 +568,7 @@ impl Lane {
             text: append.text,
         });
         self.finish(work, entry, next, attempt, log_entry, now_ms)
-            .await;
+            .await
     }
 
     /// Transforms and delivers; whatever goes wrong becomes a verdict.
@@ -555,6 +654,14 @@ impl Lane {
 
     /// What an attempt says about the receiver: circuit, pause, disablement.
     async fn learn(&self, entry: &TargetEntry, attempted: &Attempted, now_ms: i64) {
+        // A receiver that answers is there, also when it does not want this event.
+        let answered = |state: &mut State| {
+            if attempted.status.is_some() {
+                return state.circuit.answered();
+            }
+            state.circuit.inconclusive(now_ms);
+            None
+        };
         let change = {
             let mut state = self.lock();
             match &attempted.verdict {
@@ -571,17 +678,11 @@ impl Lane {
                     }
                     match reason {
                         // Says something about this event, or about us, not about the receiver.
-                        Reason::Http4xx | Reason::Internal => {
-                            state.circuit.inconclusive(now_ms);
-                            None
-                        }
+                        Reason::Http4xx | Reason::Internal => answered(&mut state),
                         _ => state.circuit.failed(now_ms),
                     }
                 }
-                _ => {
-                    state.circuit.inconclusive(now_ms);
-                    None
-                }
+                _ => answered(&mut state),
             }
         };
         match change {
@@ -617,7 +718,11 @@ impl Lane {
         attempt: Option<Attempt>,
         log_entry: Option<NewLogEntry>,
         at_ms: i64,
-    ) {
+    ) -> Went {
+        let went = match next {
+            Next::Retry { .. } => Went::Waits,
+            _ => Went::Ended,
+        };
         let given_up = matches!(next, Next::Dead { .. } | Next::Expired { .. });
         let dead_letter = match (&entry.target.spec.dead_letter, given_up) {
             (Some(dead), true) if work.event.kind() != report::DEAD_LETTER => {
@@ -637,6 +742,30 @@ impl Lane {
         self.shared
             .hand_over(Done::Finished(Box::new(finished)))
             .await;
+        went
+    }
+}
+
+impl State {
+    /// Deliveries in memory that are not being sent.
+    fn held(&self) -> usize {
+        self.queue.len() + self.reserved + self.behind
+    }
+}
+
+/// Counts a request as long as it lives.
+struct OnTheWire<'a>(&'a Shared);
+
+impl<'a> OnTheWire<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.requests.fetch_add(1, Ordering::SeqCst);
+        Self(shared)
+    }
+}
+
+impl Drop for OnTheWire<'_> {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

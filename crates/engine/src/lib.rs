@@ -22,6 +22,7 @@ mod keeper;
 mod lane;
 mod loader;
 mod metrics;
+mod order;
 mod outcome;
 mod report;
 mod shared;

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use belfry_model::TargetId;
 use belfry_model::delivery::Reason;
+use belfry_model::{DeliveryId, TargetId};
 use belfry_store::{Claim, Claimed};
 use tokio::time::Instant;
 
+use crate::order;
 use crate::outcome::Next;
 use crate::shared::Shared;
 use crate::work::{Done, Finished, Work};
@@ -21,6 +22,8 @@ use crate::work::{Done, Finished, Work};
 const CLAIM_MAX: usize = 256;
 /// Deliveries of one key claimed at once: enough that the receiver, and not the claims, says how fast a key can go.
 const RUN_MAX: u32 = 64;
+/// Blocked deliveries looked at by one sweep.
+const STUCK_MAX: u32 = 2000;
 /// The loader looks at its hints no more often than this.
 const TICK: Duration = Duration::from_millis(20);
 /// Lease of work whose target is gone: it ends at once.
@@ -35,9 +38,10 @@ const RETRY_MS: i64 = 1_000;
 /// Runs until the engine closes.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut sweep_at = Instant::now();
+    let mut stuck = None;
     while !shared.closing.is_cancelled() {
         if Instant::now() >= sweep_at {
-            let next = if sweep(&shared).await {
+            let next = if sweep(&shared, &mut stuck).await {
                 shared.settings.sweep_every
             } else {
                 // After a start nothing else knows what waits.
@@ -61,13 +65,30 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             biased;
             () = shared.closing.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
-            () = shared.hints.changed.notified() => tokio::time::sleep(TICK).await,
+            () = shared.hints.urgent.notified() => {}
+            () = shared.hints.changed.notified() => tokio::select! {
+                biased;
+                () = shared.hints.urgent.notified() => {}
+                () = tokio::time::sleep(TICK) => {}
+            },
         }
     }
 }
 
-/// Asks the store what is due when, whatever the hints say. `false`: it did not tell.
-async fn sweep(shared: &Shared) -> bool {
+/// Asks the store what is due when, whatever the hints say. `stuck` is where the last look at blocked work ended. `false`: it did not
+/// tell.
+async fn sweep(shared: &Shared, stuck: &mut Option<DeliveryId>) -> bool {
+    let now_ms = shared.clock.now_ms();
+    match shared.store.free_stuck(*stuck, STUCK_MAX, now_ms).await {
+        Ok(freed) => {
+            *stuck = freed.next;
+            for target in freed.targets {
+                tracing::warn!(target.id = %target, "deliveries waited behind nothing; they go on");
+                shared.hints.wake(target, now_ms);
+            }
+        }
+        Err(error) => tracing::warn!(%error, "blocked work could not be looked at; trying again"),
+    }
     let due = async {
         let targets = shared.store.targets_with_pending().await?;
         shared.store.next_due(&targets).await
@@ -112,8 +133,8 @@ async fn load(shared: &Arc<Shared>, target: TargetId) {
         return;
     };
     let full = claimed.len() >= count.min(CLAIM_MAX);
-    for item in claimed {
-        lane.push_claimed(Arc::new(Work::claimed(item)), now_ms);
+    for work in order::runs(claimed).into_iter().filter_map(Work::run) {
+        lane.push_claimed(Arc::new(work), now_ms);
     }
     again(shared, target, full, now_ms).await;
 }
@@ -179,9 +200,17 @@ async fn again(shared: &Shared, target: TargetId, full: bool, now_ms: i64) {
         return shared.hints.wake(target, now_ms);
     }
     match shared.store.next_due(&[target]).await {
-        Ok(due) => due
-            .into_iter()
-            .for_each(|(target, at)| shared.hints.wake(target, at)),
+        Ok(due) => {
+            let next = due.first().map(|(_, at)| *at);
+            if next.is_none_or(|at| at > now_ms)
+                && let Some(lane) = shared.lane(target)
+            {
+                lane.caught_up();
+            }
+            if let Some(at) = next {
+                shared.hints.wake(target, at);
+            }
+        }
         Err(error) => {
             tracing::warn!(%error, "due work could not be looked up; trying again");
             shared.hints.wake(target, now_ms + RETRY_MS);

@@ -31,7 +31,10 @@ pub(crate) struct Shared {
     /// To the committer.
     pub(crate) done: mpsc::Sender<Done>,
     pub(crate) notices: broadcast::Sender<DeliveryNotice>,
+    /// Places on the wire that all targets share; each has one more of its own.
     pub(crate) in_flight: Semaphore,
+    /// Requests on the wire, those of deleted targets included.
+    pub(crate) requests: AtomicUsize,
     /// Bytes of events in all lanes.
     pub(crate) lanes_bytes: AtomicUsize,
     /// Events and bytes waiting for their commit.
@@ -82,6 +85,8 @@ impl DiskGuard {
 pub(crate) struct Hints {
     due: Mutex<HashMap<TargetId, i64>>,
     pub(crate) changed: Notify,
+    /// Something is due that has no other way than through the loader.
+    pub(crate) urgent: Notify,
 }
 
 impl Hints {
@@ -92,6 +97,12 @@ impl Hints {
         *entry = (*entry).min(at_ms);
         drop(due);
         self.changed.notify_one();
+    }
+
+    /// Work of this target is due that should not wait for the loader's next turn.
+    pub(crate) fn wake_now(&self, target: TargetId, now_ms: i64) {
+        self.wake(target, now_ms);
+        self.urgent.notify_one();
     }
 
     /// Takes the targets that have work due; their hints are gone until somebody wakes them again.
@@ -141,6 +152,7 @@ impl Shared {
             hints: Hints::default(),
             done,
             notices,
+            requests: AtomicUsize::new(0),
             lanes_bytes: AtomicUsize::new(0),
             waiting_events: AtomicUsize::new(0),
             waiting_bytes: AtomicUsize::new(0),
@@ -251,10 +263,7 @@ impl Shared {
 
     /// Requests on the wire, those of deleted targets included.
     pub(crate) fn on_the_wire(&self) -> usize {
-        self.settings
-            .in_flight_max
-            .max(1)
-            .saturating_sub(self.in_flight.available_permits())
+        self.requests.load(Ordering::SeqCst)
     }
 
     /// Reserves room for events that wait for their commit.

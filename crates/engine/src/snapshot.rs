@@ -13,6 +13,7 @@ use belfry_store::Config;
 use belfry_transform::{OnError, Transform, TransformError, TransformSpec};
 
 use crate::api::Collaborators;
+use crate::order::KeyAt;
 
 #[cfg(test)]
 mod tests;
@@ -76,6 +77,8 @@ pub struct TargetEntry {
     pub problem: Option<String>,
     pub(crate) transform: Option<Transform>,
     pub(crate) send_original: bool,
+    /// By what its deliveries are kept in order.
+    pub(crate) order: Option<KeyAt>,
     pub(crate) handler: Option<Arc<dyn belfry_targets::Target>>,
 }
 
@@ -283,7 +286,7 @@ fn connect(target: Target, bus: BusName, rule: String, with: &Collaborators) -> 
         .clone()
         .unwrap_or_else(|| RetryPolicy::of(default_schedule));
     let mut problem = None;
-    let handler = kind
+    let mut handler = kind
         .map_err(|error| error.to_string())
         .and_then(|kind| {
             let settings = with.unseal.unseal(&place, &target)?;
@@ -314,6 +317,15 @@ fn connect(target: Target, bus: BusName, rule: String, with: &Collaborators) -> 
             .map_err(|error| problem = Some(format!("transform: {error}")))
             .ok()
     });
+    let order = target.spec.order.as_ref().and_then(|order| {
+        KeyAt::compile(order)
+            .map_err(|error| {
+                // Rather nothing than out of order.
+                handler = None;
+                problem = Some(error);
+            })
+            .ok()
+    });
     if let Some(problem) = &problem {
         tracing::error!(target.place = %place, %problem, "a stored target cannot be used; its deliveries fail");
     }
@@ -324,6 +336,7 @@ fn connect(target: Target, bus: BusName, rule: String, with: &Collaborators) -> 
         problem,
         transform,
         send_original,
+        order,
         handler,
         bus,
         rule,

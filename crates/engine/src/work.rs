@@ -1,6 +1,8 @@
 //! A delivery in memory, and what comes back from working on it.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use belfry_model::delivery::Trigger;
 use belfry_model::{BusName, DeliveryId, Event, OrderKey};
@@ -23,6 +25,10 @@ pub(crate) struct Work {
     pub(crate) trigger: Trigger,
     /// Set where the target keeps order.
     pub(crate) order: Option<OrderKey>,
+    /// Deliveries of the same key that were claimed with it, to be made after it.
+    behind: Mutex<VecDeque<Arc<Self>>>,
+    /// Whether more of its key were claimed behind it.
+    pub(crate) has_behind: bool,
     /// End of the lease of its pending row; 0 when it has none.
     lease_until_ms: AtomicI64,
 }
@@ -39,12 +45,30 @@ impl Work {
             attempts_before: 0,
             trigger: Trigger::Initial,
             order: None,
+            behind: Mutex::default(),
+            has_behind: false,
             lease_until_ms: AtomicI64::new(0),
         }
     }
 
     /// A delivery claimed from the store.
     pub(crate) fn claimed(claimed: Claimed) -> Self {
+        Self::of_run(claimed, false)
+    }
+
+    /// Deliveries of one key that were claimed together, as the first of them. `None` if there are none.
+    pub(crate) fn run(claimed: Vec<Claimed>) -> Option<Self> {
+        let last = claimed.len().saturating_sub(1);
+        let mut works = claimed
+            .into_iter()
+            .enumerate()
+            .map(|(n, item)| Self::of_run(item, n < last));
+        let mut first = works.next()?;
+        first.behind = Mutex::new(works.map(Arc::new).collect());
+        Some(first)
+    }
+
+    fn of_run(claimed: Claimed, has_behind: bool) -> Self {
         let pending = claimed.pending;
         Self {
             delivery: pending.delivery,
@@ -55,8 +79,22 @@ impl Work {
             since_ms: pending.since_ms,
             trigger: pending.trigger,
             order: pending.order,
+            behind: Mutex::default(),
+            has_behind,
             lease_until_ms: AtomicI64::new(pending.due_at_ms),
         }
+    }
+
+    /// What is to be made after it. Taken: so each can be dropped when it has ended.
+    pub(crate) fn take_behind(&self) -> VecDeque<Arc<Self>> {
+        std::mem::take(&mut *self.behind.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many deliveries it stands for with those behind it, and their bytes.
+    pub(crate) fn run_size(&self) -> (usize, usize) {
+        let behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes: usize = behind.iter().map(|work| work.bytes()).sum();
+        (1 + behind.len(), self.bytes() + bytes)
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -81,6 +119,8 @@ pub(crate) enum Done {
     Finished(Box<Finished>),
     /// A delivery has to wait in the store; no attempt was made.
     Deferred(Box<Deferred>),
+    /// Claimed deliveries of one key that are not made now, for one before them has not ended.
+    GivenBack(Vec<Arc<Work>>),
     /// An event of Belfry's own.
     Own(Box<OwnEvent>),
     /// Answers when everything handed over before is committed.
@@ -90,7 +130,7 @@ pub(crate) enum Done {
 /// A delivery that was worked on.
 #[derive(Debug)]
 pub(crate) struct Finished {
-    pub(crate) work: std::sync::Arc<Work>,
+    pub(crate) work: Arc<Work>,
     pub(crate) next: Next,
     /// The request that was made; none when it ended before one.
     pub(crate) attempt: Option<Attempt>,
@@ -103,7 +143,7 @@ pub(crate) struct Finished {
 /// A delivery that has to wait in the store.
 #[derive(Debug)]
 pub(crate) struct Deferred {
-    pub(crate) work: std::sync::Arc<Work>,
+    pub(crate) work: Arc<Work>,
     pub(crate) due_at_ms: i64,
     pub(crate) reason: belfry_model::delivery::Reason,
     pub(crate) at_ms: i64,

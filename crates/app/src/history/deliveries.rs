@@ -48,8 +48,14 @@ impl App {
         actor.require(&Scope::HistoryRead)?;
         let delivery = self.delivery(id).await?;
         let attempts = self.store.list_attempts(id).await?;
+        let waits_for = if delivery.status.is_final() {
+            None
+        } else {
+            self.store.find_predecessor(id).await?
+        };
         Ok(DeliveryDetail {
             delivery,
+            waits_for,
             attempts: attempts.into_iter().map(AttemptView::from).collect(),
         })
     }

@@ -170,6 +170,10 @@ pub struct DeliveryView {
 pub struct DeliveryDetail {
     /// The delivery.
     pub delivery: DeliveryView,
+    /// The delivery that must end before this one may go, where the target keeps order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false, examples("dlv_01jd0c4z8k0000000001"))]
+    pub waits_for: Option<DeliveryId>,
     /// Its attempts, first to last, over all redrives.
     pub attempts: Vec<AttemptView>,
 }

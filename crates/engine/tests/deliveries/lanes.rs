@@ -231,6 +231,101 @@ async fn a_shutdown_commits_what_was_handed_over_although_something_else_hangs()
     Ok(())
 }
 
+/// Hanging receivers may take all places that are shared; every other target has one of its own.
+#[tokio::test]
+async fn hanging_targets_leave_every_other_target_a_place_on_the_wire() -> Result<()> {
+    let rig = Rig::start(EngineSettings {
+        in_flight_max: 8,
+        ..settings()
+    })
+    .await?;
+    rig.sink.script("/hang", [Reply::Hang]);
+    for n in 0..4 {
+        let more = json!({"settings": patient(&rig, "/hang")});
+        rig.target(&format!("hang-{n}"), "/hang", more).await?;
+    }
+    for n in 0..20 {
+        rig.post(&n.to_string(), "t").await?;
+    }
+    rig.sink.wait_for("/hang", 8 + 4, SOON).await?;
+    let well = rig.target("well", "/well", json!({})).await?;
+    for n in 20..60 {
+        rig.post(&n.to_string(), "t").await?;
+    }
+    rig.wait_delivered(well, 40).await?;
+    let hanging = rig.sink.received_at("/hang").len();
+    assert_eq!(hanging, 8 + 4, "no more than there are places");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_probe_that_is_answered_closes_the_circuit_even_with_a_refusal() -> Result<()> {
+    let rig = Rig::start(EngineSettings {
+        circuit_failures: 2,
+        circuit_open: Duration::from_millis(50),
+        ..settings()
+    })
+    .await?;
+    let fail = || Reply::status(500);
+    rig.sink.script("/a", [fail(), fail(), Reply::status(422)]);
+    let target = rig.target("hook", "/a", quick_retry(&[1, 1])).await?;
+    let circuit = |word: &'static str| {
+        let rig = &rig;
+        async move {
+            wait_until(word, SOON, async || {
+                let lane = rig.engine.lane_status(target).unwrap();
+                Ok((lane.circuit == word).then_some(()))
+            })
+            .await
+        }
+    };
+    for n in 0..2 {
+        rig.post(&n.to_string(), "t").await?;
+    }
+    rig.sink.wait_for("/a", 2, SOON).await?;
+    rig.post("2", "t").await?;
+    rig.sink.wait_for("/a", 3, SOON).await?;
+    circuit("closed").await?;
+    Ok(())
+}
+
+/// A new delivery takes no turn that an older one waits for.
+#[tokio::test]
+async fn under_a_rate_limit_what_came_first_goes_first() -> Result<()> {
+    let rig = Rig::start(hints_only()).await?;
+    let more = json!({"rateLimit": {"count": 20, "perSeconds": 1}, "concurrency": 1});
+    let target = rig.target("hook", "/a", more).await?;
+    // Faster than the limit lets through, for longer than its burst.
+    for n in 0..40 {
+        rig.post(&n.to_string(), "t").await?;
+    }
+    let begun = Instant::now();
+    for n in 40.. {
+        if begun.elapsed() > Duration::from_millis(1500) {
+            break;
+        }
+        rig.post(&n.to_string(), "t").await?;
+        tokio::task::yield_now().await;
+        rig.engine.flush().await;
+    }
+    let first = rig.sink.wait_for("/a", 40, SOON).await?;
+    let late = first
+        .iter()
+        .take(40)
+        .filter(|one| {
+            one.json().unwrap()["id"]
+                .as_str()
+                .unwrap()
+                .parse::<u32>()
+                .unwrap()
+                >= 40
+        })
+        .count();
+    assert!(late <= 2, "{late} of those that came later");
+    assert!(rig.engine.lane_status(target).is_some());
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_shutdown_begins_no_attempt_that_has_waited_for_its_turn() -> Result<()> {
     let rig = Rig::start(EngineSettings {
@@ -244,11 +339,12 @@ async fn a_shutdown_begins_no_attempt_that_has_waited_for_its_turn() -> Result<(
     for n in 0..5 {
         rig.post(&n.to_string(), "t").await?;
     }
-    rig.sink.wait_for("/a", 1, SOON).await?;
+    // One shared place and the target's own.
+    rig.sink.wait_for("/a", 2, SOON).await?;
     let begun = Instant::now();
     assert!(rig.engine.shutdown(SOON).await);
     assert!(begun.elapsed() < Duration::from_secs(2));
-    assert_eq!(rig.sink.received().len(), 1);
+    assert_eq!(rig.sink.received().len(), 2);
     Ok(())
 }
 

@@ -9,6 +9,7 @@
 mod faults;
 mod flaky;
 mod lanes;
+mod order;
 mod rig;
 mod simulation;
 

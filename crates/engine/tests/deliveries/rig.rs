@@ -111,6 +111,11 @@ async fn prepare(store: &SqliteStore) -> Result<()> {
     Ok(())
 }
 
+pub(crate) fn event(document: &Value) -> Event {
+    let text = serde_json::to_vec(document).unwrap();
+    Event::lenient(text.into(), &mut Filler(0), &EventLimits::default()).unwrap()
+}
+
 impl Rig {
     pub(crate) async fn start(settings: EngineSettings) -> Result<Self> {
         Self::on(SqliteStore::open(SqliteOptions::memory()).await?, settings).await
@@ -234,9 +239,8 @@ impl Rig {
             .await
     }
 
-    pub(crate) async fn post_event(&self, event: Value) -> Result<Accepted, AcceptError> {
-        let text = serde_json::to_vec(&event).unwrap();
-        let event = Event::lenient(text.into(), &mut Filler(0), &EventLimits::default()).unwrap();
+    pub(crate) async fn post_event(&self, document: Value) -> Result<Accepted, AcceptError> {
+        let event = event(&document);
         let bus = "default".parse().unwrap();
         self.engine
             .accept(&bus, vec![event], AcceptContext::default())

@@ -153,7 +153,7 @@ pub(super) async fn find_predecessor(
     }))
 }
 
-/// Looks at up to `rows_max` blocked rows behind `after`: those that wait behind nothing, and where to go on.
+/// Looks at up to `rows_max` blocked rows behind `after` (a target without any counts as one): those that wait behind nothing, and where to go on.
 pub(super) async fn stuck(
     conn: &mut Conn,
     targets: &[TargetId],
@@ -174,7 +174,9 @@ pub(super) async fn stuck(
             .bind(i64::from(left))
             .fetch_all(&mut *conn)
             .await?;
-        left = left.saturating_sub(u32::try_from(rows.len()).unwrap_or(u32::MAX));
+        let found = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+        let all = found < left;
+        left = left.saturating_sub(found.max(1));
         let mut last = from;
         for row in &rows {
             let mut columns = Columns::of(row);
@@ -191,7 +193,7 @@ pub(super) async fn stuck(
         }
         if left == 0 {
             let next = DeliveryId {
-                event: EventId::from_stored(last),
+                event: EventId::from_stored(if all { i64::MAX } else { last }),
                 target: *target,
             };
             return Ok((stuck, Some(next)));
