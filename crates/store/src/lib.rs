@@ -8,6 +8,7 @@
 pub mod api;
 #[cfg(test)]
 mod conformance;
+pub mod copy;
 mod error;
 pub mod postgres;
 mod sample;

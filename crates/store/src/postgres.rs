@@ -12,6 +12,7 @@
 //! | `writer` | writing transactions |
 //! | `batch` | the commit of the hot path: one statement, one round trip |
 //! | `maintenance` | sizes, closing |
+//! | `whole` | reading and writing whole tables, for copies |
 //! | `dialect` | statements and words that the shared files leave to the database |
 //!
 //! A commit is one statement, so it is its own transaction, and arrays carry its rows. Everything else is a short
@@ -24,6 +25,7 @@ mod maintenance;
 mod migrate;
 mod open;
 mod partitions;
+mod whole;
 mod writer;
 
 #[path = "shared/config.rs"]
@@ -56,11 +58,15 @@ mod retention;
 mod rows;
 #[path = "shared/tables.rs"]
 mod tables;
+#[path = "shared/transfer.rs"]
+mod transfer;
 #[path = "shared/walk.rs"]
 mod walk;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::open as open_for_tests;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -10,6 +10,8 @@
 //! | `open` | lock file, creation, connections and their settings |
 //! | `migrate` | schema versions |
 //! | `writer` | the one writing connection and its transactions |
+//! | `restore` | a backup in the place of a database |
+//! | `whole` | reading and writing whole tables, for copies |
 //! | `bulk`, `batch` | many rows in few statements; the commit of the hot path |
 //! | `maintenance` | sizes, backup, closing |
 //! | `dialect` | statements and words that the shared files leave to the database |
@@ -26,6 +28,8 @@ mod dialect;
 mod maintenance;
 mod migrate;
 mod open;
+mod restore;
+mod whole;
 mod writer;
 
 #[path = "shared/config.rs"]
@@ -58,6 +62,8 @@ mod retention;
 mod rows;
 #[path = "shared/tables.rs"]
 mod tables;
+#[path = "shared/transfer.rs"]
+mod transfer;
 #[path = "shared/walk.rs"]
 mod walk;
 
@@ -75,6 +81,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use crate::Result;
 use crate::sample::Samples;
 use writer::Writer;
+
+pub(crate) use whole::{give_name, remove};
 
 /// The database that the files in `../shared` are compiled for here.
 type Db = sqlx::Sqlite;

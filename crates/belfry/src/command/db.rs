@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use belfry_model::EventId;
+use belfry_store::copy::{Place, Step};
 use belfry_store::sqlite::SqliteStore;
-use belfry_store::{Maintenance as _, PostgresStore, Store, Usage};
+use belfry_store::{Maintenance as _, PostgresOptions, PostgresStore, Store, Usage};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::show;
-use crate::failure::{Context as _, Failure, Result};
+use crate::failure::{Context as _, Failure, Result, chain};
 use crate::output::{Format, Output, Table};
 use crate::serve::refused;
 use crate::settings::{SettingsArgs, load_for};
@@ -30,6 +31,29 @@ pub enum DbCommand {
         /// Where settings come from.
         #[command(flatten)]
         settings: SettingsArgs,
+    },
+    /// Puts a backup in the place of the database; the server must not run
+    Restore {
+        /// The backup.
+        from: PathBuf,
+        /// Replaces a database that is there; it is kept beside it under another name.
+        #[arg(long)]
+        replace: bool,
+        /// Where settings come from.
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
+    /// Copies everything into another database, from SQLite to Postgres or back; no server may run on either
+    ///
+    /// The destination must be empty. What is copied becomes visible at the end or not at all, and is then compared with
+    /// the source by number and digest of every table.
+    Copy {
+        /// A file, `sqlite:FILE` or `postgres://USER@HOST/DATABASE`; a password also from PGPASSWORD.
+        #[arg(long, value_name = "DATABASE")]
+        from: String,
+        /// The same, empty or not there.
+        #[arg(long, value_name = "DATABASE")]
+        to: String,
     },
     /// Shows sizes and numbers of rows, also while a server runs
     Stats {
@@ -79,6 +103,27 @@ pub async fn run(command: DbCommand) -> Result {
             out.note("keep secret.key as well, in another place: without it the secrets in the copy cannot be read");
             Ok(())
         }
+        DbCommand::Restore {
+            from,
+            replace,
+            settings,
+        } => {
+            let to = load_for(&settings)?.settings.database();
+            let kept = SqliteStore::restore(&from, &to, replace)
+                .await
+                .map_err(|error| Failure::failed(error.to_string()))?;
+            out.line(format!(
+                "{} is now what {} holds",
+                to.display(),
+                from.display()
+            ))?;
+            if let Some(kept) = kept {
+                out.note(&format!("what was there is kept as {}", kept.display()));
+            }
+            out.note("deliveries that were open at the time of the backup are made (again) by the next start; receivers recognise them by webhook-id");
+            Ok(())
+        }
+        DbCommand::Copy { from, to } => copy(&out, &from, &to).await,
         DbCommand::Stats { settings, output } => {
             let store = reader(&settings).await?;
             let found = stats(&*store).await;
@@ -86,6 +131,44 @@ pub async fn run(command: DbCommand) -> Result {
             show(Output::new(output), &found?)
         }
     }
+}
+
+/// A file, or the URL of a database on a server.
+fn place(text: &str) -> Place {
+    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        return Place::Postgres(PostgresOptions::at(text));
+    }
+    let file = text.strip_prefix("sqlite:").unwrap_or(text);
+    Place::Sqlite(file.strip_prefix("//").unwrap_or(file).into())
+}
+
+async fn copy(out: &Output, from: &str, to: &str) -> Result {
+    // Hidden where nobody looks at a terminal.
+    let bar = indicatif::ProgressBar::new(0);
+    let mut tell = |step| match step {
+        Step::Begins { rows } => bar.set_length(rows * 2),
+        Step::Rows { table, rows } => {
+            bar.set_message(table);
+            bar.inc(rows);
+        }
+    };
+    if let Ok(style) = indicatif::ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}") {
+        bar.set_style(style);
+    }
+    let copied = belfry_store::copy::copy(&place(from), &place(to), &mut tell).await;
+    bar.finish_and_clear();
+    let copied = copied.map_err(|error| Failure::failed(chain(&error)))?;
+    let mut table = Table::new(&["TABLE", "ROWS", "SHA-256"]);
+    for one in &copied {
+        table.row([
+            one.table.to_owned(),
+            one.rows.to_string(),
+            one.digest.clone(),
+        ]);
+    }
+    out.table(&table)?;
+    out.note("both sides are the same; start the server on the new one with the same secret.key, and never again on the old one");
+    Ok(())
 }
 
 async fn reader(args: &SettingsArgs) -> Result<Box<dyn Store>> {

@@ -91,3 +91,6 @@ pub(super) const QUEUE_AGAIN: &str = "UPDATE delivery SET status = $1, reason = 
      AND status IN (SELECT value::bigint FROM jsonb_array_elements_text($5::jsonb) AS value) \
      AND EXISTS (SELECT 1 FROM event e WHERE e.seq = delivery.seq) \
      RETURNING seq, target_id, attempts";
+
+/// Added to a column of text: its order by bytes, whatever the database's language.
+pub(super) const BINARY_ORDER: &str = " COLLATE \"C\"";

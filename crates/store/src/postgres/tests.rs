@@ -8,7 +8,7 @@ use super::{PostgresOptions, PostgresStore};
 const SERVER: &str = "BELFRY_TEST_POSTGRES";
 
 /// A store in a schema of its own.
-pub(super) async fn open() -> (PostgresStore, PostgresOptions) {
+pub(crate) async fn open() -> (PostgresStore, PostgresOptions) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let Ok(url) = std::env::var(SERVER) else {
         panic!(

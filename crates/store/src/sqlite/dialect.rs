@@ -84,3 +84,6 @@ pub(super) const QUEUE_AGAIN: &str = "UPDATE delivery SET status = $1, reason = 
      AND status IN (SELECT value FROM json_each($5)) \
      AND EXISTS (SELECT 1 FROM event e WHERE e.seq = delivery.seq) \
      RETURNING seq, target_id, attempts";
+
+/// Added to a column of text: its order by bytes, which is the default here.
+pub(super) const BINARY_ORDER: &str = "";

@@ -142,7 +142,7 @@ impl SqliteStore {
 }
 
 /// A relative name would mean another file after a change of directory, and one like `file:x` a URL to SQLite.
-fn absolute(path: &Path) -> Result<PathBuf> {
+pub(super) fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|error| {
         StoreError::Unusable(format!("cannot use the path {}: {error}", path.display()))
     })
@@ -179,7 +179,7 @@ pub(super) fn reader_options(options: &SqliteOptions) -> SqliteConnectOptions {
 }
 
 /// Takes the lock that one server at a time holds. The lock file stays: removing it would let a third opener in.
-fn lock(path: &Path) -> Result<File> {
+pub(super) fn lock(path: &Path) -> Result<File> {
     let lock_path = beside(path, ".lock");
     let refuse =
         |why: String| StoreError::Unusable(format!("cannot lock {}: {why}", path.display()));
