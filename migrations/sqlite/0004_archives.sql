@@ -43,6 +43,7 @@ CREATE TABLE replay (
   updated_at_ms  INTEGER NOT NULL,
   ended_at_ms    INTEGER
 ) STRICT;
+CREATE INDEX replay_running ON replay (id) WHERE state = 0;
 
 -- Set on an event that a replay has put onto the bus again, with the event it repeats.
 ALTER TABLE event ADD COLUMN replay_id INTEGER;

@@ -241,6 +241,55 @@ async fn tail_shows_deliveries_as_they_happen_and_retry_sends_again() -> Result<
     Ok(())
 }
 
+#[tokio::test]
+async fn a_replay_sends_what_one_target_missed_and_says_so() -> Result<()> {
+    let (server, sink) = (Server::start().await?, Sink::start().await?);
+    let (cli, admin) = (server.cli(), server.admin()?);
+    let old = json!({"old": webhook(&sink.url("/old"))});
+    put_rule(&admin, "r", &rule(&["t"], &old)).await?;
+    for number in 0..3 {
+        post(&admin, &events::event(&format!("missed-{number}"), "t")).await?;
+    }
+    let both = json!({"old": webhook(&sink.url("/old")), "new": webhook(&sink.url("/new"))});
+    put_rule(&admin, "r", &rule(&["t"], &both)).await?;
+    let counted = cli
+        .run(&["replay", "start", "--to", "r/new", "--dry-run"])
+        .await?
+        .expect(0)?;
+    ensure!(counted.contains("3 events would"), "{counted}");
+    let started = cli
+        .run(&[
+            "replay", "start", "--to", "r/new", "--since", "1h", "-o", "json",
+        ])
+        .await?
+        .expect(0)?;
+    let started: Value = serde_json::from_str(&started)?;
+    let id = belfry_tests::text(&started["id"])?;
+    belfry_testkit::wait_until("the missed events", LIMIT, async || {
+        Ok((sink.received_at("/new").len() == 3).then_some(()))
+    })
+    .await?;
+    assert_eq!(sink.received_at("/old").len(), 3);
+    let marked = sink.received_at("/new");
+    ensure!(
+        marked
+            .iter()
+            .all(|one| one.header("belfry-replay") == Some(id.as_str())),
+        "{marked:?}"
+    );
+    let shown = belfry_testkit::wait_until("the end", LIMIT, async || {
+        let shown = cli.run(&["replay", "show", &id]).await?.expect(0)?;
+        Ok(shown.contains("completed").then_some(shown))
+    })
+    .await?;
+    ensure!(shown.contains("100 %"), "{shown}");
+    let listed = cli.run(&["replay", "list"]).await?.expect(0)?;
+    ensure!(listed.contains(&id), "{listed}");
+    let refused = cli.run(&["replay", "cancel", &id]).await?;
+    ensure!(refused.code != Some(0), "{refused:?}");
+    Ok(())
+}
+
 async fn delivery_with_id(server: &Server, id: &str) -> Result<()> {
     let admin = server.admin()?;
     belfry_testkit::wait_until("the redriven delivery", LIMIT, async || {

@@ -11,7 +11,8 @@ use utoipa_axum::routes;
 use crate::Shared;
 use crate::problem::ProblemDocument;
 use crate::routes::{
-    audit, buses, deliveries, events, ingest, keys, logs, meta, rules, tail, targets, testing,
+    audit, buses, deliveries, events, ingest, keys, logs, meta, replays, rules, tail, targets,
+    testing,
 };
 
 #[derive(OpenApi)]
@@ -30,6 +31,7 @@ use crate::routes::{
         (name = "rules", description = "Patterns, and trying them out"),
         (name = "targets", description = "Where matching events go"),
         (name = "deliveries", description = "What became of events, and making deliveries again"),
+        (name = "replays", description = "Putting stored events onto their bus again"),
         (name = "logs", description = "Searchable logs that targets of kind `log` write to"),
         (name = "keys", description = "API keys and what they may do"),
         (name = "server", description = "Health, status, audit, documentation")
@@ -78,6 +80,11 @@ pub(crate) fn split() -> (Router<Shared>, utoipa::openapi::OpenApi) {
         .routes(routes!(deliveries::retry_deliveries))
         .routes(routes!(deliveries::get_delivery))
         .routes(routes!(deliveries::retry_delivery))
+        .routes(routes!(replays::list_replays, replays::start_replay))
+        .routes(routes!(replays::get_replay))
+        .routes(routes!(replays::pause_replay))
+        .routes(routes!(replays::resume_replay))
+        .routes(routes!(replays::cancel_replay))
         .routes(routes!(logs::list_logs))
         .routes(routes!(logs::put_log))
         .routes(routes!(logs::list_log_entries))

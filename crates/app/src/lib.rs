@@ -11,6 +11,7 @@
 //! | [`secrets`] | sealing, the key file |
 //! | [`testing`] | patterns and rules tried out |
 //! | [`history`] | events, deliveries, attempts, logs; redrive |
+//! | [`replays`] | stored events put onto their bus again |
 //! | [`audit`] | who changed what |
 //! | [`idempotency`] | the same request twice, done once |
 //! | [`ingest`], [`status`] | posting events; how the server is doing |
@@ -31,6 +32,7 @@ mod input;
 pub mod keys;
 mod random;
 mod rate;
+pub mod replays;
 pub mod schema;
 pub mod secrets;
 pub mod status;
@@ -66,6 +68,10 @@ pub struct AppSettings {
     pub rules_per_bus_max: usize,
     /// Rows that one search of the history looks at before it answers with what it has.
     pub scan_max: u32,
+    /// Replays that may run at once.
+    pub replays_max: u32,
+    /// Events a second of a replay that does not say otherwise.
+    pub replay_rate: u32,
     /// Requests per second of a key that has no limit of its own. `None`: no limit.
     pub requests_per_second: Option<u32>,
     /// Origins that the web hook handshake agrees to (`*`: any).
@@ -79,6 +85,8 @@ impl Default for AppSettings {
             buses_max: 1000,
             rules_per_bus_max: 10_000,
             scan_max: 100_000,
+            replays_max: 4,
+            replay_rate: 1000,
             requests_per_second: None,
             webhook_origins: Vec::new(),
         }

@@ -5,7 +5,7 @@ use clap_complete::Shell;
 
 use crate::bench;
 use crate::client::{Client, ClientArgs};
-use crate::command::{apply, config, db, delivery, key, log, resource, send, tail, test};
+use crate::command::{apply, config, db, delivery, key, log, replay, resource, send, tail, test};
 use crate::failure::Result;
 use crate::output::{Format, Output};
 use crate::serve;
@@ -84,6 +84,9 @@ enum Command {
     /// One delivery with its attempts, or sending it again
     #[command(subcommand)]
     Delivery(delivery::DeliveryCommand),
+    /// Stored events put onto their bus again
+    #[command(subcommand)]
+    Replay(replay::ReplayCommand),
     /// API keys
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -127,6 +130,7 @@ pub fn run(cli: Cli) -> Result {
         Command::Pattern(command) => block_on(test::pattern(command)),
         Command::Event(command) => block_on(delivery::event(command)),
         Command::Delivery(command) => block_on(delivery::delivery(command)),
+        Command::Replay(command) => block_on(replay::run(command)),
         Command::Key(command) => block_on(key::run(command)),
         Command::Log(command) => block_on(log::run(command)),
     }

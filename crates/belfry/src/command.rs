@@ -6,6 +6,7 @@ pub mod db;
 pub mod delivery;
 pub mod key;
 pub mod log;
+pub mod replay;
 pub mod resource;
 pub mod send;
 pub mod show;

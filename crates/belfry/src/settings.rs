@@ -195,6 +195,10 @@ settings! {
         /// Rows that one search of the history looks at before it answers with what it has found; one that has taken 20 ms
         /// answers before that.
         history_scan_max: Count<100, 10_000_000> = "100000",
+        /// Replays that run at once, and that one node works on at once.
+        replays_max: Count<1, 100> = "4",
+        /// Events a second of a replay that does not say otherwise.
+        replay_rate: Count<1, 100_000> = "1000",
         /// Largest request that is no event.
         body_bytes_max: ByteSize = "1MiB",
         /// Live streams at once.

@@ -52,6 +52,8 @@ pub struct EngineSettings {
     pub retention_bytes: Option<u64>,
     /// Events are refused while less than this is free on the disk.
     pub disk_free_min_bytes: u64,
+    /// Replays that this node works on at once.
+    pub replays_max: usize,
     /// How long answers for an `Idempotency-Key` are kept.
     pub idempotency_age: Duration,
     /// Whether attempts keep the request and response (`true`), or only failed ones do.
@@ -81,6 +83,7 @@ impl Default for EngineSettings {
             retention_age: Duration::from_hours(30 * 24),
             retention_bytes: None,
             disk_free_min_bytes: 256 * MIB as u64,
+            replays_max: 4,
             idempotency_age: Duration::from_hours(24),
             record_successes: true,
         }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use belfry_model::config::DedupMode;
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
+use belfry_model::replay::ReplayMark;
 use belfry_model::{BusName, DeliveryId, Event, EventId, EventIdSource, OrderKey, TargetId};
 use belfry_pattern::Scratch;
 use belfry_store::{
@@ -29,6 +30,7 @@ use crate::idempotency::InProgress;
 use crate::lane::{Admission, Lane, detail_of, reason_of};
 use crate::metrics;
 use crate::outcome::Next;
+use crate::replay::Replayed;
 use crate::shared::{Shared, Waiting};
 use crate::snapshot::{BusRules, Snapshot};
 use crate::work::{Deferred, Done, Finished, Work};
@@ -426,8 +428,15 @@ impl Committer {
             let _listeners = self.shared.notices.send(notice);
         }
         for op in done {
-            if let Done::Flush(reply) = op {
-                let _gone = reply.send(());
+            match op {
+                Done::Flush(reply) => {
+                    let _gone = reply.send(());
+                }
+                Done::Replay(step) => {
+                    drop(step.waiting);
+                    let _gone = step.reply.send(());
+                }
+                Done::Finished(_) | Done::Deferred(_) | Done::GivenBack(_) | Done::Own(_) => {}
             }
         }
     }
@@ -492,6 +501,11 @@ impl Committer {
         error: StoreError,
     ) -> bool {
         let (later_accepts, mut later_done) = match (accepts.len(), done.len()) {
+            (0, 1) if matches!(done.first(), Some(Done::Replay(_))) => {
+                // Its worker sees that it was not taken, and looks where the replay stands.
+                tracing::warn!(%error, step = ?done, "a step of a replay was not stored");
+                return true;
+            }
             (0, 1) => {
                 let Some(op) = done.pop().and_then(|op| without_details(op, &error)) else {
                     metrics::dropped("unstorable_result");
@@ -591,6 +605,7 @@ impl Committer {
                 &item.fan,
                 op.trace_id.clone(),
                 strict_key,
+                None,
                 now_ms,
             );
             answers.push(accepted(id, false));
@@ -618,6 +633,7 @@ impl Committer {
         fan: &[TargetId],
         trace_id: Option<String>,
         strict_key: Option<EventKey>,
+        replay: Option<ReplayMark>,
         now_ms: i64,
     ) {
         round.first.get_or_insert(id);
@@ -673,7 +689,7 @@ impl Committer {
                     round.opened.push(id);
                     round.memory.push((
                         lane,
-                        Arc::new(Work::new(delivery, event.clone(), trace_id.clone())),
+                        Arc::new(Work::new(delivery, event.clone(), trace_id.clone(), replay)),
                     ));
                 }
                 Admission::Later { due_at_ms, reason } => {
@@ -702,6 +718,7 @@ impl Committer {
             fan: fan.to_vec(),
             trace_id,
             strict_key,
+            replay,
         });
     }
 
@@ -711,8 +728,33 @@ impl Committer {
             Done::Deferred(deferred) => self.add_deferred(round, snapshot, deferred),
             Done::GivenBack(works) => Self::add_given_back(round, works, now_ms),
             Done::Own(own) => self.add_own(round, snapshot, &own.bus, &own.event, None, now_ms),
+            Done::Replay(step) => self.add_replay(round, snapshot, step, now_ms),
             Done::Flush(_) => {}
         }
+    }
+
+    /// Events that a replay puts back, and its progress. They are repeats on purpose, so nobody asks whether they are.
+    fn add_replay(&mut self, round: &mut Round, snapshot: &Snapshot, step: &Replayed, now_ms: i64) {
+        for picked in &step.events {
+            let id = self.ids.next(now_ms);
+            let mark = ReplayMark {
+                replay: step.progress.replay,
+                of: picked.of,
+            };
+            self.add_event(
+                round,
+                snapshot,
+                id,
+                step.bus.bus.id,
+                &picked.event,
+                &picked.fan,
+                None,
+                None,
+                Some(mark),
+                now_ms,
+            );
+        }
+        round.batch.replays.push(step.progress.clone());
     }
 
     /// A delivery leaves memory: it counts no longer against the watermark.
@@ -875,6 +917,7 @@ impl Committer {
             event,
             &fan,
             trace_id,
+            None,
             None,
             now_ms,
         );

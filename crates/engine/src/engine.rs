@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use belfry_model::delivery::DeliveryStatus;
+use belfry_model::replay::ReplayPlan;
 use belfry_model::{BusName, DeliveryId, Event, EventId, TargetId};
 use belfry_pattern::Scratch;
 use belfry_store::{AuditEntry, IdempotencyRecord, StoreError};
@@ -19,9 +20,10 @@ use crate::api::{
 use crate::committer::{AcceptOp, Committer, Incoming};
 use crate::dedup::{Key, Recent, event_key};
 use crate::idempotency::InProgress;
+use crate::replay::{ReplayCount, ReplayError};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
-use crate::{keeper, loader, metrics};
+use crate::{keeper, loader, metrics, replay};
 
 /// Results that may wait for the committer; lanes wait when it is full.
 const DONE_QUEUE: usize = 8192;
@@ -76,6 +78,7 @@ impl Engine {
         shared.tracker.spawn(committer.run());
         shared.tracker.spawn(loader::run(Arc::clone(&shared)));
         shared.tracker.spawn(keeper::run(Arc::clone(&shared)));
+        shared.tracker.spawn(replay::run(Arc::clone(&shared)));
         Ok(Self {
             shared,
             accepts: accepts_in,
@@ -192,6 +195,26 @@ impl Engine {
         Ok(taken)
     }
 
+    /// Counts what a replay would put back, looking at no more than about `looked_at_max` events. Also tells whether
+    /// the plan fits the configuration.
+    pub async fn count_replay(
+        &self,
+        plan: &ReplayPlan,
+        looked_at_max: u64,
+    ) -> Result<ReplayCount, ReplayError> {
+        replay::count(&self.shared, plan, looked_at_max).await
+    }
+
+    /// Whether a replay with this plan could be done as things are.
+    pub fn check_replay(&self, plan: &ReplayPlan) -> Result<(), ReplayError> {
+        replay::check(&self.shared, plan)
+    }
+
+    /// A replay was started or resumed.
+    pub fn wake_replays(&self) {
+        self.shared.replay_wanted.notify_one();
+    }
+
     /// Returns when everything handed over before is committed.
     pub async fn flush(&self) {
         self.shared.flush().await;
@@ -292,6 +315,9 @@ async fn remember(shared: &Shared) -> Result<Recent, StoreError> {
         };
         after = last.id;
         for row in rows {
+            if row.replayed {
+                continue;
+            }
             let key = Key::of(row.bus, &event_key(&row.source, &row.ce_id));
             recent.insert(key, row.id);
         }

@@ -637,6 +637,7 @@ impl Lane {
             rule: &entry.rule,
             target: entry.target.name.as_str(),
             accepted_at_ms: work.delivery.event.time_ms(),
+            replay: work.replay.map(|mark| mark.replay),
             traceparent: work
                 .trace_id
                 .as_deref()

@@ -24,6 +24,7 @@ mod loader;
 mod metrics;
 mod order;
 mod outcome;
+mod replay;
 mod report;
 mod shared;
 mod snapshot;
@@ -34,4 +35,5 @@ pub use api::{
     EngineStatus, FindKind, IdempotencyKey, LaneStatus, Random, StartError, SystemRandom, Unseal,
 };
 pub use engine::Engine;
+pub use replay::{ReplayCount, ReplayError};
 pub use snapshot::{BusRules, RuleEntry, Snapshot, TargetEntry, compile_transform};

@@ -149,6 +149,13 @@ fn deliveries(kind: String, status: DeliveryStatus) -> Counter {
     counter!("belfry_deliveries_total", "target_kind" => kind, "outcome" => status.as_str())
 }
 
+/// Events that a replay has put back.
+pub(crate) fn replayed(bus: &str, count: usize) {
+    if count > 0 {
+        events(bus.to_owned(), "replayed").increment(count as u64);
+    }
+}
+
 /// Events that were not taken for want of room.
 pub(crate) fn refused(bus: &str, count: usize) {
     events(bus.to_owned(), "busy").increment(count as u64);

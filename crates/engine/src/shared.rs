@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     /// Targets to be disabled, with their revision and the reason; done by the keeper.
     disables: Mutex<Vec<(TargetId, i64, String)>>,
     pub(crate) disable_wanted: Notify,
+    /// A replay was started or resumed.
+    pub(crate) replay_wanted: Notify,
     /// Requests with an `Idempotency-Key` that are under way.
     pub(crate) idempotent: Mutex<HashSet<[u8; 32]>>,
     /// Whether the last commit succeeded.
@@ -163,6 +165,7 @@ impl Shared {
             metrics: Metrics::new(),
             disables: Mutex::default(),
             disable_wanted: Notify::new(),
+            replay_wanted: Notify::new(),
             idempotent: Mutex::default(),
             store_ok: AtomicBool::new(true),
             stalled: AtomicBool::new(false),
@@ -264,6 +267,20 @@ impl Shared {
     /// Requests on the wire, those of deleted targets included.
     pub(crate) fn on_the_wire(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
+    }
+
+    /// Reserves room for events that can wait for a better time: only while half of it is free.
+    pub(crate) fn reserve_idle(self: &Arc<Self>, events: usize, bytes: usize) -> Option<Waiting> {
+        let idle = self.waiting_events.load(Ordering::Relaxed) * 2
+            <= self.settings.waiting_events_max
+            && self.waiting_bytes.load(Ordering::Relaxed) * 2 <= self.settings.waiting_bytes_max
+            && self.disk.problem().is_none()
+            && !self.stalled.load(Ordering::Relaxed);
+        if idle {
+            self.reserve(events, bytes)
+        } else {
+            None
+        }
     }
 
     /// Reserves room for events that wait for their commit.

@@ -347,6 +347,16 @@ fn connect(target: Target, bus: BusName, rule: String, with: &Collaborators) -> 
 impl BusRules {
     /// The targets that an event goes to: those of every enabled rule that matches, each once, in order of their ids.
     pub(crate) fn fan_out(&self, event: &Event, scratch: &mut Scratch) -> Vec<TargetId> {
+        self.fan_out_of(event, scratch, |_| true)
+    }
+
+    /// The same for some of the rules.
+    pub(crate) fn fan_out_of(
+        &self,
+        event: &Event,
+        scratch: &mut Scratch,
+        of: impl Fn(&RuleEntry) -> bool,
+    ) -> Vec<TargetId> {
         let Ok(doc) = std::str::from_utf8(event.doc()) else {
             // Documents are JSON, which is UTF-8.
             tracing::warn!(bus.name = %self.bus.name, "an event is no text; it goes to no target");
@@ -360,7 +370,9 @@ impl BusRules {
         let mut fan: Vec<TargetId> = Vec::new();
         for number in self.set.matches_text(text, scratch) {
             let place = self.places.get(*number as usize);
-            if let Some(entry) = place.and_then(|place| self.rules.get(*place as usize)) {
+            if let Some(entry) = place.and_then(|place| self.rules.get(*place as usize))
+                && of(entry)
+            {
                 fan.extend_from_slice(&entry.targets);
             }
         }

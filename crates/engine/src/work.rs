@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use belfry_model::delivery::Trigger;
+use belfry_model::replay::ReplayMark;
 use belfry_model::{BusName, DeliveryId, Event, OrderKey};
 use belfry_store::{Attempt, Claimed, NewLogEntry};
 use tokio::sync::oneshot;
 
 use crate::api::OwnEvent;
 use crate::outcome::Next;
+use crate::replay::Replayed;
 
 /// A delivery in memory. It holds the event's document, so it is dropped as soon as its attempt has ended.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub(crate) struct Work {
     pub(crate) delivery: DeliveryId,
     pub(crate) event: Event,
     pub(crate) trace_id: Option<String>,
+    /// Set when a replay has put the event back.
+    pub(crate) replay: Option<ReplayMark>,
     /// Attempts made so far, and how many of them before the last redrive.
     pub(crate) attempts: u32,
     pub(crate) attempts_before: u32,
@@ -35,12 +39,18 @@ pub(crate) struct Work {
 
 impl Work {
     /// A delivery that has just been accepted.
-    pub(crate) fn new(delivery: DeliveryId, event: Event, trace_id: Option<String>) -> Self {
+    pub(crate) fn new(
+        delivery: DeliveryId,
+        event: Event,
+        trace_id: Option<String>,
+        replay: Option<ReplayMark>,
+    ) -> Self {
         Self {
             delivery,
             since_ms: delivery.event.time_ms(),
             event,
             trace_id,
+            replay,
             attempts: 0,
             attempts_before: 0,
             trigger: Trigger::Initial,
@@ -74,6 +84,7 @@ impl Work {
             delivery: pending.delivery,
             event: claimed.event,
             trace_id: claimed.trace_id,
+            replay: claimed.replay,
             attempts: pending.attempts,
             attempts_before: pending.attempts_before,
             since_ms: pending.since_ms,
@@ -123,6 +134,8 @@ pub(crate) enum Done {
     GivenBack(Vec<Arc<Work>>),
     /// An event of Belfry's own.
     Own(Box<OwnEvent>),
+    /// Events that a replay puts back.
+    Replay(Box<Replayed>),
     /// Answers when everything handed over before is committed.
     Flush(oneshot::Sender<()>),
 }

@@ -123,6 +123,14 @@ small_id! {
     /// history outlives the target.
     TargetId
 }
+small_id! {
+    /// An archive's number, never given out again.
+    ArchiveId
+}
+
+/// A replay; given out in order. As text: `rpl_` and 7 digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplayId(pub i32);
 
 /// A hash of the key by which a target's deliveries are kept in order; the same in every process. Two keys with the same
 /// hash wait for each other, which costs time and nothing else.
@@ -228,6 +236,29 @@ impl fmt::Display for AttemptId {
     }
 }
 
+impl fmt::Display for ReplayId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::with_capacity(4 + TARGET_CHARS);
+        text.push_str("rpl_");
+        encode(u64::from(self.0.unsigned_abs()), TARGET_CHARS, &mut text);
+        f.write_str(&text)
+    }
+}
+
+impl FromStr for ReplayId {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        text.strip_prefix("rpl_")
+            .filter(|digits| digits.len() == TARGET_CHARS)
+            .and_then(decode)
+            .and_then(|number| i32::try_from(number).ok())
+            .map(Self)
+            .ok_or(InvalidId {
+                example: "rpl_0000001",
+            })
+    }
+}
+
 impl FromStr for EventId {
     type Err = InvalidId;
     fn from_str(text: &str) -> Result<Self, InvalidId> {
@@ -289,6 +320,7 @@ macro_rules! text_id {
 text_id!(EventId);
 text_id!(DeliveryId);
 text_id!(AttemptId);
+text_id!(ReplayId);
 
 #[cfg(test)]
 mod tests {
@@ -337,6 +369,9 @@ mod tests {
         };
         assert_eq!(attempt.to_string().parse::<AttemptId>().unwrap(), attempt);
         assert!(!attempt.to_string().contains('.'));
+        let replay = ReplayId(i32::MAX);
+        assert_eq!(replay.to_string().parse::<ReplayId>().unwrap(), replay);
+        assert!(ReplayId(9).to_string() < ReplayId(10).to_string());
     }
 
     #[test]
@@ -348,7 +383,10 @@ mod tests {
             "evt_01jd0c4z8k00",
             "dlv_01jd0c4z8k000",
             "evt_01jd0c4z8k0ü",
+            "rpl_1",
+            "rpl_zzzzzzz",
         ] {
+            assert!(text.parse::<ReplayId>().is_err(), "{text}");
             assert!(text.parse::<EventId>().is_err(), "{text}");
             assert!(text.parse::<DeliveryId>().is_err(), "{text}");
         }

@@ -11,6 +11,7 @@
 //! | [`event`] | CloudEvents in every accepted form, as one JSON document |
 //! | [`config`] | buses, rules, targets, retry policies |
 //! | [`delivery`] | the life of a delivery: states, attempts, reasons |
+//! | [`replay`] | putting stored events onto their bus again |
 //! | [`access`] | scopes of API keys |
 //! | [`clock`] | the source of time |
 
@@ -22,11 +23,13 @@ pub mod event;
 pub mod id;
 pub mod json;
 pub mod name;
+pub mod replay;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use event::Event;
 pub use id::{
-    AttemptId, BusId, DeliveryId, EventId, EventIdSource, NodeId, OrderKey, RuleId, TargetId,
+    ArchiveId, AttemptId, BusId, DeliveryId, EventId, EventIdSource, NodeId, OrderKey, ReplayId,
+    RuleId, TargetId,
 };
 pub use json::FieldError;
-pub use name::{BusName, LogName, Name, RuleName, TargetName};
+pub use name::{ArchiveName, BusName, LogName, Name, RuleName, TargetName};

@@ -103,6 +103,10 @@ name! {
     TargetName
 }
 name! {
+    /// An archive's name, unique within its bus.
+    ArchiveName
+}
+name! {
     /// A log's name.
     LogName
 }

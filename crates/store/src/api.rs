@@ -11,11 +11,14 @@ use async_trait::async_trait;
 use belfry_model::access::Scope;
 use belfry_model::config::{Bus, BusSpec, Disabled, Rule, RuleSpec, Target, TargetSpec};
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
+use belfry_model::replay::ReplayMark;
 use belfry_model::{
     BusId, BusName, DeliveryId, Event, EventId, LogName, NodeId, OrderKey, RuleId, RuleName,
     TargetId, TargetName,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::replays::{ReplayProgress, Replays};
 
 /// What a store answers.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -82,6 +85,8 @@ pub struct Batch {
     pub log_entries: Vec<NewLogEntry>,
     /// Answers to be given again to the same `Idempotency-Key`.
     pub idempotency: Vec<IdempotencyRecord>,
+    /// Replays that put some of `events` back, or have looked at some that they do not put back.
+    pub replays: Vec<ReplayProgress>,
     /// Of this node: every event up to here has an outcome or pending work for each entry of its fan-out.
     pub watermark: Option<(NodeId, EventId)>,
 }
@@ -98,6 +103,7 @@ impl Batch {
             && self.release.is_empty()
             && self.log_entries.is_empty()
             && self.idempotency.is_empty()
+            && self.replays.is_empty()
             && self.watermark.is_none()
     }
 }
@@ -117,6 +123,8 @@ pub struct NewEvent {
     pub trace_id: Option<String>,
     /// Set on a bus with strict de-duplication: recorded in the same transaction.
     pub strict_key: Option<EventKey>,
+    /// Set when a replay puts it back.
+    pub replay: Option<ReplayMark>,
 }
 
 /// Recognises an event on a bus: a 128-bit hash of source and id, the same in every process.
@@ -217,6 +225,8 @@ pub struct Claimed {
     pub event: Event,
     /// 32 hex digits of the trace it belongs to.
     pub trace_id: Option<String>,
+    /// Set when a replay has put the event back.
+    pub replay: Option<ReplayMark>,
 }
 
 /// An entry for a searchable log.
@@ -280,6 +290,8 @@ pub struct EventKeyRow {
     pub source: String,
     /// The sender's id.
     pub ce_id: String,
+    /// Whether a replay has put it back: then it says nothing about what senders have sent.
+    pub replayed: bool,
 }
 
 /// The append-only log of events and what became of them.
@@ -716,6 +728,8 @@ pub struct EventRecord {
     pub fan: Vec<TargetId>,
     /// 32 hex digits of the trace it belongs to.
     pub trace_id: Option<String>,
+    /// Set when a replay has put it back.
+    pub replay: Option<ReplayMark>,
     /// The document; empty in lists.
     pub doc: bytes::Bytes,
     /// Size of the document in bytes.
@@ -765,6 +779,8 @@ pub struct DeliveryRecord {
     pub event: EventFacts,
     /// 32 hex digits of the trace it belongs to.
     pub trace_id: Option<String>,
+    /// Set when a replay has put the event back.
+    pub replay: Option<ReplayMark>,
 }
 
 /// What log entries to list.
@@ -843,5 +859,5 @@ pub trait Maintenance: Send + Sync {
 }
 
 /// All of it.
-pub trait Store: EventLog + DeliveryQueue + ConfigStore + History + Maintenance {}
-impl<T: EventLog + DeliveryQueue + ConfigStore + History + Maintenance> Store for T {}
+pub trait Store: EventLog + DeliveryQueue + ConfigStore + History + Replays + Maintenance {}
+impl<T: EventLog + DeliveryQueue + ConfigStore + History + Replays + Maintenance> Store for T {}

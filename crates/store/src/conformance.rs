@@ -11,6 +11,7 @@ pub(crate) mod order;
 pub(crate) mod paging;
 pub(crate) mod queue;
 pub(crate) mod recovery;
+pub(crate) mod replay;
 pub(crate) mod retention;
 
 /// Makes a test of every case. `$open` is an async function that gives an empty store and what must live as long.
@@ -60,6 +61,13 @@ macro_rules! conformance_suite {
                 a_removed_event_lets_its_key_go_on,
                 what_waits_behind_nothing_is_found_and_set_free,
                 what_is_blocked_is_told,
+            ],
+            replay: [
+                a_replay_moves_in_the_commit_of_its_events,
+                one_node_at_a_time_works_on_a_replay,
+                a_replay_changes_its_state_only_from_those_named,
+                a_replay_reads_its_bus_in_pages_without_repeats,
+                a_replay_reads_the_events_it_names,
             ],
             retention: [
                 old_events_go_with_everything_about_them,

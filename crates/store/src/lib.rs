@@ -11,9 +11,11 @@ mod conformance;
 pub mod copy;
 mod error;
 pub mod postgres;
+mod replays;
 mod sample;
 pub mod sqlite;
 
 pub use api::*;
 pub use postgres::{PostgresOptions, PostgresStore};
+pub use replays::*;
 pub use sqlite::{SqliteOptions, SqliteStore, Synchronous};

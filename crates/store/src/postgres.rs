@@ -52,6 +52,8 @@ mod list_log;
 mod order;
 #[path = "shared/queue.rs"]
 mod queue;
+#[path = "shared/replays.rs"]
+mod replays;
 #[path = "shared/retention.rs"]
 mod retention;
 #[path = "shared/rows.rs"]

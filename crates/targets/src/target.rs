@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use belfry_model::delivery::Reason;
-use belfry_model::{DeliveryId, Event, LogName};
+use belfry_model::{DeliveryId, Event, LogName, ReplayId};
 use belfry_transform::Rendered;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,8 @@ pub struct Job<'a> {
     pub target: &'a str,
     /// When the event was accepted, ms since 1970.
     pub accepted_at_ms: i64,
+    /// The replay that has put the event back, if one has.
+    pub replay: Option<ReplayId>,
     /// The trace context of this attempt, for the HTTP header.
     pub traceparent: Option<String>,
 }

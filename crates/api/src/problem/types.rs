@@ -145,6 +145,12 @@ pub static TYPES: &[ProblemType] = &[
         "A delivery that is queued or retrying is made anyway. Only one that is delivered, dead, expired or skipped can be made again.",
     ),
     of(
+        "WRONG_STATE",
+        409,
+        "Not in this state",
+        "What you asked for can be done only in another state: a running replay can be paused, a paused one resumed, and one that has ended stays so.",
+    ),
+    of(
         "KEY_NOT_ACTIVE",
         409,
         "API key does not work any more",

@@ -157,6 +157,37 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         "/v1/deliveries/dlv_00000000000000000001/retry",
         "",
     ),
+    ("get /v1/replays", "history:read", "/v1/replays", ""),
+    (
+        "post /v1/replays",
+        "admin",
+        "/v1/replays",
+        r#"{"from":{"bus":"default"}}"#,
+    ),
+    (
+        "get /v1/replays/{id}",
+        "history:read",
+        "/v1/replays/rpl_0000001",
+        "",
+    ),
+    (
+        "post /v1/replays/{id}/pause",
+        "admin",
+        "/v1/replays/rpl_0000001/pause",
+        "",
+    ),
+    (
+        "post /v1/replays/{id}/resume",
+        "admin",
+        "/v1/replays/rpl_0000001/resume",
+        "",
+    ),
+    (
+        "post /v1/replays/{id}/cancel",
+        "admin",
+        "/v1/replays/rpl_0000001/cancel",
+        "",
+    ),
     ("get /v1/logs", "history:read", "/v1/logs", ""),
     (
         "put /v1/logs/{log}",

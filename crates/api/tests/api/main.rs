@@ -14,6 +14,7 @@ mod history;
 mod ingest;
 mod keys;
 mod problems;
+mod replays;
 mod secrets;
 mod server;
 mod tail;

@@ -83,6 +83,8 @@ codes! {
     Conflict = "CONFLICT": Conflict,
     /// The delivery has not ended.
     DeliveryNotFinal = "DELIVERY_NOT_FINAL": Conflict,
+    /// Things are not in the state in which this can be done.
+    WrongState = "WRONG_STATE": Conflict,
     /// The key does not work any more, so it cannot be rotated.
     KeyNotActive = "KEY_NOT_ACTIVE": Conflict,
     /// Without this key nobody could administer the server.

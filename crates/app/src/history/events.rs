@@ -100,6 +100,8 @@ impl App {
             accepted_at: Stamp(id.time_ms()),
             bytes: event.bytes,
             trace_id: event.trace_id,
+            replay: event.replay.map(|mark| mark.replay),
+            replay_of: event.replay.map(|mark| mark.of),
             event: JsonText::parse(text).map_err(Error::internal)?,
             deliveries,
         })
@@ -123,5 +125,6 @@ fn waiting(event: &EventRecord, delivery: DeliveryId) -> DeliveryRecord {
         bus: event.bus,
         event: event.facts.clone(),
         trace_id: event.trace_id.clone(),
+        replay: event.replay,
     }
 }

@@ -3,7 +3,7 @@
 use belfry_engine::DeliveryNotice;
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
 use belfry_model::json::JsonText;
-use belfry_model::{AttemptId, DeliveryId, EventId};
+use belfry_model::{AttemptId, DeliveryId, EventId, ReplayId};
 use belfry_store::{Attempt, DeliveryRecord, EventFacts, EventRecord};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -76,6 +76,14 @@ pub struct EventView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     pub trace_id: Option<String>,
+    /// The replay that has put the event back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false, examples("rpl_0000001"))]
+    pub replay: Option<ReplayId>,
+    /// The event that it repeats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false, examples("evt_01jd0c4z8k000"))]
+    pub replay_of: Option<EventId>,
     /// The targets that matched when it was accepted.
     pub matches: Vec<MatchView>,
 }
@@ -98,6 +106,14 @@ pub struct EventDetail {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     pub trace_id: Option<String>,
+    /// The replay that has put the event back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false, examples("rpl_0000001"))]
+    pub replay: Option<ReplayId>,
+    /// The event that it repeats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false, examples("evt_01jd0c4z8k000"))]
+    pub replay_of: Option<EventId>,
     /// The event, byte for byte as it was stored.
     #[schema(value_type = Object)]
     pub event: JsonText,
@@ -160,6 +176,14 @@ pub struct DeliveryView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     pub trace_id: Option<String>,
+    /// The replay that has put the event back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false, examples("rpl_0000001"))]
+    pub replay: Option<ReplayId>,
+    /// The event that it repeats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false, examples("evt_01jd0c4z8k000"))]
+    pub replay_of: Option<EventId>,
     /// The event's members.
     pub event: EventSummary,
 }
@@ -324,6 +348,8 @@ impl EventView {
             event: record.facts.into(),
             bytes: record.bytes,
             trace_id: record.trace_id,
+            replay: record.replay.map(|mark| mark.replay),
+            replay_of: record.replay.map(|mark| mark.of),
             matches,
         }
     }
@@ -352,6 +378,8 @@ impl DeliveryView {
             updated_at: Stamp(outcome.at_ms),
             next_attempt_at: record.due_at_ms.map(Stamp),
             trace_id: record.trace_id,
+            replay: record.replay.map(|mark| mark.replay),
+            replay_of: record.replay.map(|mark| mark.of),
             event: record.event.into(),
         }
     }

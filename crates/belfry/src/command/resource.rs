@@ -173,7 +173,7 @@ fn with(call: Call, pairs: Pairs) -> Call {
 }
 
 /// The API counts spans back from now with a minus sign, which would look like a flag here.
-fn moment(text: &str) -> String {
+pub(super) fn moment(text: &str) -> String {
     let is_span = text.starts_with(|c: char| c.is_ascii_digit())
         && text.ends_with(|c: char| "smhdw".contains(c));
     if is_span {

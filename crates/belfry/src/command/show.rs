@@ -77,6 +77,16 @@ pub const BUSES: &[Column] = &[
     ("UPDATED", &["/updatedAt"]),
     ("DESCRIPTION", &["/description"]),
 ];
+/// Columns of replays.
+pub const REPLAYS: &[Column] = &[
+    ("REPLAY", &["/id"]),
+    ("STATE", &["/state"]),
+    ("BUS", &["/from/bus"]),
+    ("PERCENT", &["/percent"]),
+    ("REPLAYED", &["/replayed"]),
+    ("STARTED", &["/createdAt"]),
+    ("DESCRIPTION", &["/description"]),
+];
 /// Columns of rules.
 pub const RULES: &[Column] = &[
     ("NAME", &["/name"]),

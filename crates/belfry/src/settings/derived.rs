@@ -87,6 +87,7 @@ impl Settings {
             retention_age: retention.age,
             retention_bytes: retention.bytes.map(|size| size.0),
             disk_free_min_bytes: retention.disk_free_min.0,
+            replays_max: self.limits.replays_max.as_usize(),
             idempotency_age: ingest.idempotency_age,
             record_successes: retention.record_successes,
         }
@@ -99,6 +100,8 @@ impl Settings {
             buses_max: self.limits.buses_max.as_usize(),
             rules_per_bus_max: self.limits.rules_per_bus_max.as_usize(),
             scan_max: self.limits.history_scan_max.as_u32(),
+            replays_max: self.limits.replays_max.as_u32(),
+            replay_rate: self.limits.replay_rate.as_u32(),
             requests_per_second: self.auth.requests_per_second.map(super::Count::as_u32),
             webhook_origins: self
                 .ingest

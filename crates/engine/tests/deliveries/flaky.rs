@@ -8,14 +8,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use belfry_model::delivery::DeliveryStatus;
+use belfry_model::replay::ReplayState;
 use belfry_model::{
-    BusId, BusName, DeliveryId, EventId, LogName, NodeId, RuleName, TargetId, TargetName,
+    ArchiveId, BusId, BusName, DeliveryId, EventId, LogName, NodeId, ReplayId, RuleName, TargetId,
+    TargetName,
 };
 use belfry_store::{
     ApiKey, Attempt, AuditEntry, AuditRecord, Backlog, Batch, Change, Claim, Claimed, Config,
     ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventKey, EventKeyRow, EventLog,
     EventQuery, EventRecord, Freed, History, IdempotencyRecord, LogEntry, LogInfo, LogQuery,
-    Maintenance, Page, Purged, Recovered, Result, Store, StoreError, TargetPath, Usage,
+    Maintenance, NewReplay, Page, Purged, Recovered, Replay, ReplayPage, ReplayRead, Replays,
+    Result, Store, StoreError, TargetPath, Usage,
 };
 use tokio::runtime::Runtime;
 
@@ -490,5 +493,56 @@ impl Maintenance for Flaky {
     }
     async fn close(&self) {
         self.inner.close().await;
+    }
+}
+
+#[async_trait]
+impl Replays for Flaky {
+    async fn add_replay(&self, replay: &NewReplay, audit: &[AuditEntry]) -> Result<ReplayId> {
+        self.call(self.inner.add_replay(replay, audit)).await
+    }
+    async fn find_replay(&self, id: ReplayId) -> Result<Option<Replay>> {
+        self.look(self.inner.find_replay(id)).await
+    }
+    async fn list_replays(&self, before: Option<ReplayId>, limit: u32) -> Result<Vec<Replay>> {
+        self.look(self.inner.list_replays(before, limit)).await
+    }
+    async fn running_replays(&self, limit: u32) -> Result<Vec<Replay>> {
+        self.look(self.inner.running_replays(limit)).await
+    }
+    async fn set_replay_state(
+        &self,
+        id: ReplayId,
+        from: &[ReplayState],
+        to: ReplayState,
+        detail: Option<&str>,
+        now_ms: i64,
+        audit: &[AuditEntry],
+    ) -> Result<bool> {
+        self.call(
+            self.inner
+                .set_replay_state(id, from, to, detail, now_ms, audit),
+        )
+        .await
+    }
+    async fn claim_replay(
+        &self,
+        id: ReplayId,
+        owner: NodeId,
+        now_ms: i64,
+        lease_until_ms: i64,
+    ) -> Result<bool> {
+        self.call(self.inner.claim_replay(id, owner, now_ms, lease_until_ms))
+            .await
+    }
+    async fn read_for_replay(&self, read: &ReplayRead<'_>) -> Result<ReplayPage> {
+        self.look(self.inner.read_for_replay(read)).await
+    }
+    async fn first_for_replay(
+        &self,
+        archive: Option<ArchiveId>,
+        from: EventId,
+    ) -> Result<Option<EventId>> {
+        self.look(self.inner.first_for_replay(archive, from)).await
     }
 }

@@ -10,6 +10,7 @@ mod faults;
 mod flaky;
 mod lanes;
 mod order;
+mod replays;
 mod rig;
 mod simulation;
 
@@ -248,6 +249,7 @@ async fn what_an_earlier_run_left_unfinished_is_delivered_by_the_next() -> Resul
         fan: vec![target],
         trace_id: None,
         strict_key: None,
+        replay: None,
     };
     rig.store
         .commit(&Batch {

@@ -20,6 +20,7 @@ pub(crate) async fn a_batch_is_read_back_as_it_was_written(store: &dyn Store) {
         done: vec![],
         unclaimed: Vec::new(),
         release: Vec::new(),
+        replays: Vec::new(),
     };
     store.commit(&batch).await.unwrap();
 

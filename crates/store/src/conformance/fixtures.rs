@@ -59,6 +59,7 @@ pub(crate) fn new_event(step: i64, fan: &[i32]) -> NewEvent {
         fan: fan.iter().copied().map(TargetId).collect(),
         trace_id: Some("0af7651916cd43dd8448eb211c80319c".to_owned()),
         strict_key: None,
+        replay: None,
     }
 }
 

@@ -13,10 +13,12 @@ use sqlx::postgres::PgArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
 
 use super::rows::fan_text;
-use super::{Conn, Db, PostgresStore, open, order, partitions};
+use super::{Conn, Db, PostgresStore, open, order, partitions, replays};
 use crate::error::{self, unavailable};
 use crate::sample::{Packer, with_first_tries};
-use crate::{Batch, LOG_RETENTION_DAYS_DEFAULT, NewLogEntry, Pending, Release, Result, StoreError};
+use crate::{
+    Batch, LOG_RETENTION_DAYS_DEFAULT, NewEvent, NewLogEntry, Pending, Release, Result, StoreError,
+};
 
 /// Tries of a commit that another transaction got into the way of.
 const TRIES: usize = 5;
@@ -125,23 +127,32 @@ fn add_events(sql: &mut Statement, batch: &Batch) -> Result<()> {
     if events.is_empty() {
         return Ok(());
     }
-    sql.part(
-        "events",
-        "INSERT INTO event (seq, bus_id, ce_id, source, type, subject, trace_id, fan, doc) SELECT * FROM",
-    );
-    sql.columns(&[
+    // Columns of their own for those that repeat something, so that the others need not say that they do not.
+    let (repeats, plain): (Vec<_>, Vec<_>) = events.iter().partition(|new| new.replay.is_some());
+    let head = "seq, bus_id, ce_id, source, type, subject, trace_id, fan, doc";
+    let kinds = [
         "bigint", "bigint", "text", "text", "text", "text", "text", "text", "bytea",
-    ]);
-    sql.text.push_str(FENCED);
-    column!(sql, events, i64, |new| new.id.get());
-    column!(sql, events, i64, |new| i64::from(new.bus.0));
-    column!(sql, events, &str, |new| new.event.id());
-    column!(sql, events, &str, |new| new.event.source());
-    column!(sql, events, &str, |new| new.event.kind());
-    column!(sql, events, Option<&str>, |new| new.event.subject());
-    column!(sql, events, Option<&str>, |new| new.trace_id.as_deref());
-    column!(sql, events, String, |new| fan_text(&new.fan));
-    column!(sql, events, &[u8], |new| new.event.doc().as_ref());
+    ];
+    if !plain.is_empty() {
+        let insert = format!("INSERT INTO event ({head}) SELECT * FROM");
+        sql.part("events", &insert);
+        sql.columns(&kinds);
+        sql.text.push_str(FENCED);
+        event_columns(sql, &plain)?;
+    }
+    if !repeats.is_empty() {
+        let insert = format!("INSERT INTO event ({head}, replay_id, replay_of) SELECT * FROM");
+        sql.part("repeats", &insert);
+        sql.columns(&[kinds.as_slice(), &["bigint", "bigint"]].concat());
+        sql.text.push_str(FENCED);
+        event_columns(sql, &repeats)?;
+        column!(sql, repeats, Option<i64>, |new| new
+            .replay
+            .map(|mark| i64::from(mark.replay.0)));
+        column!(sql, repeats, Option<i64>, |new| new
+            .replay
+            .map(|mark| mark.of.get()));
+    }
 
     let strict: Vec<_> = events
         .iter()
@@ -160,6 +171,19 @@ fn add_events(sql: &mut Statement, batch: &Batch) -> Result<()> {
         column!(sql, strict, &[u8], |(_, key, _)| key.as_slice());
         column!(sql, strict, i64, |(_, _, id)| id.get());
     }
+    Ok(())
+}
+
+fn event_columns(sql: &mut Statement, events: &[&NewEvent]) -> Result<()> {
+    column!(sql, events, i64, |new| new.id.get());
+    column!(sql, events, i64, |new| i64::from(new.bus.0));
+    column!(sql, events, &str, |new| new.event.id());
+    column!(sql, events, &str, |new| new.event.source());
+    column!(sql, events, &str, |new| new.event.kind());
+    column!(sql, events, Option<&str>, |new| new.event.subject());
+    column!(sql, events, Option<&str>, |new| new.trace_id.as_deref());
+    column!(sql, events, String, |new| fan_text(&new.fan));
+    column!(sql, events, &[u8], |new| new.event.doc().as_ref());
     Ok(())
 }
 
@@ -474,12 +498,13 @@ impl PostgresStore {
                 (statement(batch, &mut packer, &logs)?, packer.fresh)
             };
             let Some(sql) = sql else { return Ok(()) };
-            let failed = match run(conn, sql, &batch.release).await {
-                Ok(true) => {
+            let failed = match run(conn, sql, batch).await {
+                Ok(Ran::Written) => {
                     self.remember_samples(fresh);
                     return Ok(());
                 }
-                Ok(false) => {
+                Ok(Ran::ReplayMoved) => return Err(StoreError::Conflict),
+                Ok(Ran::MayNotWrite) => {
                     return Err(StoreError::Internal("the node may not write".to_owned()));
                 }
                 Err(failed) => failed,
@@ -525,19 +550,42 @@ impl PostgresStore {
     }
 }
 
-/// Whether the node may write; then it is written. A statement alone is its own transaction.
-async fn run(conn: &mut Conn, sql: Statement, release: &[Release]) -> sqlx::Result<bool> {
+/// What came of a try.
+enum Ran {
+    /// It is stored.
+    Written,
+    /// The node's row says that it may not write. Nothing was stored.
+    MayNotWrite,
+    /// A replay is not where the batch takes it to be. Nothing was stored.
+    ReplayMoved,
+}
+
+/// Writes it, if the node may write. A statement alone is its own transaction.
+async fn run(conn: &mut Conn, sql: Statement, batch: &Batch) -> sqlx::Result<Ran> {
     let query = sqlx::query_with(AssertSqlSafe(sql.text), sql.args);
-    if release.is_empty() {
-        return Ok(query.fetch_one(conn).await?.try_get::<i64, _>(0)? > 0);
+    let ran = |count: i64| {
+        if count > 0 {
+            Ran::Written
+        } else {
+            Ran::MayNotWrite
+        }
+    };
+    if batch.release.is_empty() && batch.replays.is_empty() {
+        return Ok(ran(query.fetch_one(conn).await?.try_get(0)?));
     }
     let mut tx = conn.begin().await?;
-    let may_write = query.fetch_one(&mut *tx).await?.try_get::<i64, _>(0)? > 0;
-    if may_write {
-        release_in(&mut tx, release).await?;
+    if !replays::advance(&mut tx, &batch.replays).await? {
+        tx.rollback().await?;
+        return Ok(Ran::ReplayMoved);
     }
+    let ran = ran(query.fetch_one(&mut *tx).await?.try_get(0)?);
+    if matches!(ran, Ran::MayNotWrite) {
+        tx.rollback().await?;
+        return Ok(ran);
+    }
+    release_in(&mut tx, &batch.release).await?;
     tx.commit().await?;
-    Ok(may_write)
+    Ok(ran)
 }
 
 async fn make_log(conn: &mut Conn, name: &LogName) -> Result<i64> {

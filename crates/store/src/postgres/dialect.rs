@@ -58,8 +58,9 @@ pub(super) const UNFINISHED_BELOW: &str = "SELECT e.seq, fan.target \
 /// An event that is gone leaves its work without a document (`LEFT JOIN`): such rows are removed, or the target would
 /// have work due for ever that nobody can do. What another node is claiming is passed over.
 pub(super) const DUE: &str = "SELECT p.seq, p.target_id, p.due_at_ms, p.attempts, p.attempts_before, p.since_ms, p.set_off_by, p.owner, \
-     p.order_key, e.bus_id, e.trace_id, CASE WHEN p.order_key IS NULL THEN e.doc END \
-     FROM pending p LEFT JOIN LATERAL (SELECT bus_id, trace_id, doc FROM event WHERE event.seq = p.seq LIMIT 1) e ON TRUE \
+     p.order_key, e.bus_id, e.trace_id, e.replay_id, e.replay_of, \
+     CASE WHEN p.order_key IS NULL THEN e.doc END \
+     FROM pending p LEFT JOIN LATERAL (SELECT bus_id, trace_id, replay_id, replay_of, doc FROM event WHERE event.seq = p.seq LIMIT 1) e ON TRUE \
      WHERE p.target_id = $1 AND p.due_at_ms <= $2 ORDER BY p.due_at_ms, p.seq LIMIT $3 FOR UPDATE OF p SKIP LOCKED";
 /// The first rows of each of the keys `$1`. Waits for another claim of the same key and then sees what that has taken: passing
 /// over it would make its followers look like the first.
@@ -69,10 +70,10 @@ pub(super) const FIRST_OF_KEYS: &str = "SELECT p.order_key, p.seq, p.due_at_ms, 
      LEFT JOIN LATERAL (SELECT doc FROM event WHERE event.seq = p.seq LIMIT 1) e ON TRUE";
 /// The rows `$2` of a target, in the order of the list, as [`DUE`] reads them.
 pub(super) const THESE: &str = "SELECT p.seq, p.target_id, p.due_at_ms, p.attempts, p.attempts_before, p.since_ms, p.set_off_by, p.owner, \
-     p.order_key, e.bus_id, e.trace_id, e.doc \
+     p.order_key, e.bus_id, e.trace_id, e.replay_id, e.replay_of, e.doc \
      FROM jsonb_array_elements_text($2::jsonb) WITH ORDINALITY AS k (value, number) \
      JOIN pending p ON p.seq = k.value::bigint AND p.target_id = $1 \
-     LEFT JOIN LATERAL (SELECT bus_id, trace_id, doc FROM event WHERE event.seq = p.seq LIMIT 1) e ON TRUE ORDER BY k.number";
+     LEFT JOIN LATERAL (SELECT bus_id, trace_id, replay_id, replay_of, doc FROM event WHERE event.seq = p.seq LIMIT 1) e ON TRUE ORDER BY k.number";
 /// The number is [`BLOCKED_MS`](crate::BLOCKED_MS).
 pub(super) const BLOCK: &str = "UPDATE pending SET due_at_ms = 253402300799000, owner = NULL \
      WHERE target_id = $1 AND seq IN (SELECT value::bigint FROM jsonb_array_elements_text($2::jsonb) AS value)";

@@ -20,7 +20,7 @@ pub(super) const NEWEST: &str = "SELECT max(seq) FROM event";
 const SET_WATERMARK: &str = "INSERT INTO node (node_id, watermark) VALUES ($1, $2) \
      ON CONFLICT (node_id) DO UPDATE SET watermark = excluded.watermark";
 pub(super) const KEYS_AFTER: &str =
-    "SELECT seq, bus_id, source, ce_id FROM event WHERE seq > $1 ORDER BY seq LIMIT $2";
+    "SELECT seq, bus_id, source, ce_id, replay_id FROM event WHERE seq > $1 ORDER BY seq LIMIT $2";
 pub(super) const FIND_STRICT: &str = "SELECT seq FROM strict_key WHERE bus_id = $1 AND key = $2";
 pub(super) const FIND_IDEMPOTENCY: &str =
     "SELECT scope, fingerprint, at_ms, answer FROM idempotency WHERE scope = $1";
@@ -74,6 +74,7 @@ fn key_row(row: &DbRow) -> Result<EventKeyRow> {
         bus: columns.bus_id()?,
         source: columns.text()?,
         ce_id: columns.text()?,
+        replayed: columns.take::<Option<i64>>()?.is_some(),
     })
 }
 

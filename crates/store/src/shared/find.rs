@@ -12,15 +12,16 @@ use super::{Conn, Db};
 use crate::sample::{Sample, read_first_try, read_record};
 use crate::{Attempt, DeliveryRecord, EventRecord, Outcome, Result};
 
-pub(super) const FIND_EVENT: &str = "SELECT seq, bus_id, ce_id, source, type, subject, fan, trace_id, doc FROM event WHERE seq = $1";
+pub(super) const FIND_EVENT: &str = "SELECT seq, bus_id, ce_id, source, type, subject, fan, trace_id, replay_id, replay_of, doc \
+     FROM event WHERE seq = $1";
 pub(super) const LIST_ATTEMPTS: &str = "SELECT seq, target_id, number, set_off_by, started_at_ms, duration_ms, status_code, reason, \
      detail, next_at_ms, record FROM attempt WHERE seq = $1 AND target_id = $2 ORDER BY number";
 pub(super) const FIND_FIRST_TRY: &str =
     "SELECT first_try FROM delivery WHERE seq = $1 AND target_id = $2 AND first_try IS NOT NULL";
 pub(super) const LIST_SAMPLES: &str = "SELECT id, text FROM record_sample WHERE target_id = $1";
 /// A delivery without a recorded state: what its event and perhaps its pending work tell.
-pub(super) const FIND_QUEUED: &str = "SELECT e.fan, p.attempts, p.due_at_ms, e.bus_id, e.ce_id, e.source, e.type, e.subject, e.trace_id \
-     FROM event e LEFT JOIN pending p ON p.seq = e.seq AND p.target_id = $2 WHERE e.seq = $1";
+pub(super) const FIND_QUEUED: &str = "SELECT e.fan, p.attempts, p.due_at_ms, e.bus_id, e.ce_id, e.source, e.type, e.subject, e.trace_id, \
+     e.replay_id, e.replay_of FROM event e LEFT JOIN pending p ON p.seq = e.seq AND p.target_id = $2 WHERE e.seq = $1";
 
 pub(super) async fn find_event(conn: &mut Conn, id: EventId) -> Result<Option<EventRecord>> {
     let Some(row) = sqlx::query(FIND_EVENT)
@@ -37,6 +38,7 @@ pub(super) async fn find_event(conn: &mut Conn, id: EventId) -> Result<Option<Ev
         facts: columns.facts()?,
         fan: columns.fan()?,
         trace_id: columns.optional_text()?,
+        replay: columns.replay_mark()?,
         doc: Bytes::from(columns.bytes()?),
         bytes: 0,
     };
@@ -102,6 +104,7 @@ pub(super) async fn find_delivery(
         bus: columns.bus_id()?,
         event: columns.facts()?,
         trace_id: columns.optional_text()?,
+        replay: columns.replay_mark()?,
     }))
 }
 

@@ -19,7 +19,8 @@ const TARGETS_MERGED_MAX: usize = 32;
 
 /// What a [`DeliveryRecord`] is read from; [`DELIVERY_JOINS`] follows.
 pub(super) const DELIVERY_COLUMNS: &str = "SELECT d.seq, d.target_id, d.status, d.attempts, d.status_code, d.duration_ms, \
-     d.at_ms, d.reason, d.detail, p.due_at_ms, e.bus_id, e.ce_id, e.source, e.type, e.subject, e.trace_id FROM delivery d ";
+     d.at_ms, d.reason, d.detail, p.due_at_ms, e.bus_id, e.ce_id, e.source, e.type, e.subject, e.trace_id, \
+     e.replay_id, e.replay_of FROM delivery d ";
 
 /// Deliveries of one target, or of any (then perhaps only `among` some).
 pub(super) struct Deliveries<'q> {
@@ -142,6 +143,7 @@ pub(super) fn delivery_record(row: &DbRow) -> Result<DeliveryRecord> {
         bus: columns.bus_id()?,
         event: columns.facts()?,
         trace_id: columns.optional_text()?,
+        replay: columns.replay_mark()?,
     })
 }
 

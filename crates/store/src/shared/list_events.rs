@@ -46,7 +46,8 @@ impl Rows for Events<'_> {
     fn newest(&self, span: Span, limit: u32) -> QueryBuilder<Db> {
         let query = self.0;
         let mut sql = QueryBuilder::new(
-            "SELECT e.seq, e.bus_id, e.ce_id, e.source, e.type, e.subject, e.fan, e.trace_id, CAST(length(e.doc) AS BIGINT) \
+            "SELECT e.seq, e.bus_id, e.ce_id, e.source, e.type, e.subject, e.fan, e.trace_id, \
+             e.replay_id, e.replay_of, CAST(length(e.doc) AS BIGINT) \
              FROM event e WHERE ",
         );
         Self::push_span(&mut sql, span);
@@ -79,6 +80,7 @@ impl Rows for Events<'_> {
             facts: columns.facts()?,
             fan: columns.fan()?,
             trace_id: columns.optional_text()?,
+            replay: columns.replay_mark()?,
             doc: Bytes::new(),
             bytes: columns.small("size")?,
         })

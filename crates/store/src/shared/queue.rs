@@ -42,6 +42,7 @@ fn due(row: &DbRow, claim: &Claim) -> Result<Option<Claimed>> {
         return Ok(None);
     };
     let trace_id = columns.optional_text()?;
+    let replay = columns.replay_mark()?;
     let event = columns.event()?;
     let pending = Pending {
         due_at_ms: claim.lease_until_ms,
@@ -53,6 +54,7 @@ fn due(row: &DbRow, claim: &Claim) -> Result<Option<Claimed>> {
         bus,
         event,
         trace_id,
+        replay,
     }))
 }
 

@@ -4,7 +4,8 @@
 use std::str::FromStr;
 
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
-use belfry_model::{BusId, DeliveryId, Event, EventId, NodeId, OrderKey, TargetId};
+use belfry_model::replay::{ReplayMark, ReplayState};
+use belfry_model::{BusId, DeliveryId, Event, EventId, NodeId, OrderKey, ReplayId, TargetId};
 use bytes::Bytes;
 use sqlx::{Database, Row as _};
 
@@ -153,6 +154,21 @@ impl<'r> Columns<'r> {
     /// A due time as history shows it: what is blocked has none.
     pub(super) fn shown_due(&mut self) -> Result<Option<i64>> {
         Ok(self.take::<Option<i64>>()?.filter(|&due| due != BLOCKED_MS))
+    }
+
+    pub(super) fn replay_state(&mut self) -> Result<ReplayState> {
+        known(
+            "state of a replay",
+            self.integer()?,
+            ReplayState::from_number,
+        )
+    }
+
+    /// `replay_id, replay_of`
+    pub(super) fn replay_mark(&mut self) -> Result<Option<ReplayMark>> {
+        let replay = self.optional_small("replay id")?.map(ReplayId);
+        let of = self.optional_event_id()?;
+        Ok(replay.zip(of).map(|(replay, of)| ReplayMark { replay, of }))
     }
 
     /// `ce_id, source, type, subject`

@@ -8,16 +8,26 @@ use sqlx::sqlite::SqliteArguments;
 
 use super::bulk::{self, Bulk, Row, Statement};
 use super::rows::fan_text;
-use super::{Conn, SqliteStore, order};
+use super::{Conn, SqliteStore, order, replays};
 use crate::sample::{Packer, with_first_tries};
 use crate::{
-    Batch, IdempotencyRecord, LOG_RETENTION_DAYS_DEFAULT, Pending, Release, Result, StoreError,
+    Batch, IdempotencyRecord, LOG_RETENTION_DAYS_DEFAULT, NewEvent, Pending, Release, Result,
+    StoreError,
 };
 
 static EVENT: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
         "INSERT INTO event (seq, bus_id, ce_id, source, type, subject, trace_id, fan, doc) SELECT *",
         9,
+        "",
+    )
+});
+
+/// Rows of their own shape, so that the others need not say that they repeat nothing.
+static REPLAYED_EVENT: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO event (seq, bus_id, ce_id, source, type, subject, trace_id, fan, doc, replay_id, replay_of) SELECT *",
+        11,
         "",
     )
 });
@@ -145,18 +155,22 @@ const WATERMARK: &str = "INSERT INTO node (node_id, watermark) VALUES (?, ?) \
 /// The statements that write a batch, in an order in which each finds what it needs.
 pub(super) fn statements(batch: &Batch, packer: &mut Packer<'_>) -> Result<Vec<Statement>> {
     let mut out = Vec::with_capacity(12);
-    EVENT.add(&batch.events, &mut out, |new, row| {
-        row.put(new.id.get())?
-            .put(new.bus.0)?
-            .put(new.event.id())?
-            .put(new.event.source())?;
-        row.put(new.event.kind())?
-            .put(new.event.subject())?
-            .put(new.trace_id.as_deref())?;
-        row.put(fan_text(&new.fan))?
-            .put(new.event.doc().as_ref())
-            .map(drop)
-    })?;
+    // Nearly always all of them.
+    for run in batch
+        .events
+        .chunk_by(|a, b| a.replay.is_some() == b.replay.is_some())
+    {
+        if run.first().is_some_and(|new| new.replay.is_some()) {
+            REPLAYED_EVENT.add(run, &mut out, |new, row| {
+                let row = event(row, new)?;
+                row.put(new.replay.map(|mark| mark.replay.0))?
+                    .put(new.replay.map(|mark| mark.of.get()))
+                    .map(drop)
+            })?;
+        } else {
+            EVENT.add(run, &mut out, |new, row| event(row, new).map(drop))?;
+        }
+    }
     let strict: Vec<_> = batch
         .events
         .iter()
@@ -219,6 +233,17 @@ pub(super) fn statements(batch: &Batch, packer: &mut Packer<'_>) -> Result<Vec<S
     Ok(out)
 }
 
+fn event<'r, 'a>(row: &'r mut Row<'a>, new: &NewEvent) -> Result<&'r mut Row<'a>> {
+    row.put(new.id.get())?
+        .put(new.bus.0)?
+        .put(new.event.id())?
+        .put(new.event.source())?;
+    row.put(new.event.kind())?
+        .put(new.event.subject())?
+        .put(new.trace_id.as_deref())?;
+    row.put(fan_text(&new.fan))?.put(new.event.doc().as_ref())
+}
+
 fn delivery<'r, 'a>(row: &'r mut Row<'a>, id: DeliveryId) -> Result<&'r mut Row<'a>> {
     row.put(id.event.get())?.put(id.target.0)
 }
@@ -231,11 +256,20 @@ impl SqliteStore {
             let mut packer = Packer::new(&samples);
             (statements(batch, &mut packer)?, packer.fresh)
         };
-        if statements.is_empty() {
+        if statements.is_empty() && batch.replays.is_empty() {
             return Ok(());
         }
-        self.write(|conn| Box::pin(bulk::run(conn, statements)))
-            .await?;
+        let progress = batch.replays.clone();
+        self.write(move |conn| {
+            Box::pin(async move {
+                // First: when it is refused, nothing else has been done in vain.
+                if !replays::advance(conn, &progress).await? {
+                    return Err(StoreError::Conflict);
+                }
+                bulk::run(conn, statements).await
+            })
+        })
+        .await?;
         self.remember_samples(fresh);
         Ok(())
     }

@@ -55,7 +55,8 @@ pub(super) const UNFINISHED_BELOW: &str = "SELECT e.seq, fan.value FROM event e 
 /// An event that is gone leaves its work without a document (`LEFT JOIN`): such rows are removed, or the target would
 /// have work due for ever that nobody can do.
 pub(super) const DUE: &str = "SELECT p.seq, p.target_id, p.due_at_ms, p.attempts, p.attempts_before, p.since_ms, p.set_off_by, p.owner, \
-     p.order_key, e.bus_id, e.trace_id, CASE WHEN p.order_key IS NULL THEN e.doc END \
+     p.order_key, e.bus_id, e.trace_id, e.replay_id, e.replay_of, \
+     CASE WHEN p.order_key IS NULL THEN e.doc END \
      FROM pending p LEFT JOIN event e ON e.seq = p.seq \
      WHERE p.target_id = $1 AND p.due_at_ms <= $2 ORDER BY p.due_at_ms, p.seq LIMIT $3";
 /// The first rows of each of the keys `$1`.
@@ -64,7 +65,7 @@ pub(super) const FIRST_OF_KEYS: &str = "SELECT p.order_key, p.seq, p.due_at_ms, 
      WHERE q.target_id = $2 AND q.order_key = k.value ORDER BY q.seq LIMIT $3) LEFT JOIN event e ON e.seq = p.seq";
 /// The rows `$2` of a target, in the order of the list, as [`DUE`] reads them.
 pub(super) const THESE: &str = "SELECT p.seq, p.target_id, p.due_at_ms, p.attempts, p.attempts_before, p.since_ms, p.set_off_by, p.owner, \
-     p.order_key, e.bus_id, e.trace_id, e.doc \
+     p.order_key, e.bus_id, e.trace_id, e.replay_id, e.replay_of, e.doc \
      FROM json_each($2) k CROSS JOIN pending p ON p.seq = k.value AND p.target_id = $1 LEFT JOIN event e ON e.seq = p.seq";
 /// The number is [`BLOCKED_MS`](crate::BLOCKED_MS).
 pub(super) const BLOCK: &str = "UPDATE pending SET due_at_ms = 253402300799000, owner = NULL \

@@ -14,7 +14,7 @@ const SIGNATURES_MAX: usize = 5;
 const TEXT_BYTES_MAX: usize = 4096;
 
 /// Headers that Belfry or the connection makes.
-const RESERVED: [&str; 17] = [
+const RESERVED: [&str; 18] = [
     "host",
     "content-length",
     "content-encoding",
@@ -27,6 +27,7 @@ const RESERVED: [&str; 17] = [
     "expect",
     "http2-settings",
     "accept-encoding",
+    "belfry-replay",
     "traceparent",
     "tracestate",
     "proxy-authorization",

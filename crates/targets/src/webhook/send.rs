@@ -51,6 +51,7 @@ impl Webhook {
             ("webhook-id", Some(id)),
             ("webhook-timestamp", Some(timestamp)),
             ("webhook-signature", signature),
+            ("belfry-replay", job.replay.map(|id| id.to_string())),
             ("traceparent", job.traceparent.clone()),
         ];
         for (name, text) in ours {

@@ -102,6 +102,7 @@ fn headers_that_are_made_here_cannot_be_set() {
         "webhook-id",
         "Webhook-Signature",
         "ce-type",
+        "belfry-replay",
         "traceparent",
         "te",
         "upgrade",

@@ -56,6 +56,7 @@ pub(crate) fn job(event: &Event) -> Job<'_> {
         rule: "disks",
         target: "hook",
         accepted_at_ms: 1_700_000_000_000,
+        replay: None,
         traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-1111111111111111-01".to_owned()),
     }
 }

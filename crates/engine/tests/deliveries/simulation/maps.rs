@@ -10,15 +10,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use belfry_model::config::{Bus, Rule, Target};
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
+use belfry_model::replay::ReplayState;
 use belfry_model::{
-    BusId, BusName, DeliveryId, EventId, LogName, NodeId, RuleId, RuleName, TargetId, TargetName,
+    ArchiveId, BusId, BusName, DeliveryId, EventId, LogName, NodeId, ReplayId, RuleId, RuleName,
+    TargetId, TargetName,
 };
 use belfry_store::{
     ApiKey, Attempt, AuditEntry, AuditRecord, Backlog, Batch, Change, Claim, Claimed, Config,
     ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventFacts, EventKey, EventKeyRow,
     EventLog, EventQuery, EventRecord, Expect, Freed, History, IdempotencyRecord, LogEntry,
-    LogInfo, LogQuery, Maintenance, NewEvent, NewLogEntry, Outcome, Page, Pending, Purged,
-    Recovered, Result, StoreError, TargetPath, Usage,
+    LogInfo, LogQuery, Maintenance, NewEvent, NewLogEntry, NewReplay, Outcome, Page, Pending,
+    Purged, Recovered, Replay, ReplayPage, ReplayRead, Replays, Result, StoreError, TargetPath,
+    Usage,
 };
 
 /// A few maps behind one lock.
@@ -189,6 +192,7 @@ impl Rows {
                     bus: new.bus,
                     event: new.event.clone(),
                     trace_id: new.trace_id.clone(),
+                    replay: new.replay,
                 });
             }
         }
@@ -359,6 +363,7 @@ impl Rows {
             bus: new.bus,
             event: facts(new),
             trace_id: new.trace_id.clone(),
+            replay: new.replay,
         })
     }
 }
@@ -399,6 +404,7 @@ impl EventLog for Maps {
                 bus: new.bus,
                 source: new.event.source().to_owned(),
                 ce_id: new.event.id().to_owned(),
+                replayed: new.replay.is_some(),
             })
             .collect())
     }
@@ -613,4 +619,51 @@ impl Maintenance for Maps {
         unasked()
     }
     async fn close(&self) {}
+}
+
+/// There are no replays here.
+#[async_trait]
+impl Replays for Maps {
+    async fn add_replay(&self, _replay: &NewReplay, _audit: &[AuditEntry]) -> Result<ReplayId> {
+        unasked()
+    }
+    async fn find_replay(&self, _id: ReplayId) -> Result<Option<Replay>> {
+        Ok(None)
+    }
+    async fn list_replays(&self, _before: Option<ReplayId>, _limit: u32) -> Result<Vec<Replay>> {
+        Ok(Vec::new())
+    }
+    async fn running_replays(&self, _limit: u32) -> Result<Vec<Replay>> {
+        Ok(Vec::new())
+    }
+    async fn set_replay_state(
+        &self,
+        _id: ReplayId,
+        _from: &[ReplayState],
+        _to: ReplayState,
+        _detail: Option<&str>,
+        _now_ms: i64,
+        _audit: &[AuditEntry],
+    ) -> Result<bool> {
+        unasked()
+    }
+    async fn claim_replay(
+        &self,
+        _id: ReplayId,
+        _owner: NodeId,
+        _now_ms: i64,
+        _lease_until_ms: i64,
+    ) -> Result<bool> {
+        unasked()
+    }
+    async fn read_for_replay(&self, _read: &ReplayRead<'_>) -> Result<ReplayPage> {
+        unasked()
+    }
+    async fn first_for_replay(
+        &self,
+        _archive: Option<ArchiveId>,
+        _from: EventId,
+    ) -> Result<Option<EventId>> {
+        unasked()
+    }
 }

@@ -9,7 +9,7 @@ use super::super::list_events::Events;
 use super::super::list_log::LogEntries;
 use super::super::walk::{Rows, Span};
 use super::super::{
-    Db, SqliteStore, dialect, event_log, find, maintenance, order, queue, retention,
+    Db, SqliteStore, dialect, event_log, find, maintenance, order, queue, replays, retention,
 };
 use super::open_file;
 use crate::conformance::fixtures::*;
@@ -297,6 +297,26 @@ async fn order_is_kept_by_key() {
         for statement in statements {
             uses(&store, statement.text(), steps).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn replays_read_and_move_by_key() {
+    let (store, _dir) = store().await;
+    let by_key = "SEARCH event USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)";
+    for (sql, step) in [
+        (replays::HISTORY_END, by_key),
+        (replays::HISTORY, by_key),
+        (
+            replays::ARCHIVE,
+            "SEARCH archived_event USING PRIMARY KEY (archive_id=? AND seq>? AND seq<?)",
+        ),
+        (replays::FIRST, "SEARCH event"),
+        (replays::FIRST_ARCHIVED, "SEARCH archived_event"),
+        (replays::CLAIM, "SEARCH replay USING INTEGER PRIMARY KEY"),
+        (replays::ADVANCE, "SEARCH replay USING INTEGER PRIMARY KEY"),
+    ] {
+        uses(&store, sql, &[step]).await;
     }
 }
 
