@@ -444,7 +444,7 @@ async fn step(
         return Ok(Then::Go(Instant::now() + BUSY_WAIT));
     };
     let now_ms = shared.clock.now_ms();
-    let (reply, stored) = oneshot::channel();
+    let (answer, stored) = oneshot::channel();
     let ended = step.ended;
     let replayed = Replayed {
         bus: Arc::clone(&picker.bus),
@@ -461,7 +461,7 @@ async fn step(
         },
         events: step.events,
         waiting,
-        reply,
+        reply: answer,
     };
     shared.hand_over(Done::Replay(Box::new(replayed))).await;
     if stored.await.is_err() {

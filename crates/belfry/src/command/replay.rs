@@ -13,10 +13,6 @@ use crate::output::{Format, Output};
 
 /// Commands about replays.
 #[derive(Debug, Subcommand)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "made once, from the command line"
-)]
 pub enum ReplayCommand {
     /// Puts stored events onto their bus again, or counts them
     Start(StartArgs),

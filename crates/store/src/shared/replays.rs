@@ -185,7 +185,7 @@ async fn read(conn: &mut Conn, wanted: &ReplayRead<'_>) -> Result<ReplayPage> {
         let end = end.map(|row| row.try_get::<i64, _>(0)).transpose()?;
         let query = sqlx::query::<Db>(HISTORY)
             .bind(wanted.after.get())
-            .bind(end.unwrap_or(before.get()))
+            .bind(end.unwrap_or_else(|| before.get()))
             .bind(wanted.bus.0);
         let all = take(conn, query, wanted.bytes_max, &mut page).await?;
         if let (true, Some(end)) = (all, end) {
