@@ -9,13 +9,14 @@ ALTER TABLE node ADD COLUMN name           TEXT    NOT NULL DEFAULT '';
 ALTER TABLE node ADD COLUMN version        TEXT    NOT NULL DEFAULT '';
 ALTER TABLE node ADD COLUMN started_at_ms  BIGINT NOT NULL DEFAULT 0;
 
--- What one node learned about a receiver, for the others: until when nothing is sent to it.
+-- What one node learned about a receiver, for the others: until when nothing is sent to it (0: nothing says so).
 CREATE TABLE circuit (
-  target_id     BIGINT PRIMARY KEY,
-  node_id       BIGINT NOT NULL,
-  open_until_ms BIGINT NOT NULL,
-  failures      BIGINT NOT NULL,
-  at_ms         BIGINT NOT NULL
+  target_id       BIGINT PRIMARY KEY,
+  node_id         BIGINT NOT NULL,
+  open_until_ms   BIGINT NOT NULL,
+  paused_until_ms BIGINT NOT NULL,
+  failures        BIGINT NOT NULL,
+  at_ms           BIGINT NOT NULL
 );
 
 -- The configuration version of a row's last change, its deletion included: a reload reads only what is newer.

@@ -257,7 +257,7 @@ impl From<StoreError> for Error {
             )
             .retry_after(FULL_RETRY)
             .caused_by(error),
-            StoreError::Unavailable(_) => Self::new(
+            StoreError::Unavailable(_) | StoreError::Fenced => Self::new(
                 Code::Unavailable,
                 "the database does not answer at the moment; nothing was stored",
             )

@@ -14,7 +14,7 @@ use crate::settings::SettingsArgs;
 /// Self-hosted event bus: takes events over HTTP, matches them against rules, delivers them, and can prove it.
 ///
 /// Without a command it starts the server. Exit codes: 0 done, 1 failed, 2 called wrongly or invalid input,
-/// 3 not found, 4 differences found.
+/// 3 not found, 4 differences found, 5 the server was taken over by another node and is to be started again.
 #[derive(Debug, Parser)]
 #[command(
     name = "belfry",

@@ -16,6 +16,8 @@ pub enum Exit {
     NotFound = 3,
     /// `diff` found differences.
     Different = 4,
+    /// The server was taken over by another node; start it again.
+    Fenced = 5,
 }
 
 /// A command's end that is no success.
@@ -47,6 +49,10 @@ impl Failure {
     /// The input is wrong.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
+    }
+    /// The server is to be started again.
+    pub fn fenced(message: impl Into<String>) -> Self {
+        Self::new(Exit::Fenced, message)
     }
     /// There is no such thing.
     pub fn not_found(message: impl Into<String>) -> Self {

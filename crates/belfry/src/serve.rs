@@ -92,12 +92,22 @@ async fn serve(settings: &Settings) -> Result {
 
     greet(settings, address, admin_key.as_deref())?;
     let asked = async {
-        stop.cancelled().await;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = parts.engine.fenced() => stop.cancel(),
+        }
         Instant::now()
     };
     let serving = listener::listen(listener, router, settings.listen_limits(), stop.clone());
     let (cut, asked) = tokio::join!(serving, asked);
-    shut_down(&parts, asked + settings.server.shutdown_limit, cut).await
+    shut_down(&parts, asked + settings.server.shutdown_limit, cut).await?;
+    if parts.engine.is_fenced() {
+        let why = "another node has taken this one over, because its lease was not renewed in time";
+        return Err(Failure::fenced(why).hint(
+            "nothing is lost; start it again (a supervisor does), and see whether this machine stands still for longer than node.lease",
+        ));
+    }
+    Ok(())
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener> {

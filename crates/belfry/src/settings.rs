@@ -94,6 +94,15 @@ settings! {
         commit_delay_ms: Count<0, 1000> = "0",
     }
 
+    /// This server among others on the same database.
+    [node] NodeSettings {
+        /// What it is called in the list of nodes. Not set: the name of the machine. Several may have the same.
+        name: Option<Text> = "",
+        /// How long the others wait for a sign of life before they take over its work. It is renewed after a third of
+        /// it; a server that cannot renew sends nothing once it is over, until it can again.
+        lease: Duration = "15s",
+    }
+
     /// What may be sent to the server.
     [ingest] IngestSettings {
         /// Largest event.

@@ -144,6 +144,16 @@ const COUNTERS: &[Described] = &[
         "Things promised and lost. Must stay 0.",
     ),
     (
+        "belfry_node_lease_failures_total",
+        Unit::Count,
+        "Renewals of this node's lease that failed.",
+    ),
+    (
+        "belfry_node_takeovers_total",
+        Unit::Count,
+        "Nodes that this one has taken over.",
+    ),
+    (
         "belfry_http_requests_total",
         Unit::Count,
         "Requests answered, by method, route and status.",
@@ -151,6 +161,11 @@ const COUNTERS: &[Described] = &[
 ];
 
 const GAUGES: &[Described] = &[
+    (
+        "belfry_nodes",
+        Unit::Count,
+        "Nodes that limits of targets are divided among.",
+    ),
     (
         "belfry_build_info",
         Unit::Count,

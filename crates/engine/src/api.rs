@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use belfry_model::config::Target;
 use belfry_model::delivery::{DeliveryStatus, Reason};
-use belfry_model::{BusName, Clock, DeliveryId, Event, EventId, FieldError, NodeId, TargetId};
+use belfry_model::{BusName, Clock, DeliveryId, Event, EventId, FieldError, TargetId};
 use belfry_store::Store;
 use belfry_targets::TargetKind;
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,10 @@ pub struct EngineSettings {
     pub idempotency_age: Duration,
     /// Whether attempts keep the request and response (`true`), or only failed ones do.
     pub record_successes: bool,
+    /// What this node is called; for people.
+    pub node_name: String,
+    /// How long this node holds its number without renewing; it renews after a third of it.
+    pub node_lease: Duration,
 }
 
 impl Default for EngineSettings {
@@ -86,6 +90,8 @@ impl Default for EngineSettings {
             replays_max: 4,
             idempotency_age: Duration::from_hours(24),
             record_successes: true,
+            node_name: "belfry".to_owned(),
+            node_lease: Duration::from_secs(15),
         }
     }
 }
@@ -130,8 +136,6 @@ pub struct Collaborators {
     pub kinds: FindKind,
     /// What targets connect with.
     pub connect: Arc<belfry_targets::ConnectContext>,
-    /// This node.
-    pub node: NodeId,
 }
 
 /// What goes along with accepted events.

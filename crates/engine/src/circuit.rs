@@ -12,6 +12,8 @@ pub(crate) struct Circuit {
     open_max_ms: i64,
     failures: u32,
     next_open_ms: i64,
+    /// The end of the last open time.
+    open_until_ms: i64,
     state: State,
 }
 
@@ -42,6 +44,7 @@ impl Circuit {
             open_max_ms: ms(open_max).max(ms(open_first)),
             failures: 0,
             next_open_ms: ms(open_first),
+            open_until_ms: 0,
             state: State::Closed,
         }
     }
@@ -123,9 +126,15 @@ impl Circuit {
 
     fn open(&mut self, now_ms: i64) -> i64 {
         let until_ms = now_ms.saturating_add(self.next_open_ms);
+        self.open_until_ms = until_ms;
         self.state = State::Open { until_ms };
         self.next_open_ms = (self.next_open_ms * 2).min(self.open_max_ms);
         until_ms
+    }
+
+    /// The end of its open time, unless it is closed; also while it is probed.
+    pub(crate) fn open_until_ms(&self) -> Option<i64> {
+        (self.state != State::Closed).then_some(self.open_until_ms)
     }
 
     pub(crate) fn word(&self) -> &'static str {
@@ -183,6 +192,24 @@ impl Bucket {
         // Also after the clock stepped back, else nothing would be filled until it has caught up.
         self.filled_at_ms = now_ms;
         usize::try_from(self.level / self.token()).unwrap_or(0)
+    }
+
+    /// Goes on with another limit. Tokens at hand stay, as far as they fit: they were part of the limit before.
+    pub(crate) fn resize(&mut self, limit: RateLimit, now_ms: i64) {
+        let _filled = self.tokens(now_ms);
+        let tokens = i128::from(self.level) * 1000 / i128::from(self.token());
+        self.limit = limit;
+        let level = tokens * i128::from(self.token()) / 1000;
+        self.level = i64::try_from(level).unwrap_or(i64::MAX).min(self.full());
+    }
+
+    /// Without a token.
+    pub(crate) fn empty(limit: RateLimit, now_ms: i64) -> Self {
+        Self {
+            limit,
+            level: 0,
+            filled_at_ms: now_ms,
+        }
     }
 
     /// Takes a token.

@@ -41,6 +41,8 @@ const BUSY_OPERATIONS: usize = 8;
 const LINGER: Duration = Duration::from_millis(1);
 /// How often slow deliveries are given a pending row and an idle watermark is written.
 const TICK: Duration = Duration::from_secs(1);
+/// Without an event for so long, a node moves its watermark all the same.
+const IDLE_MS: i64 = 10_000;
 /// Waits between rounds while the store fails.
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
@@ -155,7 +157,7 @@ impl Committer {
     ) -> Self {
         let newest_id = newest.unwrap_or(EventId::first_at(0));
         Self {
-            ids: EventIdSource::new(shared.with.node, newest),
+            ids: EventIdSource::new(shared.lease.member.node, newest),
             shared,
             accepts,
             done,
@@ -279,11 +281,15 @@ impl Committer {
         let begun = Instant::now();
         let snapshot = self.shared.snapshot.load_full();
         let now_ms = self.shared.clock.now_ms();
+        if ticked && accepts.is_empty() {
+            self.step_forward(now_ms);
+        }
         let mut round = Round {
             newest: Some(self.newest),
             listened: self.shared.notices.receiver_count() > 0,
             ..Round::default()
         };
+        round.batch.by = Some(self.shared.lease.member);
         let recheck = std::mem::take(&mut self.recheck);
         for (target, key) in &recheck {
             round.release(*target, *key, now_ms);
@@ -315,6 +321,13 @@ impl Committer {
             self.committed(round, accepts, done);
             return true;
         };
+        if matches!(error, StoreError::Fenced) {
+            // What was done here is done, or done again, by whoever took over.
+            self.undo(&round);
+            self.shared.fence();
+            refuse(accepts, &AcceptError::ShuttingDown);
+            return true;
+        }
         self.shared.stalled.store(true, Ordering::Relaxed);
         match self.is_stored(&round).await {
             Ok(false) => {
@@ -949,7 +962,7 @@ impl Committer {
                 attempts_before: work.attempts_before,
                 since_ms: work.since_ms,
                 trigger: work.trigger,
-                owner: Some(self.shared.with.node),
+                owner: Some(self.shared.lease.member.node),
                 order: None,
             });
             round.batch.outcomes.push(Outcome {
@@ -969,6 +982,16 @@ impl Committer {
         }
     }
 
+    /// A node with nothing to do moves its watermark on with the time, or whoever takes it over would look through all
+    /// that the others have written since. No id at or below it is given out any more, even if the clock steps back.
+    fn step_forward(&mut self, now_ms: i64) {
+        let idle_ms = now_ms.saturating_sub(self.newest.time_ms());
+        if idle_ms > IDLE_MS && self.open.is_empty() && self.shared.lease.has_others() {
+            self.newest = EventId::first_at(now_ms);
+            self.ids = EventIdSource::new(self.shared.lease.member.node, Some(self.newest));
+        }
+    }
+
     /// The smallest event still open in memory, minus one. An idle change alone is written only with the tick, which
     /// also tries a store that has failed: nobody else may be left to do so.
     fn set_watermark(&mut self, round: &mut Round, ticked: bool) {
@@ -979,7 +1002,7 @@ impl Committer {
         let watermark = below_open.unwrap_or(self.newest);
         let changed = watermark > self.watermark && (ticked || !round.batch.is_empty());
         if changed || (ticked && !self.shared.store_ok.load(Ordering::Relaxed)) {
-            round.batch.watermark = Some((self.shared.with.node, watermark));
+            round.batch.watermark = Some((self.shared.lease.member.node, watermark));
         }
     }
 }

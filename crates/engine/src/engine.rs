@@ -9,7 +9,7 @@ use belfry_model::delivery::DeliveryStatus;
 use belfry_model::replay::ReplayPlan;
 use belfry_model::{BusName, DeliveryId, Event, EventId, TargetId};
 use belfry_pattern::Scratch;
-use belfry_store::{AuditEntry, IdempotencyRecord, StoreError};
+use belfry_store::{AuditEntry, IdempotencyRecord, Joined, Membership, NodeIdentity, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -20,15 +20,18 @@ use crate::api::{
 use crate::committer::{AcceptOp, Committer, Incoming};
 use crate::dedup::{Key, Recent, event_key};
 use crate::idempotency::InProgress;
+use crate::membership::Lease;
 use crate::replay::{ReplayCount, ReplayError};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
-use crate::{keeper, loader, metrics, replay};
+use crate::{keeper, loader, membership, metrics, replay};
 
 /// Results that may wait for the committer; lanes wait when it is full.
 const DONE_QUEUE: usize = 8192;
 /// Keys read at once when the memory of repeats is rebuilt.
 const KEYS_PAGE: u32 = 10_000;
+/// A shorter lease would run out between two looks at it.
+const LEASE_MIN: Duration = Duration::from_millis(100);
 /// What a sender is told to wait when too much is waiting.
 const BUSY_RETRY: Duration = Duration::from_secs(1);
 
@@ -52,10 +55,20 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Recovers what an earlier run left, loads the configuration and starts working.
+    /// Takes a node's number with what its last holder left, loads the configuration and starts working.
     pub async fn start(with: Collaborators, settings: EngineSettings) -> Result<Self, StartError> {
         let now_ms = with.clock.now_ms();
-        let recovered = with.store.recover(with.node, now_ms).await?;
+        let length = settings.node_lease.max(LEASE_MIN);
+        let who = NodeIdentity {
+            name: settings.node_name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            lease_ms: i64::try_from(length.as_millis()).unwrap_or(i64::MAX / 4),
+        };
+        let begun = Instant::now();
+        let Joined { member, recovered } = with.store.join(&who, now_ms).await?;
+        let nodes = with.store.list_nodes(now_ms).await?;
+        let lease = Lease::new(member, length, begun, &nodes);
+        tracing::info!(node = member.node.0, epoch = member.epoch, "this node");
         if recovered.unfinished + recovered.reclaimed > 0 {
             tracing::info!(
                 unfinished = recovered.unfinished,
@@ -65,7 +78,7 @@ impl Engine {
         }
         let (done_in, done_out) = mpsc::channel(DONE_QUEUE);
         let (accepts_in, accepts_out) = mpsc::channel(settings.waiting_events_max.max(1));
-        let shared = Arc::new(Shared::new(with, settings, done_in));
+        let shared = Arc::new(Shared::new(with, settings, done_in, lease));
         keeper::reload(&shared).await?;
         let recent = remember(&shared).await?;
         let committer = Committer::new(
@@ -79,6 +92,7 @@ impl Engine {
         shared.tracker.spawn(loader::run(Arc::clone(&shared)));
         shared.tracker.spawn(keeper::run(Arc::clone(&shared)));
         shared.tracker.spawn(replay::run(Arc::clone(&shared)));
+        shared.tracker.spawn(membership::run(Arc::clone(&shared)));
         Ok(Self {
             shared,
             accepts: accepts_in,
@@ -230,6 +244,16 @@ impl Engine {
         self.shared.lane(target).map(|lane| lane.status())
     }
 
+    /// How many nodes the limits are divided among; `None`: this one has just come, and the others do not know it yet.
+    pub fn divided_among(&self) -> Option<usize> {
+        self.shared.lease.divided_among()
+    }
+
+    /// How many requests at once this node may make to a target; 0: other nodes send.
+    pub fn slots(&self, target: TargetId) -> Option<usize> {
+        self.shared.lane(target).map(|lane| lane.slots())
+    }
+
     /// The engine's health.
     pub fn status(&self) -> EngineStatus {
         let (mut queued, mut in_flight, mut open_circuits) = (0, 0, 0);
@@ -243,6 +267,7 @@ impl Engine {
         if self.shared.closing.is_cancelled() {
             problems.push("the server is shutting down".to_owned());
         }
+        problems.extend(self.shared.lease.problem().map(str::to_owned));
         problems.extend(self.shared.disk.problem());
         if !self.shared.store_ok.load(Ordering::Relaxed) {
             problems.push("the last commit failed".to_owned());
@@ -280,9 +305,10 @@ impl Engine {
     }
 
     /// Stops: accepts nothing more, begins no more attempts, lets those on the wire finish for at most `limit`, commits
-    /// what came of them. What is left is found by the next start. Returns whether everything ended in time.
+    /// what came of them. What is left becomes pending, for the other nodes or the next start. Returns whether everything ended in time.
     pub async fn shutdown(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
+        self.shared.lease.leave();
         self.shared.closing.cancel();
         self.shared.in_flight.close();
         let mut in_time = true;
@@ -300,7 +326,43 @@ impl Engine {
             .max(Duration::from_millis(500));
         // Also when something still hangs: what others have handed over is to be committed.
         let ended = tokio::time::timeout(rest, self.shared.tracker.wait()).await;
-        in_time && ended.is_ok()
+        let left = tokio::time::timeout(rest, self.leave()).await;
+        in_time && ended.is_ok() && left.is_ok()
+    }
+
+    /// Gives the number back, and what was in memory or claimed to whoever goes on.
+    async fn leave(&self) {
+        let shared = &self.shared;
+        if shared.lease.fenced.is_cancelled() {
+            return;
+        }
+        let now_ms = shared.clock.now_ms();
+        match shared.store.leave(shared.lease.member, now_ms).await {
+            Ok(Some(left)) if left.unfinished + left.reclaimed > 0 => tracing::info!(
+                unfinished = left.unfinished,
+                reclaimed = left.reclaimed,
+                "deliveries are left to the other nodes or the next start"
+            ),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "this node could not take its leave; the others notice when its lease ends");
+            }
+        }
+    }
+
+    /// Returns when another node has taken this one over: it is of no more use, and the process should end.
+    pub async fn fenced(&self) {
+        self.shared.lease.fenced.cancelled().await;
+    }
+
+    /// Whether another node has taken this one over.
+    pub fn is_fenced(&self) -> bool {
+        self.shared.lease.fenced.is_cancelled()
+    }
+
+    /// This node's number and epoch.
+    pub fn member(&self) -> Membership {
+        self.shared.lease.member
     }
 }
 
@@ -328,10 +390,10 @@ async fn remember(shared: &Shared) -> Result<Recent, StoreError> {
 #[cfg(test)]
 mod tests {
     use belfry_egress::{EgressClient, EgressLimits, EgressPolicy, SystemResolver};
+    use belfry_model::SystemClock;
     use belfry_model::config::{BusSpec, RuleSpec, Target};
     use belfry_model::delivery::Reason;
     use belfry_model::json::JsonText;
-    use belfry_model::{NodeId, SystemClock};
     use belfry_store::{
         Change, ConfigStore as _, Expect, History as _, SqliteOptions, SqliteStore,
     };
@@ -416,7 +478,6 @@ mod tests {
                 clock,
                 user_agent: "tests".to_owned(),
             }),
-            node: NodeId(1),
         };
         let engine = Engine::start(with, EngineSettings::default())
             .await

@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use belfry_model::TargetId;
+use belfry_model::config::RateLimit;
 use belfry_model::delivery::Reason;
-use belfry_store::{Attempt, EventFacts, NewLogEntry};
+use belfry_model::{NodeId, TargetId};
+use belfry_store::{Attempt, CircuitNote, EventFacts, NewLogEntry};
 use belfry_targets::{Attempted, Job, RequestRecord, ResponseRecord, Verdict};
 use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;
@@ -23,6 +24,7 @@ use crate::circuit::{Bucket, Change, Circuit};
 use crate::outcome::{self, Facts, Next};
 use crate::report;
 use crate::shared::Shared;
+use crate::shares::Part;
 use crate::snapshot::TargetEntry;
 use crate::work::{Deferred, Done, Finished, Work};
 
@@ -32,6 +34,14 @@ const GRACE_MS: u64 = 5_000;
 const LEASE_MARGIN_MS: i64 = 60_000;
 /// So much of a claim is kept for the commit of what came of it.
 const COMMIT_MARGIN_MS: i64 = 10_000;
+/// A receiver may ask for a pause of at most a day.
+const PAUSE_MS_MAX: i64 = 86_400_000;
+/// When to ask again for a target that other nodes send to: a change of the nodes says so earlier.
+const NEVER_MS: i64 = 3_600_000;
+/// When to ask again for a target that another node is about to probe.
+const KEPT_BACK_MS: i64 = 500;
+/// How long after another node's open time its probe is waited for.
+const PROBE_GRACE_MS: i64 = 3_000;
 
 /// One target's way out.
 pub(crate) struct Lane {
@@ -55,11 +65,31 @@ struct State {
     workers: usize,
     in_flight: usize,
     circuit: Circuit,
+    /// This node's part of the target's concurrency; 0: other nodes send.
+    slots: usize,
     bucket: Option<Bucket>,
     /// Whether deliveries wait in the store for the rate limit: newer ones wait behind them.
     throttled: bool,
     /// A receiver's Retry-After.
     paused_until_ms: i64,
+    /// What another node says about the receiver.
+    elsewhere: Option<CircuitNote>,
+}
+
+impl State {
+    /// Until when another node's word keeps this one from sending. After an open time that node probes, and is given a
+    /// little time to say what came of it.
+    fn kept_back(&self, now_ms: i64, open_max_ms: i64) -> Option<(i64, Reason)> {
+        let note = self.elsewhere?;
+        // Further ahead than any can be: said before the clocks were set.
+        if note.paused_until_ms > now_ms && note.paused_until_ms - now_ms <= PAUSE_MS_MAX {
+            return Some((note.paused_until_ms, Reason::RateLimited));
+        }
+        let ahead = note.open_until_ms.saturating_sub(now_ms);
+        (-PROBE_GRACE_MS..=open_max_ms)
+            .contains(&ahead)
+            .then(|| (note.open_until_ms.max(now_ms), Reason::CircuitOpen))
+    }
 }
 
 /// Whether a delivery can be kept in memory.
@@ -91,6 +121,7 @@ impl Lane {
             settings.circuit_open,
             settings.circuit_open_max,
         );
+        let part = part(&entry, &shared);
         Self {
             target: entry.target.id,
             state: Mutex::new(State {
@@ -101,13 +132,18 @@ impl Lane {
                 workers: 0,
                 in_flight: 0,
                 circuit,
-                bucket: entry
-                    .target
-                    .spec
-                    .rate_limit
-                    .map(|limit| Bucket::new(limit, now_ms)),
+                slots: part.slots,
+                // Beside others the tokens at hand are theirs; what comes from now on is divided.
+                bucket: rate(&entry, part).map(|limit| {
+                    if shared.lease.has_others() {
+                        Bucket::empty(limit, now_ms)
+                    } else {
+                        Bucket::new(limit, now_ms)
+                    }
+                }),
                 throttled: false,
                 paused_until_ms: 0,
+                elsewhere: None,
             }),
             own_place: Semaphore::new(1),
             entry: ArcSwap::new(entry),
@@ -128,9 +164,11 @@ impl Lane {
             return;
         }
         let mut state = self.lock();
-        let limit = entry.target.spec.rate_limit;
-        if state.bucket.as_ref().map(Bucket::limit) != limit {
-            state.bucket = limit.map(|limit| Bucket::new(limit, self.shared.clock.now_ms()));
+        let part = part(&entry, &self.shared);
+        state.slots = part.slots;
+        if before.target.spec.rate_limit != entry.target.spec.rate_limit {
+            state.bucket =
+                rate(&entry, part).map(|limit| Bucket::new(limit, self.shared.clock.now_ms()));
         }
         if before.target.revision != entry.target.revision {
             // A changed target gets a fresh chance at once.
@@ -141,12 +179,75 @@ impl Lane {
                 settings.circuit_open_max,
             );
             state.paused_until_ms = 0;
+            state.elsewhere = None;
         }
         drop(state);
         self.entry.store(entry);
         self.shared
             .hints
             .wake(self.target, self.shared.clock.now_ms());
+    }
+
+    /// Takes up another part of the target's limits, because nodes have come or gone.
+    pub(crate) fn divide(&self) {
+        let entry = self.entry.load_full();
+        let part = part(&entry, &self.shared);
+        let now_ms = self.shared.clock.now_ms();
+        let mut state = self.lock();
+        state.slots = part.slots;
+        state.bucket = match (state.bucket.take(), rate(&entry, part)) {
+            (Some(mut bucket), Some(limit)) => {
+                if bucket.limit() != limit {
+                    bucket.resize(limit, now_ms);
+                }
+                Some(bucket)
+            }
+            (None, Some(limit)) => Some(Bucket::empty(limit, now_ms)),
+            (_, None) => None,
+        };
+        drop(state);
+        self.shared.hints.wake(self.target, now_ms);
+    }
+
+    /// This node's part of the target's concurrency.
+    pub(crate) fn slots(&self) -> usize {
+        self.lock().slots
+    }
+
+    /// What this node has found out about the receiver, for the others.
+    pub(crate) fn note(&self, node: NodeId, now_ms: i64) -> Option<CircuitNote> {
+        let state = self.lock();
+        let open_until_ms = state.circuit.open_until_ms();
+        let paused = state.paused_until_ms > now_ms;
+        (open_until_ms.is_some() || paused).then(|| CircuitNote {
+            target: self.target,
+            node,
+            open_until_ms: open_until_ms.unwrap_or(0),
+            paused_until_ms: if paused { state.paused_until_ms } else { 0 },
+            failures: state.circuit.failures(),
+        })
+    }
+
+    /// Goes by what another node has found out; `None`: there is nothing (any more).
+    pub(crate) fn heed(&self, note: Option<CircuitNote>) {
+        let mut state = self.lock();
+        let before = std::mem::replace(&mut state.elsewhere, note);
+        drop(state);
+        if before.is_some() && note.is_none() {
+            self.shared
+                .hints
+                .wake(self.target, self.shared.clock.now_ms());
+        }
+    }
+
+    /// Another node has got through to the receiver.
+    pub(crate) fn closed_elsewhere(&self) {
+        let closed = self.lock().circuit.succeeded();
+        if closed.is_some() {
+            self.shared
+                .hints
+                .wake(self.target, self.shared.clock.now_ms());
+        }
     }
 
     /// The target was deleted: what is queued ends as skipped.
@@ -164,11 +265,20 @@ impl Lane {
     pub(crate) fn admit(&self, bytes: usize, now_ms: i64) -> Admission {
         let mut state = self.lock();
         let settings = &self.shared.settings;
+        if state.slots == 0 {
+            return Admission::Later {
+                due_at_ms: now_ms,
+                reason: Reason::OtherNode,
+            };
+        }
         if state.paused_until_ms > now_ms {
             return Admission::Later {
                 due_at_ms: state.paused_until_ms,
                 reason: Reason::RateLimited,
             };
+        }
+        if let Some((due_at_ms, reason)) = state.kept_back(now_ms, self.open_max_ms()) {
+            return Admission::Later { due_at_ms, reason };
         }
         let held = state.held();
         // A lane that holds nothing may always take one: other targets' backlogs must not keep it waiting.
@@ -228,7 +338,8 @@ impl Lane {
         let mut state = self.lock();
         state.reserved = state.reserved.saturating_sub(1);
         state.queue.push_back(work);
-        let start = state.workers < self.entry.load().concurrency
+        // One in any case: what is queued without a slot is handed on to other nodes.
+        let start = state.workers < state.slots.max(1)
             && state.workers < state.queue.len() + state.in_flight;
         if start {
             state.workers += 1;
@@ -244,8 +355,14 @@ impl Lane {
     pub(crate) fn room(&self, now_ms: i64) -> Result<(usize, usize), i64> {
         let mut state = self.lock();
         let settings = &self.shared.settings;
+        if state.slots == 0 {
+            return Err(now_ms + NEVER_MS);
+        }
         if state.paused_until_ms > now_ms {
             return Err(state.paused_until_ms);
+        }
+        if let Some((until_ms, _)) = state.kept_back(now_ms, self.open_max_ms()) {
+            return Err(until_ms.max(now_ms + KEPT_BACK_MS));
         }
         let soon = now_ms + 50;
         let circuit = state.circuit.room(now_ms);
@@ -301,6 +418,10 @@ impl Lane {
         self.lock().throttled = false;
     }
 
+    fn open_max_ms(&self) -> i64 {
+        i64::try_from(self.shared.settings.circuit_open_max.as_millis()).unwrap_or(i64::MAX / 4)
+    }
+
     /// How long a claim for this lane lasts.
     pub(crate) fn lease_ms(&self) -> i64 {
         self.timeout_ms() + LEASE_MARGIN_MS
@@ -325,14 +446,19 @@ impl Lane {
     pub(crate) fn status(&self) -> LaneStatus {
         let state = self.lock();
         let now_ms = self.shared.clock.now_ms();
+        let kept_back = state.kept_back(now_ms, self.open_max_ms());
         let paused = state
             .circuit
             .is_open(now_ms)
             .unwrap_or(0)
-            .max(state.paused_until_ms);
+            .max(state.paused_until_ms)
+            .max(kept_back.map_or(0, |(until_ms, _)| until_ms));
         LaneStatus {
             target: Some(self.target),
-            circuit: state.circuit.word(),
+            circuit: match kept_back {
+                Some((_, Reason::CircuitOpen)) if state.circuit.open_until_ms().is_none() => "open",
+                _ => state.circuit.word(),
+            },
             paused_until_ms: (paused > now_ms).then_some(paused),
             failures: state.circuit.failures(),
             queued: state.queue.len() + state.behind,
@@ -388,6 +514,7 @@ impl Lane {
             own = self.own_place.acquire() => own,
             shared = self.shared.in_flight.acquire() => shared,
         };
+        self.shared.lease.sure(&self.shared.closing).await;
         let _counted = OnTheWire::new(&self.shared);
         // Else it is left for the next start.
         if place.is_err() || self.shared.closing.is_cancelled() {
@@ -418,7 +545,7 @@ impl Lane {
 
     fn next(&self) -> Option<Arc<Work>> {
         let mut state = self.lock();
-        let surplus = state.workers > self.entry.load().concurrency.max(1);
+        let surplus = state.workers > state.slots.max(1);
         let work = if surplus {
             None
         } else {
@@ -486,13 +613,14 @@ impl Lane {
         }
         let waits = {
             let state = self.lock();
+            let elsewhere = (state.slots == 0).then_some((now_ms, Reason::OtherNode));
             let paused = (state.paused_until_ms > now_ms)
                 .then_some((state.paused_until_ms, Reason::RateLimited));
-            state
-                .circuit
-                .is_open(now_ms)
-                .map(|until| (until, Reason::CircuitOpen))
+            let open = state.circuit.is_open(now_ms);
+            elsewhere
+                .or_else(|| open.map(|until| (until, Reason::CircuitOpen)))
                 .or(paused)
+                .or_else(|| state.kept_back(now_ms, self.open_max_ms()))
         };
         if let Some((due_at_ms, reason)) = waits {
             self.lock().circuit.inconclusive(now_ms);
@@ -676,6 +804,7 @@ impl Lane {
                         let until = now_ms
                             .saturating_add(i64::try_from((*pause).min(86_400_000)).unwrap_or(0));
                         state.paused_until_ms = state.paused_until_ms.max(until);
+                        self.shared.lease.look();
                     }
                     match reason {
                         // Says something about this event, or about us, not about the receiver.
@@ -686,6 +815,9 @@ impl Lane {
                 _ => answered(&mut state),
             }
         };
+        if change.is_some() {
+            self.shared.lease.look();
+        }
         match change {
             Some(Change::Opened { until_ms }) => {
                 tracing::warn!(target.id = %self.target, "circuit opened");
@@ -768,6 +900,22 @@ impl Drop for OnTheWire<'_> {
     fn drop(&mut self) {
         self.0.requests.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// This node's part of a target's limits.
+fn part(entry: &TargetEntry, shared: &Shared) -> Part {
+    let count = entry.target.spec.rate_limit.map(|limit| limit.count);
+    shared
+        .lease
+        .share(entry.target.id)
+        .part(entry.concurrency.max(1), count)
+}
+
+/// The rate of this node, if the target has one.
+fn rate(entry: &TargetEntry, part: Part) -> Option<RateLimit> {
+    let limit = entry.target.spec.rate_limit?;
+    let count = part.rate.filter(|count| *count > 0)?;
+    Some(RateLimit { count, ..limit })
 }
 
 fn skipped(reason: Reason, detail: &str) -> Next {

@@ -32,6 +32,8 @@ const ORPHAN_LEASE_MS: i64 = 60_000;
 const LEAVING_MS: i64 = 100;
 /// A sweep that failed is repeated after this.
 const SWEEP_RETRY: Duration = Duration::from_secs(1);
+/// How often other nodes' work is looked for.
+const SWEEP_OTHERS: Duration = Duration::from_secs(1);
 /// A target whose claim failed is asked again after this.
 const RETRY_MS: i64 = 1_000;
 
@@ -40,12 +42,19 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let mut sweep_at = Instant::now();
     let mut stuck = None;
     while !shared.closing.is_cancelled() {
+        // What others make pending gives no hint here.
+        let sweep_every = if shared.lease.has_others() {
+            shared.settings.sweep_every.min(SWEEP_OTHERS)
+        } else {
+            shared.settings.sweep_every
+        };
         if Instant::now() >= sweep_at {
-            let next = if sweep(&shared, &mut stuck).await {
-                shared.settings.sweep_every
+            free_stuck(&shared, &mut stuck).await;
+            let next = if sweep(&shared).await {
+                sweep_every
             } else {
                 // After a start nothing else knows what waits.
-                SWEEP_RETRY.min(shared.settings.sweep_every)
+                SWEEP_RETRY.min(sweep_every)
             };
             sweep_at = Instant::now() + next;
         }
@@ -56,7 +65,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let wait = shared
             .hints
             .next_ms()
-            .map_or(shared.settings.sweep_every, |due| {
+            .map_or(sweep_every, |due| {
                 Duration::from_millis(u64::try_from(due - shared.clock.now_ms()).unwrap_or(0))
             })
             .min(sweep_at.saturating_duration_since(Instant::now()))
@@ -75,9 +84,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// Asks the store what is due when, whatever the hints say. `stuck` is where the last look at blocked work ended. `false`: it did not
-/// tell.
-async fn sweep(shared: &Shared, stuck: &mut Option<DeliveryId>) -> bool {
+/// Looks at some of the blocked work and sets free what waits behind nothing. `stuck` is where the last look ended.
+async fn free_stuck(shared: &Shared, stuck: &mut Option<DeliveryId>) {
     let now_ms = shared.clock.now_ms();
     match shared.store.free_stuck(*stuck, STUCK_MAX, now_ms).await {
         Ok(freed) => {
@@ -89,6 +97,10 @@ async fn sweep(shared: &Shared, stuck: &mut Option<DeliveryId>) -> bool {
         }
         Err(error) => tracing::warn!(%error, "blocked work could not be looked at; trying again"),
     }
+}
+
+/// Asks the store what is due when, whatever the hints say. `false`: it did not tell.
+pub(crate) async fn sweep(shared: &Shared) -> bool {
     let due = async {
         let targets = shared.store.targets_with_pending().await?;
         shared.store.next_due(&targets).await
@@ -110,7 +122,7 @@ async fn sweep(shared: &Shared, stuck: &mut Option<DeliveryId>) -> bool {
 /// Claims what one target's lane has room for.
 async fn load(shared: &Arc<Shared>, target: TargetId) {
     let now_ms = shared.clock.now_ms();
-    if shared.stalled.load(Ordering::Relaxed) {
+    if shared.stalled.load(Ordering::Relaxed) || !shared.lease.is_sure() {
         return shared.hints.wake(target, now_ms + RETRY_MS);
     }
     let Some(lane) = shared.lane(target) else {
@@ -124,7 +136,7 @@ async fn load(shared: &Arc<Shared>, target: TargetId) {
         target,
         now_ms,
         lease_until_ms: now_ms + lane.lease_ms(),
-        owner: shared.with.node,
+        owner: shared.lease.member.node,
         limit: u32::try_from(count.min(CLAIM_MAX)).unwrap_or(1),
         bytes_max: bytes as u64,
         run_max: RUN_MAX,
@@ -150,7 +162,7 @@ async fn end_orphans(shared: &Arc<Shared>, target: TargetId, now_ms: i64) {
         target,
         now_ms: i64::MAX / 4,
         lease_until_ms: now_ms + ORPHAN_LEASE_MS,
-        owner: shared.with.node,
+        owner: shared.lease.member.node,
         limit: u32::try_from(CLAIM_MAX).unwrap_or(1),
         bytes_max: shared.settings.lane_bytes_max as u64,
         run_max: u32::try_from(CLAIM_MAX).unwrap_or(1),

@@ -185,3 +185,17 @@ pub(crate) fn gauge(name: &'static str, value: u64) {
 pub(crate) fn targets(state: &'static str, count: usize) {
     gauge!("belfry_targets", "state" => state).set(count as f64);
 }
+
+#[expect(clippy::cast_precision_loss, reason = "gauges are floating point")]
+pub(crate) fn nodes(count: usize) {
+    gauge!("belfry_nodes").set(count as f64);
+}
+
+pub(crate) fn lease_not_renewed() {
+    counter!("belfry_node_lease_failures_total").increment(1);
+}
+
+/// This node has taken another over.
+pub(crate) fn taken_over() {
+    counter!("belfry_node_takeovers_total").increment(1);
+}

@@ -302,7 +302,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 continue;
             }
         };
-        let node = shared.with.node;
+        let node = shared.lease.member.node;
         let now_ms = shared.clock.now_ms();
         for replay in running {
             let taken =
@@ -390,7 +390,7 @@ async fn runs(shared: &Shared, id: ReplayId) -> bool {
 
 async fn claim(shared: &Shared, id: ReplayId) -> Result<bool, StoreError> {
     let now_ms = shared.clock.now_ms();
-    let (store, node) = (&shared.store, shared.with.node);
+    let (store, node) = (&shared.store, shared.lease.member.node);
     store
         .claim_replay(id, node, now_ms, now_ms + LEASE_MS)
         .await
@@ -450,7 +450,7 @@ async fn step(
         bus: Arc::clone(&picker.bus),
         progress: ReplayProgress {
             replay: replay.id,
-            owner: shared.with.node,
+            owner: shared.lease.member.node,
             from: replay.cursor,
             to: step.reached,
             looked_at: step.looked_at,

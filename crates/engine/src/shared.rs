@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::{Collaborators, DeliveryNotice, EngineSettings, OwnEvent};
 use crate::lane::Lane;
+use crate::membership::Lease;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
 use crate::work::Done;
@@ -60,6 +61,7 @@ pub(crate) struct Shared {
     pub(crate) stalled: AtomicBool,
     /// Events with deliveries in memory that have no pending row: the watermark is below them.
     pub(crate) open_events: AtomicUsize,
+    pub(crate) lease: Lease,
     /// Configurations are compiled one after the other.
     pub(crate) reloading: tokio::sync::Mutex<()>,
 }
@@ -140,6 +142,7 @@ impl Shared {
         with: Collaborators,
         settings: EngineSettings,
         done: mpsc::Sender<Done>,
+        lease: Lease,
     ) -> Self {
         let (notices, _) = broadcast::channel(1024);
         Self {
@@ -170,6 +173,7 @@ impl Shared {
             store_ok: AtomicBool::new(true),
             stalled: AtomicBool::new(false),
             open_events: AtomicUsize::new(0),
+            lease,
             reloading: tokio::sync::Mutex::new(()),
         }
     }
@@ -225,6 +229,20 @@ impl Shared {
         let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
         leaving.retain(|lane| !lane.is_idle());
         leaving.iter().any(|lane| lane.target == target)
+    }
+
+    /// This node's number is somebody else's by now: nothing more is accepted, begun or written.
+    pub(crate) fn fence(&self) {
+        if self.lease.fenced.is_cancelled() {
+            return;
+        }
+        tracing::error!(
+            node = self.lease.member.node.0,
+            "another node has taken this one over, since its lease was not renewed in time; it writes nothing any more"
+        );
+        self.lease.fenced.cancel();
+        self.closing.cancel();
+        self.in_flight.close();
     }
 
     /// Gives a result to the committer. After the committer has ended (shutdown) the result is dropped: the watermark

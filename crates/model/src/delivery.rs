@@ -181,6 +181,8 @@ words! {
         Cancelled = "cancelled" = 31,
         /// Waits for its turn in the order of its key.
         WaitsInOrder = "waits_in_order" = 32,
+        /// Waits for the node that sends to this target: its limits are divided, and this node's part is none.
+        OtherNode = "other_node" = 40,
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! The traits speak of events, deliveries, attempts, pending work, configuration and history, never of statements.
 //! [`Batch`] is the one write of the hot path: events with their fan-out, outcomes, attempts and pending work become
-//! durable together or not at all. An event with an empty outcome set is not lost: [`EventLog::recover`] turns every
-//! fan-out entry above the watermark that has neither outcome nor pending row into pending work.
+//! durable together or not at all. An event with an empty outcome set is not lost: whoever takes a node's number up
+//! ([`Nodes`]) turns every fan-out entry above its watermark that has neither outcome nor pending row into pending work.
 
 use std::path::Path;
 
@@ -38,6 +38,9 @@ pub enum StoreError {
     /// The disk is full. Nothing was written; try again when there is room.
     #[error("the disk that holds the database is full")]
     Full(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The node's number belongs to somebody else by now. Nothing was written, and nothing ever will be under this epoch.
+    #[error("this node's lease was taken over")]
+    Fenced,
     /// The database cannot be reached or is too busy. Nothing was written; try again.
     #[error("the database is not available")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -89,6 +92,9 @@ pub struct Batch {
     pub replays: Vec<ReplayProgress>,
     /// Of this node: every event up to here has an outcome or pending work for each entry of its fan-out.
     pub watermark: Option<(NodeId, EventId)>,
+    /// Who writes. When the node's number has another epoch by now, nothing is written ([`StoreError::Fenced`]).
+    /// `None`: a tool that is no node.
+    pub by: Option<Membership>,
 }
 
 impl Batch {
@@ -268,14 +274,14 @@ pub struct IdempotencyRecord {
     pub answer: Vec<u8>,
 }
 
-/// What a start found.
+/// What was taken up of what a number's holder had left unfinished.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recovered {
     /// The newest event of any node; ids continue after it.
     pub newest: Option<EventId>,
     /// Deliveries that were unfinished and are pending now.
     pub unfinished: u64,
-    /// Claims of this node's earlier run that were given back.
+    /// Claims that were given back.
     pub reclaimed: u64,
 }
 
@@ -304,9 +310,6 @@ pub trait EventLog: Send + Sync {
     /// Makes a batch durable, all or nothing. Returns after the commit has reached the disk. On
     /// [`StoreError::Full`] and [`StoreError::Unavailable`] nothing was written.
     async fn commit(&self, batch: &Batch) -> Result<()>;
-    /// First step of a start: unfinished deliveries of this node become pending work due now, its claims are given
-    /// back, its watermark moves to the newest event.
-    async fn recover(&self, node: NodeId, now_ms: i64) -> Result<Recovered>;
     /// Key columns of events with ids above `after`, ascending, at most `limit`.
     async fn event_keys_after(&self, after: EventId, limit: u32) -> Result<Vec<EventKeyRow>>;
     /// For each key the stored event with it, on buses with strict de-duplication.
@@ -432,6 +435,150 @@ pub struct Backlog {
     pub blocked: u64,
     /// The oldest event among the earliest due.
     pub oldest: Option<EventId>,
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Nodes
+
+/// A node's number, held under a lease. The epoch goes up with every new holder, so that an earlier one is told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Membership {
+    /// The number; part of every event's key.
+    pub node: NodeId,
+    /// Which holder of the number.
+    pub epoch: i64,
+}
+
+/// What a node says about itself when it joins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeIdentity {
+    /// For people; several nodes may have the same.
+    pub name: String,
+    /// The program's version.
+    pub version: String,
+    /// How long it holds its number without renewing, ms.
+    pub lease_ms: i64,
+}
+
+/// A number that was taken, and what its last holder had left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// The number.
+    pub member: Membership,
+    /// What was taken up.
+    pub recovered: Recovered,
+}
+
+/// How a node's number stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeState {
+    /// It works (as long as its lease has not run out).
+    Live,
+    /// It finishes what is under way and takes on nothing more.
+    Leaving,
+    /// It has ended in order; nothing of it is unfinished.
+    Left,
+    /// It was taken over; nothing of it is unfinished.
+    Dead,
+}
+
+impl NodeState {
+    /// The number used in the store; never changes its meaning. 0 is a row that nobody has joined by.
+    pub const fn number(self) -> i64 {
+        match self {
+            Self::Live => 1,
+            Self::Leaving => 2,
+            Self::Left => 3,
+            Self::Dead => 4,
+        }
+    }
+
+    /// From the number used in the store.
+    pub const fn from_number(number: i64) -> Option<Self> {
+        match number {
+            0 | 1 => Some(Self::Live),
+            2 => Some(Self::Leaving),
+            3 => Some(Self::Left),
+            4 => Some(Self::Dead),
+            _ => None,
+        }
+    }
+
+    /// Whether it may send: its part of a target's limits is taken.
+    pub const fn is_present(self) -> bool {
+        matches!(self, Self::Live | Self::Leaving)
+    }
+}
+
+/// A node as the others see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeInfo {
+    /// Its number and epoch.
+    pub member: Membership,
+    /// Its name.
+    pub name: String,
+    /// Its program's version.
+    pub version: String,
+    /// How it stands.
+    pub state: NodeState,
+    /// What is left of its lease, ms; 0 or less: it has run out.
+    pub lease_left_ms: i64,
+    /// When it joined, ms since 1970.
+    pub started_at_ms: i64,
+    /// Every event of it up to here has an outcome or pending work for each entry of its fan-out.
+    pub watermark: EventId,
+}
+
+/// What a node has learned about a receiver, for the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CircuitNote {
+    /// The target.
+    pub target: TargetId,
+    /// Who says so.
+    pub node: NodeId,
+    /// Until when its circuit is open, ms since 1970; 0: it is not.
+    pub open_until_ms: i64,
+    /// Until when the receiver has asked for a pause, ms since 1970; 0: it has not.
+    pub paused_until_ms: i64,
+    /// Failures in a row.
+    pub failures: u32,
+}
+
+/// The nodes that share the database: who there is, who writes under which number, what they tell each other.
+///
+/// Leases are judged by one clock: the database's where several machines use it, else the one that is passed in.
+#[async_trait]
+pub trait Nodes: Send + Sync {
+    /// Takes a number that nobody holds, preferably one that a node of this name held before, and takes up what its
+    /// last holder left: unfinished deliveries become pending work due now, its claims are given back, its watermark
+    /// moves to the newest event. [`StoreError::Unavailable`] when all 256 are held.
+    async fn join(&self, who: &NodeIdentity, now_ms: i64) -> Result<Joined>;
+    /// Prolongs the lease, also one that has run out, as long as nobody has taken the number over. `false`: somebody has.
+    async fn renew(
+        &self,
+        member: Membership,
+        leaving: bool,
+        lease_ms: i64,
+        now_ms: i64,
+    ) -> Result<bool>;
+    /// Gives the number back. What is unfinished becomes pending work due now. `None`: it was taken over before.
+    async fn leave(&self, member: Membership, now_ms: i64) -> Result<Option<Recovered>>;
+    /// Every number that was ever held, ascending.
+    async fn list_nodes(&self, now_ms: i64) -> Result<Vec<NodeInfo>>;
+    /// Takes over a node whose lease has run out: of several that try, one does. From then on it cannot write any more
+    /// (its epoch is raised), and what it left is taken up as in [`Nodes::join`]. `None`: it has renewed, or another was
+    /// faster.
+    async fn take_over(&self, dead: Membership, now_ms: i64) -> Result<Option<Recovered>>;
+    /// Tells the others about receivers: `notes` replace what was said about their targets, of `closed` nothing is said
+    /// any more.
+    async fn note_circuits(
+        &self,
+        notes: &[CircuitNote],
+        closed: &[TargetId],
+        now_ms: i64,
+    ) -> Result<()>;
+    /// What is said about receivers.
+    async fn list_circuits(&self) -> Result<Vec<CircuitNote>>;
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -859,5 +1006,11 @@ pub trait Maintenance: Send + Sync {
 }
 
 /// All of it.
-pub trait Store: EventLog + DeliveryQueue + ConfigStore + History + Replays + Maintenance {}
-impl<T: EventLog + DeliveryQueue + ConfigStore + History + Replays + Maintenance> Store for T {}
+pub trait Store:
+    EventLog + DeliveryQueue + Nodes + ConfigStore + History + Replays + Maintenance
+{
+}
+impl<T: EventLog + DeliveryQueue + Nodes + ConfigStore + History + Replays + Maintenance> Store
+    for T
+{
+}

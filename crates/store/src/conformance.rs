@@ -7,6 +7,7 @@ pub(crate) mod fixtures;
 pub(crate) mod history;
 pub(crate) mod keys;
 pub(crate) mod large;
+pub(crate) mod nodes;
 pub(crate) mod order;
 pub(crate) mod paging;
 pub(crate) mod queue;
@@ -39,6 +40,16 @@ macro_rules! conformance_suite {
                 claims_of_the_earlier_run_are_given_back,
                 a_failed_delivery_without_work_keeps_its_attempts,
                 an_empty_store_recovers_to_nothing,
+            ],
+            nodes: [
+                a_number_is_held_until_it_is_given_back,
+                a_lease_that_has_run_out_is_renewed_unless_somebody_took_over,
+                of_several_that_take_a_node_over_one_does,
+                a_node_that_was_taken_over_writes_nothing,
+                who_leaves_gives_back_what_is_unfinished,
+                a_new_holder_of_a_number_continues_after_the_newest_event,
+                a_node_gets_its_own_number_again,
+                what_is_said_about_receivers_is_replaced_and_taken_back,
             ],
             queue: [
                 work_is_claimed_in_order_and_only_when_due,

@@ -48,6 +48,8 @@ mod list_deliveries;
 mod list_events;
 #[path = "shared/list_log.rs"]
 mod list_log;
+#[path = "shared/nodes.rs"]
+mod nodes;
 #[path = "shared/order.rs"]
 mod order;
 #[path = "shared/queue.rs"]

@@ -14,18 +14,20 @@
 //! | `whole` | reading and writing whole tables, for copies |
 //! | `bulk`, `batch` | many rows in few statements; the commit of the hot path |
 //! | `maintenance` | sizes, backup, closing |
+//! | `membership` | who has joined in this process; no other can |
 //! | `dialect` | statements and words that the shared files leave to the database |
 //!
 //! Every writing transaction is `BEGIN IMMEDIATE` on the one writer (a deferred one that upgrades fails at once with
 //! "database is locked", whatever the busy timeout) and runs in a task of its own: a caller that goes away leaves it
 //! either done or undone, never half done. After a crash the write-ahead log is replayed by the next open; then
-//! [`crate::EventLog::recover`] turns what was under way into pending work.
+//! [`crate::Nodes::join`] turns what was under way into pending work.
 
 mod batch;
 mod bulk;
 mod check;
 mod dialect;
 mod maintenance;
+mod membership;
 mod migrate;
 mod open;
 mod restore;
@@ -52,6 +54,8 @@ mod list_deliveries;
 mod list_events;
 #[path = "shared/list_log.rs"]
 mod list_log;
+#[path = "shared/nodes.rs"]
+mod nodes;
 #[path = "shared/order.rs"]
 mod order;
 #[path = "shared/queue.rs"]
@@ -72,10 +76,12 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use belfry_model::NodeId;
 use sqlx::pool::PoolConnection;
 use sqlx::{SqliteConnection, SqlitePool};
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -162,6 +168,8 @@ pub struct SqliteStore {
     samples: std::sync::Mutex<Samples>,
     /// Keeps other servers away from the file for as long as it lives.
     lock: Option<std::fs::File>,
+    /// Numbers that were joined through this store. The lock proves that nobody holds any other.
+    joined: std::sync::Mutex<HashSet<NodeId>>,
 }
 
 /// A connection to read with.

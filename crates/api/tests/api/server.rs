@@ -8,7 +8,7 @@ use belfry_api::{ApiSettings, router};
 use belfry_app::{App, AppSettings, Parts, Sealer};
 use belfry_egress::{EgressClient, EgressLimits, EgressPolicy, SystemResolver};
 use belfry_engine::{Collaborators, Engine, EngineSettings};
-use belfry_model::{Clock, NodeId, SystemClock};
+use belfry_model::{Clock, SystemClock};
 use belfry_store::{SqliteStore, Store, sqlite::SqliteOptions};
 use belfry_targets::ConnectContext;
 use reqwest::{Method, StatusCode, header::HeaderMap};
@@ -132,7 +132,6 @@ impl TestServer {
             kinds: belfry_targets::find_kind,
             unseal: as_unseal,
             connect: Arc::clone(&connect),
-            node: NodeId(0),
         };
         let engine = Engine::start(
             collaborators,

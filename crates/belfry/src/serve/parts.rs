@@ -7,7 +7,7 @@ use std::sync::Arc;
 use belfry_app::{App, Sealer};
 use belfry_egress::{EgressClient, SystemResolver};
 use belfry_engine::{Collaborators, Engine, SystemRandom};
-use belfry_model::{Clock, NodeId, SystemClock};
+use belfry_model::{Clock, SystemClock};
 use belfry_store::sqlite::SqliteStore;
 use belfry_store::{PostgresStore, Store, StoreError};
 use belfry_targets::ConnectContext;
@@ -37,7 +37,6 @@ impl Parts {
                 kinds: belfry_targets::find_kind,
                 unseal: Arc::clone(&sealer) as Arc<dyn belfry_engine::Unseal>,
                 connect: Arc::clone(&connect),
-                node: NodeId::default(),
             },
             settings.engine(),
         )

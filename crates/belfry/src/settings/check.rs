@@ -36,6 +36,11 @@ impl Settings {
             || "must not be longer than server.shutdown_limit".to_owned(),
         );
         notes.must(
+            (3..=3600).contains(&self.node.lease.as_secs()),
+            "node.lease",
+            || "expected 3s to 1h".to_owned(),
+        );
+        notes.must(
             (8192..=1024 * 1024).contains(&self.server.header_bytes_max.0),
             "server.header_bytes_max",
             || "expected 8KiB to 1MiB".to_owned(),

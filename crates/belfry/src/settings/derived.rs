@@ -90,7 +90,22 @@ impl Settings {
             replays_max: self.limits.replays_max.as_usize(),
             idempotency_age: ingest.idempotency_age,
             record_successes: retention.record_successes,
+            node_name: self.node_name(),
+            node_lease: self.node.lease,
         }
+    }
+
+    /// What this node is called: as configured, else like the machine.
+    fn node_name(&self) -> String {
+        let machine = || {
+            std::fs::read_to_string("/proc/sys/kernel/hostname")
+                .ok()
+                .or_else(|| std::env::var("HOSTNAME").ok())
+                .map(|name| name.trim().to_owned())
+                .filter(|name| !name.is_empty())
+        };
+        let name = self.node.name.as_ref().map(|name| name.0.clone());
+        name.or_else(machine).unwrap_or_else(|| "belfry".to_owned())
     }
 
     /// For the use-cases.

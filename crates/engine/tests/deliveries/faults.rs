@@ -236,7 +236,7 @@ async fn the_watermark_waits_for_all_targets_of_an_event_also_when_commits_fail(
     flaky.all_commits(Fault::None);
     rig.wait_for(accepted.event_uid, late, DeliveryStatus::Delivered)
         .await?;
-    flaky.die();
+    flaky.die().await;
     rig.sink.script("/hangs", [Reply::status(200)]);
     let engine = Engine::start(with(rig.store.clone())?, settings()).await?;
     rig.wait_for(accepted.event_uid, hangs, DeliveryStatus::Delivered)
@@ -254,7 +254,7 @@ async fn a_crash_in_doubt_leaves_nothing_stuck() -> Result<()> {
     flaky.fail_reads(true);
     flaky.all_commits(Fault::Lost);
     assert!(rig.post("1", "t").await.is_err());
-    flaky.die();
+    flaky.die().await;
     let engine = Engine::start(with(rig.store.clone())?, settings()).await?;
     wait_until("the delivery", SOON, async || {
         engine.flush().await;
@@ -550,7 +550,7 @@ async fn the_watermark_does_not_pass_events_that_were_never_stored() -> Result<(
         )
         .await?;
     rig.sink.wait_for("/a", 2, SOON).await?;
-    second.die();
+    second.die().await;
 
     rig.sink.script("/a", [Reply::status(200)]);
     let engine = Engine::start(with(rig.store.clone())?, settings()).await?;

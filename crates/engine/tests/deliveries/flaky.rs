@@ -14,11 +14,12 @@ use belfry_model::{
     TargetName,
 };
 use belfry_store::{
-    ApiKey, Attempt, AuditEntry, AuditRecord, Backlog, Batch, Change, Claim, Claimed, Config,
-    ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventKey, EventKeyRow, EventLog,
-    EventQuery, EventRecord, Freed, History, IdempotencyRecord, LogEntry, LogInfo, LogQuery,
-    Maintenance, NewReplay, Page, Purged, Recovered, Replay, ReplayPage, ReplayRead, Replays,
-    Result, Store, StoreError, TargetPath, Usage,
+    ApiKey, Attempt, AuditEntry, AuditRecord, Backlog, Batch, Change, CircuitNote, Claim, Claimed,
+    Config, ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventKey, EventKeyRow,
+    EventLog, EventQuery, EventRecord, Freed, History, IdempotencyRecord, Joined, LogEntry,
+    LogInfo, LogQuery, Maintenance, Membership, NewReplay, NodeIdentity, NodeInfo, Nodes, Page,
+    Purged, Recovered, Replay, ReplayPage, ReplayRead, Replays, Result, Store, StoreError,
+    TargetPath, Usage,
 };
 use tokio::runtime::Runtime;
 
@@ -81,6 +82,7 @@ pub(crate) struct Flaky {
     reads_fail: AtomicBool,
     loads_fail: AtomicBool,
     dead: AtomicBool,
+    member: Mutex<Option<Membership>>,
 }
 
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -113,6 +115,7 @@ impl Flaky {
             reads_fail: AtomicBool::new(false),
             loads_fail: AtomicBool::new(false),
             dead: AtomicBool::new(false),
+            member: Mutex::default(),
         })
     }
 
@@ -161,8 +164,19 @@ impl Flaky {
         self.loads_fail.store(fail, Ordering::SeqCst);
     }
 
-    /// From now on everything fails, as if the process that uses it were gone.
-    pub(crate) fn die(&self) {
+    /// From now on everything fails, as if the process that uses it were gone. Its number is free, as a lock file that
+    /// nobody holds would show.
+    pub(crate) async fn die(&self) {
+        self.hang_up();
+        let member = *lock(&self.member);
+        if let Some(member) = member {
+            // Of a node that has left nothing is to be ended.
+            let _ours = self.inner.renew(member, false, 0, i64::MIN).await;
+        }
+    }
+
+    /// From now on everything fails, as if the database could not be reached from here.
+    pub(crate) fn hang_up(&self) {
         self.dead.store(true, Ordering::SeqCst);
     }
 
@@ -184,6 +198,11 @@ impl Flaky {
         if self.killed.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// The database can be reached again.
+    pub(crate) fn back(&self) {
+        self.dead.store(false, Ordering::SeqCst);
     }
 
     fn alive(&self) -> Result<()> {
@@ -280,12 +299,6 @@ impl EventLog for Flaky {
         result
     }
 
-    async fn recover(&self, node: NodeId, now_ms: i64) -> Result<Recovered> {
-        self.call_seen(self.inner.recover(node, now_ms), |watch, found| {
-            watch.recovered(node, now_ms, found);
-        })
-        .await
-    }
     async fn event_keys_after(&self, after: EventId, limit: u32) -> Result<Vec<EventKeyRow>> {
         self.look(self.inner.event_keys_after(after, limit)).await
     }
@@ -364,6 +377,64 @@ impl DeliveryQueue for Flaky {
             .redrive(deliveries, only, now_ms, audit, idempotency);
         self.call_seen(redrive, |watch, taken| watch.redriven(taken, now_ms))
             .await
+    }
+}
+
+#[async_trait]
+impl Nodes for Flaky {
+    async fn join(&self, who: &NodeIdentity, now_ms: i64) -> Result<Joined> {
+        if self.watch.is_some() {
+            // In a simulation a start is the proof that the one before has ended.
+            for node in self.run(self.inner.list_nodes(now_ms)).await? {
+                if node.state.is_present() {
+                    let ended = self.inner.renew(node.member, false, 0, i64::MIN);
+                    self.run(ended).await?;
+                }
+            }
+        }
+        let joined = self
+            .call_seen(self.inner.join(who, now_ms), |watch, joined| {
+                watch.recovered(joined.member.node, now_ms, &joined.recovered);
+            })
+            .await?;
+        *lock(&self.member) = Some(joined.member);
+        Ok(joined)
+    }
+    async fn renew(
+        &self,
+        member: Membership,
+        leaving: bool,
+        lease_ms: i64,
+        now_ms: i64,
+    ) -> Result<bool> {
+        self.call(self.inner.renew(member, leaving, lease_ms, now_ms))
+            .await
+    }
+    async fn leave(&self, member: Membership, now_ms: i64) -> Result<Option<Recovered>> {
+        self.call_seen(self.inner.leave(member, now_ms), |watch, left| {
+            if let Some(left) = left {
+                watch.recovered(member.node, now_ms, left);
+            }
+        })
+        .await
+    }
+    async fn list_nodes(&self, now_ms: i64) -> Result<Vec<NodeInfo>> {
+        self.call(self.inner.list_nodes(now_ms)).await
+    }
+    async fn take_over(&self, dead: Membership, now_ms: i64) -> Result<Option<Recovered>> {
+        self.call(self.inner.take_over(dead, now_ms)).await
+    }
+    async fn note_circuits(
+        &self,
+        notes: &[CircuitNote],
+        closed: &[TargetId],
+        now_ms: i64,
+    ) -> Result<()> {
+        self.call(self.inner.note_circuits(notes, closed, now_ms))
+            .await
+    }
+    async fn list_circuits(&self) -> Result<Vec<CircuitNote>> {
+        self.call(self.inner.list_circuits()).await
     }
 }
 

@@ -9,6 +9,7 @@
 mod faults;
 mod flaky;
 mod lanes;
+mod nodes;
 mod order;
 mod replays;
 mod rig;
@@ -20,10 +21,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use belfry_engine::{AcceptContext, AcceptError, Engine, EngineSettings, IdempotencyKey};
+use belfry_model::Event;
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
-use belfry_model::{Event, NodeId};
 use belfry_store::{
     Batch, ConfigStore as _, DeliveryQueue as _, EventLog as _, EventQuery, History as _, NewEvent,
+    NodeIdentity, Nodes as _,
 };
 use belfry_testkit::{Reply, wait_until};
 use rig::{Rig, SOON, with};
@@ -241,7 +243,13 @@ async fn what_an_earlier_run_left_unfinished_is_delivered_by_the_next() -> Resul
         .find(|bus| bus.name.as_str() == "default")
         .unwrap()
         .id;
-    let id = belfry_model::EventIdSource::new(NodeId(1), None).next(1_900_000_000_000);
+    let crashed = NodeIdentity {
+        name: "crashed".to_owned(),
+        version: String::new(),
+        lease_ms: 0,
+    };
+    let member = rig.store.join(&crashed, 1).await?.member;
+    let id = belfry_model::EventIdSource::new(member.node, None).next(1_900_000_000_000);
     let left = NewEvent {
         id,
         bus,

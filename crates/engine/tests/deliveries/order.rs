@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use belfry_engine::{Engine, EngineSettings};
 use belfry_model::delivery::{DeliveryStatus, Reason};
-use belfry_model::{Clock as _, NodeId, SystemClock};
+use belfry_model::{Clock as _, SystemClock};
 use belfry_store::{DeliveryQueue as _, History as _};
 use belfry_testkit::{Received, Reply, Sink, wait_until};
 use serde_json::{Value, json};
@@ -175,22 +175,21 @@ async fn an_open_circuit_and_a_rate_limit_overtake_nothing() -> Result<()> {
 struct Node {
     engine: Engine,
     flaky: Arc<Flaky>,
-    id: NodeId,
 }
 
 impl Node {
-    async fn start(rig: &Rig, id: NodeId) -> Result<Self> {
+    async fn start(rig: &Rig) -> Result<Self> {
         let flaky = Flaky::new(rig.store.clone());
-        let mut with = with(flaky.clone())?;
-        with.node = id;
-        let engine = Engine::start(with, quick()).await?;
-        Ok(Self { engine, flaky, id })
+        let engine = Engine::start(with(flaky.clone())?, quick()).await?;
+        Ok(Self { engine, flaky })
     }
 }
 
 fn quick() -> EngineSettings {
     EngineSettings {
         sweep_every: Duration::from_millis(200),
+        config_poll: Duration::from_millis(20),
+        node_lease: Duration::from_millis(1500),
         circuit_open: Duration::from_millis(50),
         circuit_open_max: Duration::from_millis(50),
         ..settings()
@@ -234,10 +233,7 @@ async fn two_nodes_that_fail_and_die_break_no_order_and_lose_nothing() -> Result
             })
             .collect();
         rig.sink.cycle("/a", replies);
-        let mut nodes = [
-            Node::start(&rig, NodeId(2)).await?,
-            Node::start(&rig, NodeId(3)).await?,
-        ];
+        let mut nodes = [Node::start(&rig).await?, Node::start(&rig).await?];
         let mut posted: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut last_ms = 0;
         for n in 0..100_u64 {
@@ -271,11 +267,11 @@ async fn two_nodes_that_fail_and_die_break_no_order_and_lose_nothing() -> Result
                 1 => nodes[at].flaky.commits([Fault::Lost]),
                 2 => nodes[at].flaky.fail_claims(2),
                 3 => {
-                    // It dies with whatever it holds; its successor takes that up.
-                    nodes[at].flaky.die();
+                    // It dies with whatever it holds; the other takes that up when its lease has run out.
+                    nodes[at].flaky.die().await;
                     let engine = nodes[at].engine.clone();
                     engine.shutdown(Duration::ZERO).await;
-                    nodes[at] = Node::start(&rig, nodes[at].id).await?;
+                    nodes[at] = Node::start(&rig).await?;
                 }
                 _ => {}
             }

@@ -14,7 +14,7 @@ use belfry_model::config::{BusSpec, RuleSpec, Target, TargetSpec};
 use belfry_model::delivery::DeliveryStatus;
 use belfry_model::event::{EventLimits, Fill};
 use belfry_model::json::JsonText;
-use belfry_model::{Clock, DeliveryId, Event, EventId, NodeId, SystemClock, TargetId};
+use belfry_model::{Clock, DeliveryId, Event, EventId, SystemClock, TargetId};
 use belfry_store::{
     Change, ConfigStore as _, DeliveryQuery, DeliveryRecord, Expect, History as _, SqliteOptions,
     SqliteStore, Store,
@@ -75,7 +75,6 @@ pub(crate) fn with_clock(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result
             clock,
             user_agent: "belfry-tests".to_owned(),
         }),
-        node: NodeId(1),
     })
 }
 

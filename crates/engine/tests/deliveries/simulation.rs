@@ -38,9 +38,9 @@ use belfry_egress::{EgressClient, EgressLimits, EgressPolicy, SystemResolver};
 use belfry_engine::{AcceptContext, Collaborators, Engine, EngineSettings};
 use belfry_model::config::{BusSpec, RuleSpec, TargetSpec};
 use belfry_model::json::JsonText;
-use belfry_model::{Clock as _, DeliveryId, Event, NodeId};
+use belfry_model::{Clock as _, DeliveryId, Event};
 use belfry_store::{
-    Change, ConfigStore as _, EventLog as _, Expect, History as _, Outcome, SqliteOptions,
+    Change, ConfigStore as _, DeliveryQueue as _, Expect, History as _, Outcome, SqliteOptions,
     SqliteStore, Store, StoreError,
 };
 use belfry_targets::ConnectContext;
@@ -63,7 +63,6 @@ const SEEDS_ON_SQLITE: u64 = 20;
 const FAILED_MAX: usize = 5;
 const STEPS: usize = 32;
 const TARGETS: [&str; 3] = ["a", "b", "c"];
-const NODE: NodeId = NodeId(1);
 /// Longer than any lease.
 const END_SECONDS: u32 = 2400;
 const STOP: Duration = Duration::from_mins(2);
@@ -197,7 +196,6 @@ impl Running {
                 clock: world.clock.clone(),
                 user_agent: life.to_string(),
             }),
-            node: NODE,
         };
         let engine = Engine::start(with, settings.clone()).await?;
         Ok(Self {
@@ -575,8 +573,8 @@ impl Simulation {
                 "{outcome:?} instead of {expected:?}"
             );
         }
-        let left = self.store.recover(NODE, 0).await?;
-        ensure!(left.unfinished + left.reclaimed == 0, "left over: {left:?}");
+        let left = self.store.targets_with_pending().await?;
+        ensure!(left.is_empty(), "left over: {left:?}");
         Ok(())
     }
 

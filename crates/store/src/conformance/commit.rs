@@ -21,6 +21,7 @@ pub(crate) async fn a_batch_is_read_back_as_it_was_written(store: &dyn Store) {
         unclaimed: Vec::new(),
         release: Vec::new(),
         replays: Vec::new(),
+        by: None,
     };
     store.commit(&batch).await.unwrap();
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::{
     Attempt, AuditEntry, Batch, Change, Claim, DeliveryQuery, EventFacts, EventQuery, Expect,
-    IdempotencyRecord, LogQuery, NewEvent, NewLogEntry, Outcome, Pending,
+    IdempotencyRecord, LogQuery, NewEvent, NewLogEntry, Outcome, Pending, Recovered, Store,
 };
 
 pub(crate) const NODE: NodeId = NodeId(3);
@@ -254,4 +254,17 @@ pub(crate) fn put_target(bus: &str, rule: &str, name: &str, expect: Expect) -> C
         spec: Box::new(target_spec("https://example.com/")),
         expect,
     }
+}
+
+/// Takes over what a node left whose lease has run out, or that never had one.
+pub(crate) async fn recover(store: &dyn Store, node: NodeId, now_ms: i64) -> Recovered {
+    let row = Batch {
+        watermark: Some((node, EventId::from_stored(0))),
+        ..Batch::default()
+    };
+    store.commit(&row).await.unwrap();
+    let nodes = store.list_nodes(now_ms).await.unwrap();
+    let found = nodes.into_iter().find(|one| one.member.node == node);
+    let member = found.unwrap().member;
+    store.take_over(member, now_ms).await.unwrap().unwrap()
 }

@@ -194,7 +194,7 @@ pub(crate) async fn a_run_of_a_lost_holder_comes_back_in_order(store: &dyn Store
         claimed(store, T0 + LEASE).await.is_empty(),
         "3 waits behind 2"
     );
-    store.recover(NODE, T0 + LEASE).await.unwrap();
+    recover(store, NODE, T0 + LEASE).await;
     assert_eq!(claimed(store, T0 + LEASE).await, steps(&[2, 3]));
 }
 

@@ -1,4 +1,4 @@
-//! The first step of a start.
+//! What is taken up of a node that has ended.
 
 use belfry_model::delivery::DeliveryStatus::{Dead, Delivered, Retrying, Skipped};
 use belfry_model::delivery::Trigger;
@@ -37,7 +37,7 @@ pub(crate) async fn unfinished_deliveries_become_pending_exactly_once(store: &dy
     };
     store.commit(&batch).await.unwrap();
     let now = T0 + 500_000;
-    let found = store.recover(NODE, now).await.unwrap();
+    let found = recover(store, NODE, now).await;
     assert_eq!(
         found,
         Recovered {
@@ -47,7 +47,7 @@ pub(crate) async fn unfinished_deliveries_become_pending_exactly_once(store: &dy
         }
     );
     // A second start finds nothing left to do.
-    let again = store.recover(NODE, now).await.unwrap();
+    let again = recover(store, NODE, now).await;
     assert_eq!(
         again,
         Recovered {
@@ -81,10 +81,10 @@ pub(crate) async fn nothing_below_the_watermark_or_of_another_node_is_touched(st
     batch.events.push(foreign);
     batch.watermark = Some((NODE, id(1)));
     store.commit(&batch).await.unwrap();
-    let found = store.recover(NODE, T0).await.unwrap();
+    let found = recover(store, NODE, T0).await;
     assert_eq!((found.newest, found.unfinished), (Some(id_of(other, 5)), 1));
     assert_eq!(claimable(store, 10).await, [delivery(2, 10)]);
-    assert_eq!(store.recover(other, T0).await.unwrap().unfinished, 1);
+    assert_eq!(recover(store, other, T0).await.unfinished, 1);
 }
 
 pub(crate) async fn a_watermark_never_goes_back(store: &dyn Store) {
@@ -98,7 +98,7 @@ pub(crate) async fn a_watermark_never_goes_back(store: &dyn Store) {
         })
         .await
         .unwrap();
-    assert_eq!(store.recover(NODE, T0).await.unwrap().unfinished, 1);
+    assert_eq!(recover(store, NODE, T0).await.unfinished, 1);
 }
 
 pub(crate) async fn claims_of_the_earlier_run_are_given_back(store: &dyn Store) {
@@ -117,7 +117,7 @@ pub(crate) async fn claims_of_the_earlier_run_are_given_back(store: &dyn Store) 
         ..claim(10, T0 + 10)
     };
     assert_eq!(store.claim_due(&other).await.unwrap().len(), 1);
-    let found = store.recover(NODE, T0 + 20).await.unwrap();
+    let found = recover(store, NODE, T0 + 20).await;
     assert_eq!((found.reclaimed, found.unfinished), (1, 0));
     let claimed = store.claim_due(&claim(10, T0 + 20)).await.unwrap();
     assert_eq!(claimed.len(), 1);
@@ -128,7 +128,7 @@ pub(crate) async fn a_failed_delivery_without_work_keeps_its_attempts(store: &dy
     let mut batch = events(&[(1, &[10])]);
     batch.outcomes = vec![outcome(delivery(1, 10), Retrying)];
     store.commit(&batch).await.unwrap();
-    assert_eq!(store.recover(NODE, T0 + 9).await.unwrap().unfinished, 1);
+    assert_eq!(recover(store, NODE, T0 + 9).await.unfinished, 1);
     let claimed = store.claim_due(&claim(10, T0 + 9)).await.unwrap();
     assert_eq!(
         (claimed[0].pending.attempts, claimed[0].pending.trigger),
@@ -137,6 +137,6 @@ pub(crate) async fn a_failed_delivery_without_work_keeps_its_attempts(store: &dy
 }
 
 pub(crate) async fn an_empty_store_recovers_to_nothing(store: &dyn Store) {
-    assert_eq!(store.recover(NODE, T0).await.unwrap(), Recovered::default());
+    assert_eq!(recover(store, NODE, T0).await, Recovered::default());
     assert_eq!(store.next_due(&[TargetId(1)]).await.unwrap(), []);
 }

@@ -62,7 +62,7 @@ async fn a_copy_holds_the_same_rows_and_a_server_goes_on_with_it() {
 
 /// What was waiting is claimed, what was under way is found, new things get new numbers.
 async fn goes_on(store: &dyn Store) {
-    let found = store.recover(NODE, T0 + 10_000).await.unwrap();
+    let found = recover(store, NODE, T0 + 10_000).await;
     assert_eq!(
         found.unfinished,
         1200 - 3,

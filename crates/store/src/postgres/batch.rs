@@ -106,6 +106,17 @@ fn statement(
 
 /// The node's row: moves the watermark, and tells whether the node may write. Every other part asks it.
 fn fence(sql: &mut Statement, batch: &Batch) -> Result<()> {
+    if let Some(by) = batch.by {
+        let watermark = batch.watermark.map_or(0, |(_, watermark)| watermark.get());
+        sql.bind(watermark)?;
+        sql.bind(i64::from(by.node.0))?;
+        sql.bind(by.epoch)?;
+        sql.part(
+            "fence",
+            "UPDATE node SET watermark = greatest(watermark, $1) WHERE node_id = $2 AND epoch = $3 RETURNING 1",
+        );
+        return Ok(());
+    }
     let Some((node, watermark)) = batch.watermark else {
         sql.part("fence", "SELECT 1");
         return Ok(());
@@ -504,9 +515,7 @@ impl PostgresStore {
                     return Ok(());
                 }
                 Ok(Ran::ReplayMoved) => return Err(StoreError::Conflict),
-                Ok(Ran::MayNotWrite) => {
-                    return Err(StoreError::Internal("the node may not write".to_owned()));
-                }
+                Ok(Ran::MayNotWrite) => return Err(StoreError::Fenced),
                 Err(failed) => failed,
             };
             if tries < TRIES && error::is_missing_partition(&failed) {

@@ -1,9 +1,18 @@
 //! The statements and words in which Postgres differs inside the shared files. Lists come as JSON texts, as they do to
 //! SQLite.
 
-use sqlx::QueryBuilder;
+use sqlx::{QueryBuilder, Row as _};
 
-use super::Db;
+use super::{Conn, Db};
+use crate::Result;
+
+/// The clock by which leases are judged: the server's, for those of the nodes may differ.
+pub(super) async fn lease_clock(conn: &mut Conn, _now_ms: i64) -> Result<i64> {
+    let row = sqlx::query("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+        .fetch_one(conn)
+        .await?;
+    Ok(row.try_get(0)?)
+}
 
 /// Each node has its own connections.
 pub(super) const COMMITS_ONE_BY_ONE: bool = false;

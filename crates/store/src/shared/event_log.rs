@@ -25,7 +25,15 @@ pub(super) const FIND_STRICT: &str = "SELECT seq FROM strict_key WHERE bus_id = 
 pub(super) const FIND_IDEMPOTENCY: &str =
     "SELECT scope, fingerprint, at_ms, answer FROM idempotency WHERE scope = $1";
 
-async fn recover(conn: &mut Conn, node: NodeId, now_ms: i64) -> Result<Recovered> {
+/// The newest event of any node.
+pub(super) async fn newest(conn: &mut Conn) -> Result<Option<EventId>> {
+    let newest: Option<i64> = sqlx::query(NEWEST).fetch_one(conn).await?.try_get(0)?;
+    Ok(newest.map(EventId::from_stored))
+}
+
+/// Takes up what a number's holder left: its claims are given back, its unfinished deliveries become pending work due
+/// now, its watermark moves to the newest event. The holder must not be able to write any more.
+pub(super) async fn recover(conn: &mut Conn, node: NodeId, now_ms: i64) -> Result<Recovered> {
     let number = i64::from(node.0);
     let reclaimed = sqlx::query(GIVE_BACK)
         .bind(now_ms)
@@ -33,10 +41,7 @@ async fn recover(conn: &mut Conn, node: NodeId, now_ms: i64) -> Result<Recovered
         .execute(&mut *conn)
         .await?
         .rows_affected();
-    let newest: Option<i64> = sqlx::query(NEWEST)
-        .fetch_one(&mut *conn)
-        .await?
-        .try_get(0)?;
+    let newest = newest(conn).await?;
     let watermark: Option<i64> = sqlx::query("SELECT watermark FROM node WHERE node_id = $1")
         .bind(number)
         .fetch_optional(&mut *conn)
@@ -51,17 +56,15 @@ async fn recover(conn: &mut Conn, node: NodeId, now_ms: i64) -> Result<Recovered
         .execute(&mut *conn)
         .await?
         .rows_affected();
-    if let Some(newest) = newest
-        && newest > above
-    {
+    if let Some(newest) = newest.filter(|newest| newest.get() > above) {
         sqlx::query(SET_WATERMARK)
             .bind(number)
-            .bind(newest)
+            .bind(newest.get())
             .execute(conn)
             .await?;
     }
     Ok(Recovered {
-        newest: newest.map(EventId::from_stored),
+        newest,
         unfinished,
         reclaimed,
     })
@@ -124,11 +127,6 @@ impl EventLog for Store {
             tokio::time::sleep(self.options.commit_delay).await;
         }
         Ok(())
-    }
-
-    async fn recover(&self, node: NodeId, now_ms: i64) -> Result<Recovered> {
-        self.write(move |conn| Box::pin(recover(conn, node, now_ms)))
-            .await
     }
 
     async fn event_keys_after(&self, after: EventId, limit: u32) -> Result<Vec<EventKeyRow>> {

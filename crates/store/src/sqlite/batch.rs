@@ -152,9 +152,24 @@ static IDEMPOTENCY: LazyLock<Bulk> = LazyLock::new(|| {
 const WATERMARK: &str = "INSERT INTO node (node_id, watermark) VALUES (?, ?) \
      ON CONFLICT (node_id) DO UPDATE SET watermark = excluded.watermark WHERE excluded.watermark > node.watermark";
 
+/// A number's row has this epoch, or the batch writes nothing; moves the watermark on the way.
+const FENCE: &str = "UPDATE node SET watermark = max(watermark, ?) WHERE node_id = ? AND epoch = ?";
+
 /// The statements that write a batch, in an order in which each finds what it needs.
 pub(super) fn statements(batch: &Batch, packer: &mut Packer<'_>) -> Result<Vec<Statement>> {
     let mut out = Vec::with_capacity(12);
+    if let Some(by) = batch.by
+        && !batch.is_empty()
+    {
+        let mut args = SqliteArguments::default();
+        Row::of(&mut args)
+            .put(batch.watermark.map_or(0, |(_, watermark)| watermark.get()))?
+            .put(i64::from(by.node.0))?
+            .put(by.epoch)?;
+        let mut fence = Statement::new(FENCE, args);
+        fence.on_nothing = || Some(StoreError::Fenced);
+        out.push(fence);
+    }
     // Nearly always all of them.
     for run in batch
         .events
@@ -223,7 +238,7 @@ pub(super) fn statements(batch: &Batch, packer: &mut Packer<'_>) -> Result<Vec<S
     add_release(&batch.release, &mut out)?;
     add_log_entries(batch, &mut out)?;
     add_idempotency(&batch.idempotency, &mut out)?;
-    if let Some((node, watermark)) = batch.watermark {
+    if let (Some((node, watermark)), None) = (batch.watermark, batch.by) {
         let mut args = SqliteArguments::default();
         Row::of(&mut args)
             .put(i64::from(node.0))?

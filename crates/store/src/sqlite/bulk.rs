@@ -27,6 +27,8 @@ pub(super) struct Statement {
     args: SqliteArguments,
     /// What a duplicate key means here.
     pub(super) on_duplicate: fn() -> Option<StoreError>,
+    /// What it means when no row was touched.
+    pub(super) on_nothing: fn() -> Option<StoreError>,
 }
 
 /// The values of one row, in the order of its columns.
@@ -82,6 +84,7 @@ impl Bulk {
                 text,
                 args,
                 on_duplicate: || None,
+                on_nothing: || None,
             });
             rows = rest;
         }
@@ -117,6 +120,7 @@ impl Statement {
             text: Arc::from(text),
             args,
             on_duplicate: || None,
+            on_nothing: || None,
         }
     }
 }
@@ -127,18 +131,27 @@ pub(super) async fn run(conn: &mut Conn, statements: Vec<Statement>) -> Result<(
         text,
         args,
         on_duplicate,
+        on_nothing,
     } in statements
     {
         let done = sqlx::query_with(AssertSqlSafe(text), args)
             .execute(&mut *conn)
             .await;
-        if let Err(error) = done {
-            let special = if crate::error::is_duplicate(&error) {
-                on_duplicate()
-            } else {
-                None
-            };
-            return Err(special.unwrap_or_else(|| error.into()));
+        match done {
+            Ok(done) if done.rows_affected() == 0 => {
+                if let Some(why) = on_nothing() {
+                    return Err(why);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let special = if crate::error::is_duplicate(&error) {
+                    on_duplicate()
+                } else {
+                    None
+                };
+                return Err(special.unwrap_or_else(|| error.into()));
+            }
         }
     }
     Ok(())

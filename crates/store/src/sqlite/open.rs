@@ -63,6 +63,7 @@ impl SqliteStore {
             options,
             samples: std::sync::Mutex::default(),
             lock: Some(lock),
+            joined: std::sync::Mutex::default(),
         })
     }
 
@@ -106,6 +107,7 @@ impl SqliteStore {
             options,
             samples: std::sync::Mutex::default(),
             lock: None,
+            joined: std::sync::Mutex::default(),
         })
     }
 
@@ -122,6 +124,7 @@ impl SqliteStore {
             options,
             samples: std::sync::Mutex::default(),
             lock: None,
+            joined: std::sync::Mutex::default(),
         })
     }
 

@@ -16,12 +16,12 @@ use belfry_model::{
     TargetId, TargetName,
 };
 use belfry_store::{
-    ApiKey, Attempt, AuditEntry, AuditRecord, Backlog, Batch, Change, Claim, Claimed, Config,
-    ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventFacts, EventKey, EventKeyRow,
-    EventLog, EventQuery, EventRecord, Expect, Freed, History, IdempotencyRecord, LogEntry,
-    LogInfo, LogQuery, Maintenance, NewEvent, NewLogEntry, NewReplay, Outcome, Page, Pending,
-    Purged, Recovered, Replay, ReplayPage, ReplayRead, Replays, Result, StoreError, TargetPath,
-    Usage,
+    ApiKey, Attempt, AuditEntry, AuditRecord, Backlog, Batch, Change, CircuitNote, Claim, Claimed,
+    Config, ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventFacts, EventKey,
+    EventKeyRow, EventLog, EventQuery, EventRecord, Expect, Freed, History, IdempotencyRecord,
+    Joined, LogEntry, LogInfo, LogQuery, Maintenance, Membership, NewEvent, NewLogEntry, NewReplay,
+    NodeIdentity, NodeInfo, Nodes, Outcome, Page, Pending, Purged, Recovered, Replay, ReplayPage,
+    ReplayRead, Replays, Result, StoreError, TargetPath, Usage,
 };
 
 /// A few maps behind one lock.
@@ -35,6 +35,7 @@ pub(crate) struct Rows {
     pub(crate) attempts: BTreeMap<(DeliveryId, u32), Attempt>,
     pub(crate) pending: BTreeMap<DeliveryId, Pending>,
     pub(crate) watermarks: BTreeMap<NodeId, EventId>,
+    epoch: i64,
     pub(crate) log_entries: BTreeMap<(LogName, DeliveryId), NewLogEntry>,
     idempotency: HashMap<[u8; 32], IdempotencyRecord>,
     strict: HashMap<(BusId, EventKey), EventId>,
@@ -381,16 +382,55 @@ fn facts(new: &NewEvent) -> EventFacts {
     }
 }
 
+/// One node at a time.
+#[async_trait]
+impl Nodes for Maps {
+    async fn join(&self, _who: &NodeIdentity, now_ms: i64) -> Result<Joined> {
+        let mut rows = self.rows();
+        rows.epoch += 1;
+        let member = Membership {
+            node: NodeId(0),
+            epoch: rows.epoch,
+        };
+        let recovered = rows.recover(member.node, now_ms);
+        Ok(Joined { member, recovered })
+    }
+    async fn renew(&self, member: Membership, _: bool, _: i64, _: i64) -> Result<bool> {
+        Ok(self.rows().epoch == member.epoch)
+    }
+    async fn leave(&self, member: Membership, now_ms: i64) -> Result<Option<Recovered>> {
+        let mut rows = self.rows();
+        if rows.epoch != member.epoch {
+            return Ok(None);
+        }
+        rows.epoch += 1;
+        Ok(Some(rows.recover(member.node, now_ms)))
+    }
+    async fn list_nodes(&self, _now_ms: i64) -> Result<Vec<NodeInfo>> {
+        Ok(Vec::new())
+    }
+    async fn take_over(&self, _dead: Membership, _now_ms: i64) -> Result<Option<Recovered>> {
+        unasked()
+    }
+    async fn note_circuits(&self, _: &[CircuitNote], _: &[TargetId], _: i64) -> Result<()> {
+        unasked()
+    }
+    async fn list_circuits(&self) -> Result<Vec<CircuitNote>> {
+        unasked()
+    }
+}
+
 #[async_trait]
 impl EventLog for Maps {
     fn commits_one_by_one(&self) -> bool {
         true
     }
     async fn commit(&self, batch: &Batch) -> Result<()> {
-        self.rows().commit(batch)
-    }
-    async fn recover(&self, node: NodeId, now_ms: i64) -> Result<Recovered> {
-        Ok(self.rows().recover(node, now_ms))
+        let mut rows = self.rows();
+        if batch.by.is_some_and(|by| by.epoch != rows.epoch) {
+            return Err(StoreError::Fenced);
+        }
+        rows.commit(batch)
     }
     async fn event_keys_after(&self, after: EventId, limit: u32) -> Result<Vec<EventKeyRow>> {
         let rows = self.rows();

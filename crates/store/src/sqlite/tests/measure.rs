@@ -154,7 +154,7 @@ async fn measure() {
         started.elapsed() / 10
     );
     let started = Instant::now();
-    store.recover(NODE, T0).await.unwrap();
+    recover(&store, NODE, T0).await;
     println!("recovery with a backlog: {:?}", started.elapsed());
     store.close().await;
 }
