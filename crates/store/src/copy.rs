@@ -4,6 +4,7 @@
 //! on both sides and compared by number and digest. The source must be at rest, the destination empty. What is copied
 //! becomes visible at the end or not at all: a file under its name, a Postgres by one transaction.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -407,7 +408,7 @@ pub enum Step {
 
 #[derive(Debug)]
 enum End {
-    Sqlite(SqliteStore),
+    Sqlite(Box<SqliteStore>),
     Postgres(Box<PostgresStore>),
 }
 
@@ -551,9 +552,9 @@ async fn both(
 impl End {
     async fn open(place: &Place) -> Result<Self> {
         Ok(match place {
-            Place::Sqlite(path) => {
-                Self::Sqlite(SqliteStore::open(SqliteOptions::file(path)).await?)
-            }
+            Place::Sqlite(path) => Self::Sqlite(Box::new(
+                SqliteStore::open(SqliteOptions::file(path)).await?,
+            )),
             Place::Postgres(options) => {
                 Self::Postgres(Box::new(PostgresStore::open(options.clone()).await?))
             }
@@ -650,7 +651,10 @@ impl Sum {
         Copied {
             table: self.table.name,
             rows: self.rows,
-            digest: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            digest: digest.iter().fold(String::new(), |mut text, byte| {
+                let _infallible = write!(text, "{byte:02x}");
+                text
+            }),
         }
     }
 }

@@ -56,8 +56,8 @@ fn primary_code(error: &sqlx::Error) -> Option<u32> {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        if let Some(state) = sql_state(&error) {
-            return from_postgres(&state.to_owned(), error);
+        if let Some(state) = sql_state(&error).map(str::to_owned) {
+            return from_postgres(&state, error);
         }
         match primary_code(&error) {
             Some(code::FULL) => Self::Full(Box::new(error)),

@@ -131,7 +131,9 @@ impl PostgresOptions {
         match open::connect_options(self) {
             Ok(connect) => format!(
                 "{} on {}:{}",
-                connect.get_database().unwrap_or(connect.get_username()),
+                connect
+                    .get_database()
+                    .unwrap_or_else(|| connect.get_username()),
                 connect.get_host(),
                 connect.get_port()
             ),

@@ -118,7 +118,7 @@ pub async fn run(command: DbCommand) -> Result {
                 from.display()
             ))?;
             if let Some(kept) = kept {
-                out.note(&format!("what was there is kept as {}", kept.display()));
+                out.note(format!("what was there is kept as {}", kept.display()));
             }
             out.note("deliveries that were open at the time of the backup are made (again) by the next start; receivers recognise them by webhook-id");
             Ok(())

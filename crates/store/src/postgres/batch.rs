@@ -67,7 +67,7 @@ impl Statement {
 }
 
 /// The last of those with the same key, in the order of their last appearance.
-fn last_of_each<'t, T, K: Hash + Eq>(rows: &'t [T], key: impl Fn(&T) -> K) -> Vec<&'t T> {
+fn last_of_each<T, K: Hash + Eq>(rows: &[T], key: impl Fn(&T) -> K) -> Vec<&T> {
     let mut seen = HashSet::with_capacity(rows.len());
     let mut kept: Vec<&T> = rows
         .iter()

@@ -29,11 +29,7 @@ impl PostgresStore {
     }
 
     /// Vacuum gives space back here.
-    #[expect(
-        clippy::unused_async,
-        clippy::unnecessary_wraps,
-        reason = "the shared files ask every database"
-    )]
+    #[expect(clippy::unused_async, reason = "the shared files ask every database")]
     pub(super) async fn after_purge(&self) -> Result<()> {
         Ok(())
     }

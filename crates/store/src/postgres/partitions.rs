@@ -4,6 +4,8 @@
 //! default partition, which could not be detached. Dropping a day takes milliseconds where deleting its rows would take
 //! minutes and leave the space to the vacuum.
 
+use std::fmt::Write as _;
+
 use belfry_model::EventId;
 use sqlx::{AssertSqlSafe, Connection as _};
 
@@ -38,9 +40,10 @@ pub(super) async fn make(conn: &mut Conn, days: impl IntoIterator<Item = i64>) -
     for day in days {
         let (from, to) = (start(day), start(day + 1));
         for table in TABLES {
-            sql.push_str(&format!(
-                "CREATE TABLE IF NOT EXISTS {table}_d{day} PARTITION OF {table} FOR VALUES FROM ({from}) TO ({to});\n"
-            ));
+            let _infallible = writeln!(
+                sql,
+                "CREATE TABLE IF NOT EXISTS {table}_d{day} PARTITION OF {table} FOR VALUES FROM ({from}) TO ({to});"
+            );
         }
     }
     let mut tx = conn.begin().await?;
