@@ -66,6 +66,10 @@ scenarios! {
     sqlite_everything: "sqlite-everything",
     postgres_node: "postgres-node",
     postgres_database: "postgres-database",
+    postgres_three_nodes: "postgres-three-nodes",
+    postgres_three_database: "postgres-three-database",
+    postgres_three_rolling: "postgres-three-rolling",
+    postgres_three_everything: "postgres-three-everything",
 }
 
 #[test]

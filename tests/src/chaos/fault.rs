@@ -9,7 +9,7 @@ use belfry_testkit::{Line, Postgres, Proxy, Reply, Stop};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use super::world::World;
+use super::world::{LEASE_MS, World};
 
 /// Where a fault strikes. Of one family only one strikes at a time.
 ///
@@ -73,6 +73,10 @@ pub(super) enum Mishap {
     Restarted,
     /// SIGSTOP.
     Frozen,
+    /// SIGKILL, and it stays away until the others have delivered everything that was accepted before.
+    Lost,
+    /// SIGSTOP for longer than its lease: the others take over, then it wakes up.
+    Overslept,
 }
 
 /// What a receiver does.
@@ -125,6 +129,12 @@ pub(super) const NODE: &[Fault] = &[
     Fault::Node(Mishap::Restarted),
     Fault::Node(Mishap::Frozen),
 ];
+
+/// What happens to the process of a node that others can stand in for.
+pub(super) const TAKE_OVER: &[Fault] = &[Fault::Node(Mishap::Lost), Fault::Node(Mishap::Overslept)];
+
+/// SIGTERM alone: a rolling restart.
+pub(super) const RESTART: &[Fault] = &[Fault::Node(Mishap::Restarted)];
 
 /// SIGKILL alone.
 pub(super) const KILL: &[Fault] = &[Fault::Node(Mishap::Killed)];
@@ -190,7 +200,8 @@ impl Fault {
     pub(super) fn lasts_ms(self) -> Range<u64> {
         match self {
             // The start takes a while by itself.
-            Self::Node(Mishap::Killed) => 0..200,
+            Self::Node(Mishap::Killed | Mishap::Lost) => 0..200,
+            Self::Node(Mishap::Overslept) => LEASE_MS + 1_000..LEASE_MS + 2_500,
             _ => 50..1_500,
         }
     }
@@ -212,9 +223,9 @@ impl Fault {
                 }
             }
             Self::ReceiverLine(weather) => weather.strike(&world.receiver_line),
-            Self::Node(Mishap::Killed) => world.nodes[node].kill9()?,
+            Self::Node(Mishap::Killed | Mishap::Lost) => world.nodes[node].kill9()?,
             Self::Node(Mishap::Restarted) => world.nodes[node].terminate()?,
-            Self::Node(Mishap::Frozen) => world.nodes[node].freeze()?,
+            Self::Node(Mishap::Frozen | Mishap::Overslept) => world.nodes[node].freeze()?,
             Self::Receiver(mood) => world.sink.script(mood.path(), [mood.reply()]),
         }
         Ok(struck)
@@ -254,13 +265,17 @@ impl Struck {
             }
             Fault::ReceiverLine(_) => world.receiver_line.set(Line::default()),
             Fault::Node(Mishap::Killed) => world.restart(self.node).await?,
+            Fault::Node(Mishap::Lost) => {
+                world.taken_over().await?;
+                world.restart(self.node).await?;
+            }
             Fault::Node(Mishap::Restarted) => {
                 world.nodes[self.node]
                     .ended(Duration::from_secs(45))
                     .await?;
                 world.restart(self.node).await?;
             }
-            Fault::Node(Mishap::Frozen) => world.nodes[self.node].thaw()?,
+            Fault::Node(Mishap::Frozen | Mishap::Overslept) => world.nodes[self.node].thaw()?,
             Fault::Receiver(mood) => {
                 world.sink.script(mood.path(), [Reply::status(204)]);
                 if mood == Mood::IsGone {

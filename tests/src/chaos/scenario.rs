@@ -1,6 +1,8 @@
 //! The scenarios: which faults meet which set-up, and what holds all the same.
 
-use super::fault::{DATABASE, DATABASE_LINE, Fault, KILL, LINE, NODE, RECEIVER};
+use super::fault::{
+    DATABASE, DATABASE_LINE, Fault, KILL, LINE, NODE, RECEIVER, RESTART, TAKE_OVER,
+};
 
 /// What keeps the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +96,42 @@ pub const SCENARIOS: &[Scenario] = &[
         faults: &[DATABASE, DATABASE_LINE],
         rounds: 1,
         at_once: 1,
+    },
+    Scenario {
+        name: "postgres-three-nodes",
+        proves: "work of a node that died or hung for too long is taken over by the others",
+        store: Store::Postgres,
+        nodes: 3,
+        faults: &[NODE, TAKE_OVER],
+        rounds: 1,
+        at_once: 1,
+    },
+    Scenario {
+        name: "postgres-three-database",
+        proves: "three nodes survive their database, and one of them being cut off from it",
+        store: Store::Postgres,
+        nodes: 3,
+        faults: &[DATABASE, DATABASE_LINE],
+        rounds: 1,
+        at_once: 1,
+    },
+    Scenario {
+        name: "postgres-three-rolling",
+        proves: "restarting one node after the other costs nothing and repeats nothing",
+        store: Store::Postgres,
+        nodes: 3,
+        faults: &[RESTART],
+        rounds: 4,
+        at_once: 1,
+    },
+    Scenario {
+        name: "postgres-three-everything",
+        proves: "the same when two faults meet",
+        store: Store::Postgres,
+        nodes: 3,
+        faults: &[NODE, TAKE_OVER, RECEIVER, LINE, DATABASE, DATABASE_LINE],
+        rounds: 1,
+        at_once: 2,
     },
 ];
 

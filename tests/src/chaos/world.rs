@@ -24,6 +24,8 @@ pub(super) const SOURCE: &str = "chaos";
 /// Events that only find out whether something works.
 const PROBE: &str = "probe";
 
+/// After so long without a sign of life of a node the others take over.
+pub(super) const LEASE_MS: u64 = 3_000;
 /// No client waits longer for an answer; then it asks another node.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// After a fault everything works again within this time, without help.
@@ -199,7 +201,8 @@ impl World {
             let line = Proxy::start(address).await?;
             let url = database.url();
             let url = url.replace(&address.to_string(), &line.address().to_string());
-            options = options.set("store.url", &url);
+            let lease = format!("{LEASE_MS}ms");
+            options = options.set("store.url", &url).set("node.lease", &lease);
             self.database_lines.push(line);
         }
         if let Some(first) = self.nodes.first() {
@@ -216,6 +219,16 @@ impl World {
     /// The database server.
     pub(super) fn database(&mut self) -> Result<&mut Postgres> {
         self.database.as_mut().context("this store has no server")
+    }
+
+    /// Waits until everything that is accepted by now has come to the steady target.
+    pub(super) async fn taken_over(&self) -> Result<()> {
+        let accepted = self.ledger.entries().accepted;
+        wait_until("the others to take over", RECOVERY_LIMIT, async || {
+            let plain = accepted.keys().filter(|id| id.starts_with(PLAIN));
+            Ok((self.arrivals.missing("/steady", plain) == 0).then_some(()))
+        })
+        .await
     }
 
     /// The settings of a target: it tries again soon, and for longer than anything here lasts.
