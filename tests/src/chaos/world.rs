@@ -91,6 +91,7 @@ pub(super) const TARGETS: &[Target] = &[
     Target {
         name: "ordered",
         of: ORDERED,
+        ordered: true,
         ..RELIABLE
     },
 ];
@@ -236,6 +237,9 @@ impl World {
         let url = format!("http://{}/{name}", self.receiver_line.address());
         let mut target = webhook_with_waits(&url, &[1; 200]);
         target["settings"]["timeoutSeconds"] = 1.into();
+        if name == "ordered" {
+            target["order"] = json!({"by": "partitionkey"});
+        }
         target
     }
 
