@@ -10,6 +10,7 @@
 //! | `migrate` | schema versions, safe with several nodes starting at once |
 //! | `partitions` | days of events, deliveries and attempts, made ahead and on demand |
 //! | `writer` | writing transactions |
+//! | `committer` | the connection of the hot path, and what may still come of one that was given up |
 //! | `batch` | the commit of the hot path: one statement, one round trip |
 //! | `maintenance` | sizes, closing |
 //! | `whole` | reading and writing whole tables, for copies |
@@ -20,6 +21,7 @@
 //! rows: locks are those of the rows a transaction changes, and claims skip what another node has locked.
 
 mod batch;
+mod committer;
 mod dialect;
 mod maintenance;
 mod migrate;
@@ -164,7 +166,9 @@ pub struct PostgresStore {
     writers: PgPool,
     readers: PgPool,
     /// The connection of the hot path. One commit at a time: a second one would only divide the batches.
-    committer: tokio::sync::Mutex<Option<Conn>>,
+    committer: tokio::sync::Mutex<Option<committer::Committer>>,
+    /// Server processes that were given a commit and have not answered.
+    unsettled: std::sync::Mutex<Vec<committer::Process>>,
     /// Ids of logs by name. A log is never deleted, so what stands here stays true.
     logs: std::sync::Mutex<HashMap<LogName, i64>>,
     /// What records of attempts are packed with, as far as it is known to be stored.

@@ -34,7 +34,7 @@ impl Drop for ScratchDir {
 pub(super) fn scratch_dir(parent: &Path) -> anyhow::Result<ScratchDir> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let name = format!("belfry_bench_{}_{number}", std::process::id());
+    let name = format!("bench_{}_{number}", std::process::id());
     let path = parent.join(&name);
     std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
     Ok(ScratchDir {

@@ -139,7 +139,7 @@ fn variables_of_the_command_line_and_of_kubernetes_are_no_settings() {
 #[test]
 fn every_problem_is_listed_with_what_was_expected_and_where_it_stands() {
     let mut sources = file(
-        "[server]\nlisten = 7311\nheader_timeout = \"soon\"\nconnections_max = \"10\"\n[nope]\nx = 1\n",
+        "[server]\nlisten = 7311\nheader_timeout = \"soon\"\nconnections_max = \"10\"\n[quux]\nx = 1\n",
     );
     sources.variables = vec![("BELFRY_STORE__READERS".to_owned(), "100".to_owned())];
     sources.flags = vec![Flag {
@@ -150,8 +150,8 @@ fn every_problem_is_listed_with_what_was_expected_and_where_it_stands() {
     assert_eq!(
         problems(&sources),
         [
-            "nope: there is no such section; there are server, data, store, ingest, engine, egress, secrets, auth, \
-             limits, retention, log, metrics (belfry.toml:6)",
+            "quux: there is no such section; there are server, data, store, node, ingest, engine, egress, secrets, \
+             auth, limits, retention, log, metrics (belfry.toml:6)",
             "server.listen: expected an address with a port such as \"127.0.0.1:7311\", got 7311 (belfry.toml:2)",
             "server.connections_max: expected a whole number from 1 to 1000000, got \"10\" (belfry.toml:4)",
             "server.header_timeout: expected a duration such as \"30s\", \"5m\", \"24h\" or \"30d\", got \"soon\" \

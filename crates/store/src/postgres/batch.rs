@@ -10,10 +10,11 @@ use std::hash::Hash;
 use belfry_model::delivery::Reason;
 use belfry_model::{DeliveryId, LogName};
 use sqlx::postgres::PgArguments;
-use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
+use sqlx::{Arguments as _, AssertSqlSafe, Connection as _, Row as _};
 
+use super::committer::Committer;
 use super::rows::fan_text;
-use super::{Conn, Db, PostgresStore, open, order, partitions, replays};
+use super::{Conn, Db, PostgresStore, order, partitions, replays};
 use crate::error::{self, unavailable};
 use crate::sample::{Packer, with_first_tries};
 use crate::{
@@ -472,30 +473,28 @@ pub(super) async fn put_pending(conn: &mut Conn, pending: &[Pending]) -> Result<
 
 impl PostgresStore {
     /// Writes a batch in one transaction, on the connection that commits alone use. A connection that fails or takes too
-    /// long is given up: what it was asked may still happen, which is why the caller looks a doubtful commit up.
+    /// long is given up: what it was asked may still happen, until [`Self::settle`] has ended its server process.
     pub(super) async fn commit_batch(&self, batch: &Batch) -> Result<()> {
         let mut held = self.committer.lock().await;
+        self.settle().await?;
         // Taken out: a caller that goes away in the middle must not leave a connection that still answers for it.
-        let mut conn = match held.take() {
-            Some(conn) => conn,
-            None => self.connect().await?,
+        let mut committer = match held.take() {
+            Some(committer) => committer,
+            None => Committer::connect(&self.options).await?,
         };
+        self.unsettled().push(committer.process);
         let committed = tokio::time::timeout(
             self.options.commit_timeout,
-            self.commit_on(&mut conn, batch),
+            self.commit_on(&mut committer.conn, batch),
         )
         .await
         .unwrap_or_else(|_| Err(unavailable("the database did not answer in time")));
         if !matches!(committed, Err(StoreError::Unavailable(_))) {
-            *held = Some(conn);
+            self.unsettled()
+                .retain(|process| *process != committer.process);
+            *held = Some(committer);
         }
         committed
-    }
-
-    async fn connect(&self) -> Result<Conn> {
-        let options = open::connect_options(&self.options)?;
-        let connected = tokio::time::timeout(self.options.connect_timeout, options.connect()).await;
-        Ok(connected.map_err(|_| unavailable("the database did not answer in time"))??)
     }
 
     async fn commit_on(&self, conn: &mut Conn, batch: &Batch) -> Result<()> {

@@ -69,8 +69,8 @@ impl Maintenance for PostgresStore {
     }
 
     async fn close(&self) {
-        if let Some(conn) = self.committer.lock().await.take()
-            && let Err(error) = conn.close().await
+        if let Some(committer) = self.committer.lock().await.take()
+            && let Err(error) = committer.conn.close().await
         {
             tracing::debug!(%error, "closing a connection failed");
         }

@@ -75,6 +75,7 @@ impl PostgresStore {
             writers: pool(options.writers).connect_lazy_with(writing),
             readers: pool(options.readers).connect_lazy_with(reading),
             committer: tokio::sync::Mutex::default(),
+            unsettled: std::sync::Mutex::default(),
             logs: std::sync::Mutex::default(),
             samples: std::sync::Mutex::default(),
             options,

@@ -29,6 +29,8 @@ pub(crate) async fn open() -> (PostgresStore, PostgresOptions) {
     (store, options)
 }
 
+mod doubt;
+
 mod suite {
     crate::conformance::conformance_suite!(crate::postgres::tests::open);
 }

@@ -130,6 +130,8 @@ impl EventLog for Store {
     }
 
     async fn event_keys_after(&self, after: EventId, limit: u32) -> Result<Vec<EventKeyRow>> {
+        // Whether a doubtful commit has happened is asked by this: it must not happen after the answer.
+        self.settle().await?;
         let mut reader = self.reader().await?;
         let rows = sqlx::query(KEYS_AFTER)
             .bind(after.get())

@@ -1,0 +1,56 @@
+//! A commit that was given up: what is said of it stays true.
+
+use std::time::Duration;
+
+use belfry_model::EventId;
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use super::super::{PostgresOptions, PostgresStore, open};
+use crate::conformance::fixtures::*;
+use crate::{EventLog as _, History as _, NodeIdentity, Nodes as _, StoreError};
+
+/// The commit waits for the node's row, which somebody else holds, and is given up. Once it was said not to have
+/// happened, letting the row go must not make it happen.
+#[tokio::test]
+async fn a_commit_that_was_said_not_to_have_happened_does_not_happen_later() {
+    let (store, options) = super::open().await;
+    let who = NodeIdentity {
+        name: "a".to_owned(),
+        version: "1".to_owned(),
+        lease_ms: 60_000,
+    };
+    let member = store.join(&who, T0).await.unwrap().member;
+    let impatient = PostgresStore::open(PostgresOptions {
+        commit_timeout: Duration::from_millis(300),
+        ..options.clone()
+    })
+    .await
+    .unwrap();
+    let mut other = open::connect_options(&options)
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
+    let mut holds = other.begin().await.unwrap();
+    sqlx::query("SELECT epoch FROM node FOR UPDATE")
+        .execute(&mut *holds)
+        .await
+        .unwrap();
+    let mut batch = events(&[(1, &[])]);
+    batch.by = Some(member);
+    let refused = impatient.commit(&batch).await;
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "{refused:?}"
+    );
+    let below = EventId::from_stored(id(1).get() - 1);
+    let found = impatient.event_keys_after(below, 1).await.unwrap();
+    assert!(found.is_empty(), "{found:?}");
+    holds.rollback().await.unwrap();
+    // The row is free: a commit that were still waiting would have it before this one.
+    let mut next = events(&[(2, &[])]);
+    next.by = Some(member);
+    impatient.commit(&next).await.unwrap();
+    assert!(store.find_event(id(1)).await.unwrap().is_none());
+    assert!(store.find_event(id(2)).await.unwrap().is_some());
+}
