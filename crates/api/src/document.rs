@@ -11,8 +11,8 @@ use utoipa_axum::routes;
 use crate::Shared;
 use crate::problem::ProblemDocument;
 use crate::routes::{
-    audit, buses, deliveries, events, ingest, keys, logs, meta, replays, rules, tail, targets,
-    testing,
+    audit, buses, deliveries, events, ingest, keys, logs, meta, nodes, replays, rules, tail,
+    targets, testing,
 };
 
 #[derive(OpenApi)]
@@ -93,6 +93,7 @@ pub(crate) fn split() -> (Router<Shared>, utoipa::openapi::OpenApi) {
         .routes(routes!(keys::rotate_key))
         .routes(routes!(audit::list_audit))
         .routes(routes!(meta::status))
+        .routes(routes!(nodes::list_nodes))
         .routes(routes!(meta::healthz))
         .routes(routes!(meta::readyz))
         .routes(routes!(meta::openapi_json))

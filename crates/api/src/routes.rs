@@ -12,6 +12,7 @@ pub(crate) mod ingest;
 pub(crate) mod keys;
 pub(crate) mod logs;
 pub(crate) mod meta;
+pub(crate) mod nodes;
 pub(crate) mod replays;
 pub(crate) mod rules;
 pub(crate) mod tail;

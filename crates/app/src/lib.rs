@@ -14,6 +14,7 @@
 //! | [`replays`] | stored events put onto their bus again |
 //! | [`audit`] | who changed what |
 //! | [`idempotency`] | the same request twice, done once |
+//! | [`nodes`] | the servers that share the database |
 //! | [`ingest`], [`status`] | posting events; how the server is doing |
 //! | `input`, [`cursor`], [`time`] | bodies, pages and times as clients write them |
 //!
@@ -30,6 +31,7 @@ pub mod idempotency;
 pub mod ingest;
 mod input;
 pub mod keys;
+pub mod nodes;
 mod random;
 mod rate;
 pub mod replays;

@@ -218,6 +218,7 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
     ),
     ("get /v1/audit", "admin", "/v1/audit", ""),
     ("get /v1/status", "config:read", "/v1/status", ""),
+    ("get /v1/nodes", "config:read", "/v1/nodes", ""),
     ("get /healthz", "", "/healthz", ""),
     ("get /readyz", "", "/readyz", ""),
     ("get /openapi.json", "", "/openapi.json", ""),

@@ -518,6 +518,18 @@ async fn a_target_says_how_it_is_doing() {
         .expect(200)
         .json();
     assert_eq!(server_status["accepting"], true);
+    let nodes = server
+        .call("GET", "/v1/nodes", None)
+        .await
+        .expect(200)
+        .json();
+    let nodes = nodes["items"].as_array().unwrap();
+    assert_eq!(nodes.len(), 1, "{nodes:?}");
+    assert_eq!(
+        (&nodes[0]["state"], &nodes[0]["this"]),
+        (&json!("live"), &json!(true))
+    );
+    assert!(nodes[0]["leaseLeftMs"].as_i64().unwrap() > 0);
 }
 
 #[tokio::test]

@@ -34,6 +34,9 @@ pub enum Kind {
     /// One event for one target
     #[value(alias = "deliveries")]
     Delivery,
+    /// A server that shares the database (list only)
+    #[value(alias = "nodes")]
+    Node,
 }
 
 /// Arguments of `get`.
@@ -221,6 +224,11 @@ fn path(kind: Kind, bus: &str, name: &str) -> Result<String> {
                 "a log has only entries: belfry log search {name}"
             )));
         }
+        (Kind::Node, _) => {
+            return Err(Failure::usage(format!(
+                "{name}: nodes are listed, each with all there is to say: belfry list nodes"
+            )));
+        }
         (Kind::Event, [id]) => format!("/v1/events/{id}"),
         (Kind::Delivery, [id]) => format!("/v1/deliveries/{id}"),
         (Kind::Target, _) => {
@@ -274,6 +282,7 @@ pub async fn list(args: ListArgs) -> Result {
         }
         Kind::Key => (Call::get("/v1/keys"), show::KEYS),
         Kind::Log => (Call::get("/v1/logs"), show::LOGS),
+        Kind::Node => (Call::get("/v1/nodes"), show::NODES),
         Kind::Event => (args.filters.apply(Call::get("/v1/events")), show::EVENTS),
         Kind::Delivery => (
             args.filters.apply(Call::get("/v1/deliveries")),
@@ -320,7 +329,10 @@ pub async fn pages(client: &Client, call: &Call, limit: usize) -> Result<(Vec<Va
 
 /// Deletes one thing.
 pub async fn delete(args: DeleteArgs) -> Result {
-    if matches!(args.kind, Kind::Event | Kind::Delivery | Kind::Log) {
+    if matches!(
+        args.kind,
+        Kind::Event | Kind::Delivery | Kind::Log | Kind::Node
+    ) {
         return Err(Failure::usage(
             "history is not deleted by hand; retention.age and retention.bytes bound it",
         ));

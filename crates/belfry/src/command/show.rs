@@ -119,6 +119,16 @@ pub const LOGS: &[Column] = &[
     ("KEPT (DAYS)", &["/retentionDays"]),
     ("NEWEST", &["/newestAt"]),
 ];
+/// Columns of nodes.
+pub const NODES: &[Column] = &[
+    ("NUMBER", &["/number"]),
+    ("NAME", &["/name"]),
+    ("STATE", &["/state"]),
+    ("VERSION", &["/version"]),
+    ("STARTED", &["/startedAt"]),
+    ("LEASE LEFT (MS)", &["/leaseLeftMs"]),
+    ("SETTLED UNTIL", &["/settledUntil"]),
+];
 /// Columns of events.
 pub const EVENTS: &[Column] = &[
     ("EVENT", &["/eventUid"]),

@@ -483,18 +483,18 @@ impl PostgresStore {
             None => Committer::connect(&self.options).await?,
         };
         self.unsettled().push(committer.process);
-        let committed = tokio::time::timeout(
+        let done = tokio::time::timeout(
             self.options.commit_timeout,
             self.commit_on(&mut committer.conn, batch),
         )
         .await
         .unwrap_or_else(|_| Err(unavailable("the database did not answer in time")));
-        if !matches!(committed, Err(StoreError::Unavailable(_))) {
+        if !matches!(done, Err(StoreError::Unavailable(_))) {
             self.unsettled()
                 .retain(|process| *process != committer.process);
             *held = Some(committer);
         }
-        committed
+        done
     }
 
     async fn commit_on(&self, conn: &mut Conn, batch: &Batch) -> Result<()> {

@@ -191,7 +191,7 @@ pub(super) async fn stuck(
                 });
             }
         }
-        if left == 0 {
+        if left == 0 && !(all && Some(target) == targets.last()) {
             let next = DeliveryId {
                 event: EventId::from_stored(if all { i64::MAX } else { last }),
                 target: *target,

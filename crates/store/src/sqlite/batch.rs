@@ -265,12 +265,7 @@ fn delivery<'r, 'a>(row: &'r mut Row<'a>, id: DeliveryId) -> Result<&'r mut Row<
 
 impl SqliteStore {
     /// A transaction ends with its task, and a later one waits for it: nothing is left to happen.
-    #[expect(
-        clippy::unused_async,
-        clippy::unused_self,
-        clippy::unnecessary_wraps,
-        reason = "the shared files ask every database"
-    )]
+    #[expect(clippy::unused_async, reason = "the shared files ask every database")]
     pub(super) async fn settle(&self) -> Result<()> {
         Ok(())
     }
