@@ -66,14 +66,15 @@ scenarios! {
     sqlite_everything: "sqlite-everything",
     postgres_node: "postgres-node",
     postgres_database: "postgres-database",
-    postgres_three_nodes: "postgres-three-nodes",
-    postgres_three_database: "postgres-three-database",
-    postgres_three_rolling: "postgres-three-rolling",
-    postgres_three_everything: "postgres-three-everything",
 }
 
+/// Those with several nodes are run by hand so far, see `docs/operations/chaos.md`.
 #[test]
-fn every_scenario_has_its_test() {
-    let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+fn every_scenario_of_one_node_has_its_test() {
+    let names: Vec<_> = SCENARIOS
+        .iter()
+        .filter(|scenario| scenario.nodes == 1)
+        .map(|scenario| scenario.name)
+        .collect();
     assert_eq!(names, TESTED);
 }
