@@ -11,7 +11,7 @@
 //! | ended, data kept | [`Postgres::stop`] (as an administrator does), [`Postgres::kill9`] (as a crash does) |
 //! | gone with its data | drop, or the end of the process that started it, however it ends |
 //!
-//! The last line is the work of a [watcher](watcher): a shell that waits for the end of a pipe that we hold.
+//! The last line is the work of a `watcher`: a shell that waits for the end of a pipe that we hold.
 //! Commits are durable as in production (`fsync` and `synchronous_commit` stay on): what tests prove must hold there.
 //! Everything blocks; a start takes about a second. In asynchronous code use `spawn_blocking`.
 
