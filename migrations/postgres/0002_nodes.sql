@@ -19,7 +19,7 @@ CREATE TABLE circuit (
   at_ms           BIGINT NOT NULL
 );
 
--- The configuration version of a row's last change, its deletion included: a reload reads only what is newer.
+-- For reloading only what has changed: the configuration version of a row's last change. Nothing writes or reads it yet.
 ALTER TABLE bus    ADD COLUMN changed_version BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE rule   ADD COLUMN changed_version BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE target ADD COLUMN changed_version BIGINT NOT NULL DEFAULT 0;

@@ -1,4 +1,4 @@
--- Archives, replays, retention by bus.
+-- Replays. Archives and retention by bus have their tables here; nothing writes to those yet.
 
 CREATE TABLE archive (
   id              INTEGER PRIMARY KEY AUTOINCREMENT,
