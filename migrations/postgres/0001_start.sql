@@ -91,6 +91,13 @@ CREATE TABLE strict_key (
 );
 CREATE INDEX strict_key_by_event ON strict_key (seq);
 
+-- The keys by which repeats of events of the last minutes are recognised: those of a commit in one row, 32 bytes each, under
+-- the first event. Reading them back from the events would take a start seconds for each million.
+CREATE TABLE recent (
+  seq  BIGINT PRIMARY KEY,
+  keys BYTEA NOT NULL
+);
+
 -- Every event of the node up to `watermark` has an outcome or pending work for each entry of its fan-out.
 CREATE TABLE node (
   node_id   BIGINT PRIMARY KEY,

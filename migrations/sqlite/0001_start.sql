@@ -87,6 +87,13 @@ CREATE TABLE strict_key (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX strict_key_by_event ON strict_key (seq);
 
+-- The keys by which repeats of events of the last minutes are recognised: those of a commit in one row, 32 bytes each, under
+-- the first event. Reading them back from the events would take a start seconds for each million.
+CREATE TABLE recent (
+  seq  INTEGER PRIMARY KEY,
+  keys BLOB NOT NULL
+) STRICT;
+
 -- Every event of the node up to `watermark` has an outcome or pending work for each entry of its fan-out.
 CREATE TABLE node (
   node_id   INTEGER PRIMARY KEY,

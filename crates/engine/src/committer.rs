@@ -608,7 +608,7 @@ impl Committer {
             if dedup.mode != DedupMode::Off {
                 self.recent.insert(key, id);
             }
-            let strict_key = (dedup.mode == DedupMode::Strict).then_some(event_key);
+            let kept = (dedup.mode != DedupMode::Off).then_some(event_key);
             self.add_event(
                 round,
                 snapshot,
@@ -617,7 +617,7 @@ impl Committer {
                 &item.event,
                 &item.fan,
                 op.trace_id.clone(),
-                strict_key,
+                (kept, dedup.mode == DedupMode::Strict),
                 None,
                 now_ms,
             );
@@ -645,7 +645,7 @@ impl Committer {
         event: &Event,
         fan: &[TargetId],
         trace_id: Option<String>,
-        strict_key: Option<EventKey>,
+        (key, strict): (Option<EventKey>, bool),
         replay: Option<ReplayMark>,
         now_ms: i64,
     ) {
@@ -730,7 +730,8 @@ impl Committer {
             event: event.clone(),
             fan: fan.to_vec(),
             trace_id,
-            strict_key,
+            key,
+            strict,
             replay,
         });
     }
@@ -762,7 +763,7 @@ impl Committer {
                 &picked.event,
                 &picked.fan,
                 None,
-                None,
+                (None, false),
                 Some(mark),
                 now_ms,
             );
@@ -930,7 +931,7 @@ impl Committer {
             event,
             &fan,
             trace_id,
-            None,
+            (None, false),
             None,
             now_ms,
         );

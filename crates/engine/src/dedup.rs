@@ -4,11 +4,12 @@
 //! memory is a map of hashes. They are 128 bits of SHA-256: a collision, which would drop an event, is out of the question,
 //! and they are the same in every process, so that the strict mode can keep them in a table.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::VecDeque;
 
 use belfry_model::{BusId, EventId};
 use belfry_store::EventKey;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use sha2::{Digest, Sha256};
 
 /// The key of an event on a bus.
@@ -27,32 +28,9 @@ pub(crate) fn event_key(source: &str, id: &str) -> EventKey {
     key
 }
 
-/// The keys are hashes already: a part of them serves as the map's hash.
-#[derive(Default)]
-struct AsItIs(u64);
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-    fn write_u64(&mut self, word: u64) {
-        self.0 = word;
-    }
-}
-
 /// An event's key with its bus folded in: two words, for a million of them stand in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Key([u64; 2]);
-
-impl std::hash::Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.0[0]);
-    }
-}
 
 impl Key {
     pub(crate) fn of(bus: BusId, key: &EventKey) -> Self {
@@ -63,28 +41,65 @@ impl Key {
         let bus = u64::from(bus.0.unsigned_abs()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Self([low, high ^ bus])
     }
+
+    /// It is a hash already: a part of it serves as that.
+    fn word(self) -> u64 {
+        self.0[0]
+    }
 }
 
-/// Remembers events until they are too old or too many.
+/// Remembers events until they are too old or too many. A million of them take 35 MB.
 #[derive(Default)]
 pub(crate) struct Recent {
-    seen: HashMap<Key, EventId, BuildHasherDefault<AsItIs>>,
+    /// Ids ascending.
     order: VecDeque<(EventId, Key)>,
+    /// How many have left `order` at its front, modulo 2^32.
+    gone: u32,
+    /// For each key the newest event with it, by its place: how many came before it, modulo 2^32.
+    places: HashTable<u32>,
 }
 
 impl Recent {
+    /// Remembers these, the newest `entries_max` of them.
+    pub(crate) fn of(mut events: Vec<(EventId, Key)>, entries_max: usize) -> Self {
+        events.sort_unstable_by_key(|(id, _)| *id);
+        events.drain(..events.len().saturating_sub(entries_max));
+        let mut recent = Self {
+            places: HashTable::with_capacity(events.len()),
+            ..Self::default()
+        };
+        for (id, key) in events {
+            recent.insert(key, id);
+        }
+        recent
+    }
+
     /// The event with this key that was accepted at or after `since_ms`.
     pub(crate) fn find(&self, key: &Key, since_ms: i64) -> Option<EventId> {
-        self.seen
-            .get(key)
-            .copied()
+        let (order, gone) = (&self.order, self.gone);
+        let is = |place: &u32| at(order, gone, *place).is_some_and(|(_, other)| other == key);
+        let place = self.places.find(key.word(), is)?;
+        at(order, gone, *place)
+            .map(|(id, _)| *id)
             .filter(|id| id.time_ms() >= since_ms)
     }
 
     /// Remembers an event. Ids come in ascending order.
     pub(crate) fn insert(&mut self, key: Key, id: EventId) {
-        self.seen.insert(key, id);
+        #[expect(clippy::cast_possible_truncation, reason = "modulo 2^32")]
+        let place = self.gone.wrapping_add(self.order.len() as u32);
         self.order.push_back((id, key));
+        let (order, gone) = (&self.order, self.gone);
+        let of = |place: &u32| at(order, gone, *place).map(|(_, key)| *key);
+        let entry = self.places.entry(
+            key.word(),
+            |place| of(place) == Some(key),
+            |place| of(place).map_or(0, |key| key.word()),
+        );
+        match entry {
+            Entry::Occupied(mut newest) => *newest.get_mut() = place,
+            Entry::Vacant(free) => drop(free.insert(place)),
+        }
     }
 
     /// Takes back what was inserted since `first`, because it was not committed.
@@ -94,9 +109,9 @@ impl Recent {
                 break;
             }
             self.order.pop_back();
-            if self.seen.get(&key) == Some(&id) {
-                self.seen.remove(&key);
-            }
+            #[expect(clippy::cast_possible_truncation, reason = "modulo 2^32")]
+            let place = self.gone.wrapping_add(self.order.len() as u32);
+            self.remove(key, place);
         }
     }
 
@@ -107,9 +122,16 @@ impl Recent {
                 break;
             }
             self.order.pop_front();
-            if self.seen.get(&key) == Some(&id) {
-                self.seen.remove(&key);
-            }
+            let place = self.gone;
+            self.gone = place.wrapping_add(1);
+            self.remove(key, place);
+        }
+    }
+
+    /// Unless a newer event has the key.
+    fn remove(&mut self, key: Key, place: u32) {
+        if let Ok(entry) = self.places.find_entry(key.word(), |other| *other == place) {
+            entry.remove();
         }
     }
 
@@ -117,6 +139,10 @@ impl Recent {
     fn len(&self) -> usize {
         self.order.len()
     }
+}
+
+fn at(order: &VecDeque<(EventId, Key)>, gone: u32, place: u32) -> Option<&(EventId, Key)> {
+    order.get(place.wrapping_sub(gone) as usize)
 }
 
 #[cfg(test)]
@@ -151,6 +177,55 @@ mod tests {
         assert_eq!(recent.len(), 5);
         assert_eq!(recent.find(&key(4), 0), None);
         assert_eq!(recent.find(&key(5), 0), Some(EventId::first_at(5)));
+    }
+
+    #[test]
+    fn it_remembers_as_a_plain_list_does() {
+        // A generator of numbers by hand: the same history in every run.
+        let mut state = 1_u64;
+        let mut random = move |below: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) % below
+        };
+        let mut recent = Recent {
+            gone: u32::MAX - 500,
+            ..Recent::default()
+        };
+        let mut list: Vec<(EventId, Key)> = Vec::new();
+        for ms in 0..5000 {
+            let id = EventId::first_at(ms);
+            match random(10) {
+                0 => {
+                    let since = EventId::first_at(ms - i64::try_from(random(4)).unwrap());
+                    recent.retract_from(since);
+                    list.retain(|(id, _)| *id < since);
+                }
+                1 => {
+                    let (before_ms, most) = (ms - 200, usize::try_from(random(60)).unwrap());
+                    recent.forget(before_ms, most);
+                    list.retain(|(id, _)| id.time_ms() >= before_ms);
+                    list.drain(..list.len().saturating_sub(most));
+                }
+                _ => {
+                    let key = key(u8::try_from(random(40)).unwrap());
+                    // As the committer does: what is known is not inserted again.
+                    if recent.find(&key, ms - 50).is_none() {
+                        recent.insert(key, id);
+                        list.push((id, key));
+                    }
+                }
+            }
+            for n in 0..40 {
+                let newest = list.iter().rev().find(|(_, other)| *other == key(n));
+                let newest = newest
+                    .map(|(id, _)| *id)
+                    .filter(|id| id.time_ms() >= ms - 50);
+                assert_eq!(recent.find(&key(n), ms - 50), newest, "at {ms}");
+            }
+            assert_eq!(recent.len(), list.len());
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::api::{
     EngineStatus, LaneStatus, StartError,
 };
 use crate::committer::{AcceptOp, Committer, Incoming};
-use crate::dedup::{Key, Recent, event_key};
+use crate::dedup::{Key, Recent};
 use crate::idempotency::InProgress;
 use crate::membership::Lease;
 use crate::replay::{ReplayCount, ReplayError};
@@ -29,7 +29,7 @@ use crate::{keeper, loader, membership, metrics, replay};
 /// Results that may wait for the committer; lanes wait when it is full.
 const DONE_QUEUE: usize = 8192;
 /// Keys read at once when the memory of repeats is rebuilt.
-const KEYS_PAGE: u32 = 10_000;
+const KEYS_PAGE: u32 = 1000;
 /// A shorter lease would run out between two looks at it.
 const LEASE_MIN: Duration = Duration::from_millis(100);
 /// What a sender is told to wait when too much is waiting.
@@ -368,23 +368,17 @@ impl Engine {
 
 /// Rebuilds the memory of repeats from the log.
 async fn remember(shared: &Shared) -> Result<Recent, StoreError> {
-    let mut recent = Recent::default();
-    let mut after = EventId::first_at(shared.snapshot.load().dedup_since_ms(shared.clock.now_ms()));
-    loop {
-        let rows = shared.store.event_keys_after(after, KEYS_PAGE).await?;
-        let Some(last) = rows.last() else {
-            return Ok(recent);
-        };
-        after = last.id;
-        for row in rows {
-            if row.replayed {
-                continue;
-            }
-            let key = Key::of(row.bus, &event_key(&row.source, &row.ce_id));
-            recent.insert(key, row.id);
-        }
-        recent.forget(0, shared.settings.dedup_entries_max);
+    let entries_max = shared.settings.dedup_entries_max;
+    let since = EventId::first_at(shared.snapshot.load().dedup_since_ms(shared.clock.now_ms()));
+    let mut keys = Vec::new();
+    let mut before = Some(EventId::from_stored(i64::MAX));
+    while let Some(end) = before.filter(|_| keys.len() < entries_max) {
+        let page = shared.store.recent_keys(since, end, KEYS_PAGE).await?;
+        let found = page.keys.iter();
+        keys.extend(found.map(|recent| (recent.id, Key::of(recent.bus, &recent.key))));
+        before = page.next;
     }
+    Ok(Recent::of(keys, entries_max))
 }
 
 #[cfg(test)]

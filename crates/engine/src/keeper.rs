@@ -56,6 +56,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         if now >= logs_at {
             logs_at = now + LOGS_EVERY;
             purge_logs(&shared).await;
+            purge_keys(&shared).await;
         }
         if now >= failing_at {
             failing_at = now + FAILING_EVERY;
@@ -229,6 +230,25 @@ async fn purge_logs(shared: &Shared) {
             Ok(_) => {}
             Err(error) => {
                 tracing::warn!(%error, "expired log entries could not be deleted; trying again");
+                return;
+            }
+        }
+    }
+}
+
+/// Forgets the keys of events that are too old to be repeated, a minute later than they are not looked at any more.
+async fn purge_keys(shared: &Shared) {
+    let since_ms = shared.snapshot.load().dedup_since_ms(shared.clock.now_ms());
+    let before = EventId::first_at(since_ms - 60_000);
+    for _ in 0..PURGE_CHUNKS_MAX {
+        if shared.closed.is_cancelled() {
+            return;
+        }
+        match shared.store.purge_keys(before, PURGE_CHUNK).await {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "keys of earlier events could not be deleted; trying again");
                 return;
             }
         }

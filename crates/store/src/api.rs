@@ -127,8 +127,10 @@ pub struct NewEvent {
     pub fan: Vec<TargetId>,
     /// 32 hex digits of the trace it belongs to.
     pub trace_id: Option<String>,
-    /// Set on a bus with strict de-duplication: recorded in the same transaction.
-    pub strict_key: Option<EventKey>,
+    /// By which a repeat of it is recognised, where repeats are; kept for a while ([`EventLog::recent_keys`]).
+    pub key: Option<EventKey>,
+    /// On a bus with strict de-duplication: the key is kept as long as the event.
+    pub strict: bool,
     /// Set when a replay puts it back.
     pub replay: Option<ReplayMark>,
 }
@@ -285,7 +287,27 @@ pub struct Recovered {
     pub reclaimed: u64,
 }
 
-/// The key columns of a stored event, to rebuild the memory of repeats.
+/// The key of an event of the last minutes, to rebuild the memory of repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecentKey {
+    /// The event.
+    pub id: EventId,
+    /// Its bus.
+    pub bus: BusId,
+    /// Its key.
+    pub key: EventKey,
+}
+
+/// A page of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RecentKeys {
+    /// In no order.
+    pub keys: Vec<RecentKey>,
+    /// Where to go on; `None` when there are no more.
+    pub next: Option<EventId>,
+}
+
+/// What tells a stored event from others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventKeyRow {
     /// The event.
@@ -312,6 +334,15 @@ pub trait EventLog: Send + Sync {
     async fn commit(&self, batch: &Batch) -> Result<()>;
     /// Key columns of events with ids above `after`, ascending, at most `limit`.
     async fn event_keys_after(&self, after: EventId, limit: u32) -> Result<Vec<EventKeyRow>>;
+    /// Keys of events accepted after `after`, newest first: those of at most `commits_max` commits that began before `before`.
+    async fn recent_keys(
+        &self,
+        after: EventId,
+        before: EventId,
+        commits_max: u32,
+    ) -> Result<RecentKeys>;
+    /// Forgets the keys of commits that began before `before`, of at most `commits_max`. Returns how many commits' it were.
+    async fn purge_keys(&self, before: EventId, commits_max: u32) -> Result<u64>;
     /// For each key the stored event with it, on buses with strict de-duplication.
     async fn find_strict(&self, keys: &[(BusId, EventKey)]) -> Result<Vec<Option<EventId>>>;
     /// Finds the recorded answer for an `Idempotency-Key`.

@@ -262,6 +262,7 @@ pub(crate) static TABLES: &[Table] = &[
             ("order_key", Number),
         ],
     ),
+    table("recent", 1, false, &[("seq", Number), ("keys", Bytes)]),
     table(
         "strict_key",
         2,

@@ -60,6 +60,8 @@ mod nodes;
 mod order;
 #[path = "shared/queue.rs"]
 mod queue;
+#[path = "shared/recent.rs"]
+mod recent;
 #[path = "shared/replays.rs"]
 mod replays;
 #[path = "shared/retention.rs"]

@@ -18,8 +18,8 @@ use belfry_store::{
     Config, ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventKey, EventKeyRow,
     EventLog, EventQuery, EventRecord, Freed, History, IdempotencyRecord, Joined, LogEntry,
     LogInfo, LogQuery, Maintenance, Membership, NewReplay, NodeIdentity, NodeInfo, Nodes, Page,
-    Purged, Recovered, Replay, ReplayPage, ReplayRead, Replays, Result, Store, StoreError,
-    TargetPath, Usage,
+    Purged, RecentKeys, Recovered, Replay, ReplayPage, ReplayRead, Replays, Result, Store,
+    StoreError, TargetPath, Usage,
 };
 use tokio::runtime::Runtime;
 
@@ -301,6 +301,18 @@ impl EventLog for Flaky {
 
     async fn event_keys_after(&self, after: EventId, limit: u32) -> Result<Vec<EventKeyRow>> {
         self.look(self.inner.event_keys_after(after, limit)).await
+    }
+    async fn recent_keys(
+        &self,
+        after: EventId,
+        before: EventId,
+        commits_max: u32,
+    ) -> Result<RecentKeys> {
+        self.look(self.inner.recent_keys(after, before, commits_max))
+            .await
+    }
+    async fn purge_keys(&self, before: EventId, commits_max: u32) -> Result<u64> {
+        self.look(self.inner.purge_keys(before, commits_max)).await
     }
     async fn find_strict(&self, keys: &[(BusId, EventKey)]) -> Result<Vec<Option<EventId>>> {
         self.look(self.inner.find_strict(keys)).await

@@ -256,7 +256,8 @@ async fn what_an_earlier_run_left_unfinished_is_delivered_by_the_next() -> Resul
         event,
         fan: vec![target],
         trace_id: None,
-        strict_key: None,
+        key: None,
+        strict: false,
         replay: None,
     };
     rig.store

@@ -230,7 +230,8 @@ pub(crate) async fn the_first_event_with_a_strict_key_keeps_it(store: &dyn Store
     let strict = |step, bus| {
         let mut new = new_event(step, &[]);
         new.bus = BusId(bus);
-        new.strict_key = Some([5; 16]);
+        new.key = Some([5; 16]);
+        new.strict = true;
         Batch {
             events: vec![new],
             ..Batch::default()

@@ -58,7 +58,8 @@ pub(crate) fn new_event(step: i64, fan: &[i32]) -> NewEvent {
         event: event(&facts(step)),
         fan: fan.iter().copied().map(TargetId).collect(),
         trace_id: Some("0af7651916cd43dd8448eb211c80319c".to_owned()),
-        strict_key: None,
+        key: None,
+        strict: false,
         replay: None,
     }
 }

@@ -10,8 +10,10 @@ const DAY_MS: i64 = 86_400_000;
 
 pub(crate) async fn old_events_go_with_everything_about_them(store: &dyn Store) {
     let mut batch = events(&[(1, &[10]), (2, &[10]), (3, &[10])]);
-    batch.events[0].strict_key = Some([1; 16]);
-    batch.events[2].strict_key = Some([3; 16]);
+    batch.events[0].key = Some([1; 16]);
+    batch.events[0].strict = true;
+    batch.events[2].key = Some([3; 16]);
+    batch.events[2].strict = true;
     for step in 1..4 {
         batch.outcomes.push(outcome(delivery(step, 10), Dead));
         batch.attempts.push(attempt(delivery(step, 10), 1));

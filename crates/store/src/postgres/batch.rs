@@ -14,7 +14,7 @@ use sqlx::{Arguments as _, AssertSqlSafe, Connection as _, Row as _};
 
 use super::committer::Committer;
 use super::rows::fan_text;
-use super::{Conn, Db, PostgresStore, order, partitions, replays};
+use super::{Conn, Db, PostgresStore, order, partitions, recent, replays};
 use crate::error::{self, unavailable};
 use crate::sample::{Packer, with_first_tries};
 use crate::{
@@ -166,9 +166,18 @@ fn add_events(sql: &mut Statement, batch: &Batch) -> Result<()> {
             .map(|mark| mark.of.get()));
     }
 
+    if let Some((first, keys)) = recent::packed(events) {
+        let (first, keys) = (sql.bind(first.get())?, sql.bind(keys)?);
+        let insert =
+            format!("INSERT INTO recent (seq, keys) SELECT ${first}::bigint, ${keys}::bytea");
+        sql.part("recent_keys", &insert);
+        sql.text.push_str(FENCED);
+    }
+
     let strict: Vec<_> = events
         .iter()
-        .filter_map(|new| new.strict_key.as_ref().map(|key| (new.bus, key, new.id)))
+        .filter(|new| new.strict)
+        .filter_map(|new| new.key.as_ref().map(|key| (new.bus, key, new.id)))
         .collect();
     if !strict.is_empty() {
         // The first event with a key keeps it: a later one is a repeat that slipped through, and must not stop the batch.

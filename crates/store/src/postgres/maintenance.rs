@@ -10,8 +10,11 @@ use super::PostgresStore;
 use super::tables::TABLES;
 use crate::{Maintenance, Result, StoreError, Usage};
 
-/// Each end is one look-up per partition at the end of its key.
-const ENDS: &str = "SELECT (SELECT min(seq) FROM event), (SELECT max(seq) FROM event), pg_database_size(current_database())";
+/// Each end is one look-up per partition at the end of its key. The size is that of the own schema's tables with their
+/// indexes: others may use the same database.
+const ENDS: &str = "SELECT (SELECT min(seq) FROM event), (SELECT max(seq) FROM event), \
+     (SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class \
+     WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r')";
 
 impl PostgresStore {
     pub(super) async fn measure(&self) -> Result<Usage> {

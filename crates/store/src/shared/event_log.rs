@@ -12,7 +12,8 @@ use super::rows::{Columns, DbRow};
 use super::{Conn, Store, find};
 use crate::sample::{Fresh, Samples};
 use crate::{
-    Batch, EventKey, EventKeyRow, EventLog, IdempotencyRecord, Purged, Recovered, Result, Usage,
+    Batch, EventKey, EventKeyRow, EventLog, IdempotencyRecord, Purged, RecentKeys, Recovered,
+    Result, Usage,
 };
 
 const GIVE_BACK: &str = "UPDATE pending SET due_at_ms = $1, owner = NULL WHERE owner = $2";
@@ -139,6 +140,19 @@ impl EventLog for Store {
             .fetch_all(reader.conn()?)
             .await?;
         rows.iter().map(key_row).collect()
+    }
+
+    async fn recent_keys(
+        &self,
+        after: EventId,
+        before: EventId,
+        commits_max: u32,
+    ) -> Result<RecentKeys> {
+        self.newest_keys(after, before, commits_max).await
+    }
+
+    async fn purge_keys(&self, before: EventId, commits_max: u32) -> Result<u64> {
+        self.forget_keys(before, commits_max).await
     }
 
     async fn find_strict(&self, keys: &[(BusId, EventKey)]) -> Result<Vec<Option<EventId>>> {

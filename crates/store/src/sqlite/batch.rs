@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use belfry_model::{DeliveryId, LogName};
-use sqlx::sqlite::SqliteArguments;
 
-use super::bulk::{self, Bulk, Row, Statement};
+use super::bulk::{Bulk, PLAIN, Row, Script, Step};
 use super::rows::fan_text;
-use super::{Conn, SqliteStore, order, replays};
+use super::{Conn, SqliteStore, order, recent, replays};
 use crate::sample::{Packer, with_first_tries};
 use crate::{
     Batch, IdempotencyRecord, LOG_RETENTION_DAYS_DEFAULT, NewEvent, Pending, Release, Result,
@@ -31,6 +30,8 @@ static REPLAYED_EVENT: LazyLock<Bulk> = LazyLock::new(|| {
         "",
     )
 });
+
+const RECENT: &str = "INSERT INTO recent (seq, keys) VALUES (?, ?)";
 
 /// The first event with a key keeps it: a later one is a repeat that slipped through, and must not stop the batch.
 static STRICT_KEY: LazyLock<Bulk> = LazyLock::new(|| {
@@ -156,19 +157,21 @@ const WATERMARK: &str = "INSERT INTO node (node_id, watermark) VALUES (?, ?) \
 const FENCE: &str = "UPDATE node SET watermark = max(watermark, ?) WHERE node_id = ? AND epoch = ?";
 
 /// The statements that write a batch, in an order in which each finds what it needs.
-pub(super) fn statements(batch: &Batch, packer: &mut Packer<'_>) -> Result<Vec<Statement>> {
-    let mut out = Vec::with_capacity(12);
+pub(super) fn statements(batch: &Batch, packer: &mut Packer<'_>) -> Result<Script> {
+    let mut out = Script::default();
     if let Some(by) = batch.by
         && !batch.is_empty()
     {
-        let mut args = SqliteArguments::default();
-        Row::of(&mut args)
-            .put(batch.watermark.map_or(0, |(_, watermark)| watermark.get()))?
-            .put(i64::from(by.node.0))?
-            .put(by.epoch)?;
-        let mut fence = Statement::new(FENCE, args);
-        fence.on_nothing = || Some(StoreError::Fenced);
-        out.push(fence);
+        let fence = Step {
+            on_nothing: || Some(StoreError::Fenced),
+            ..PLAIN
+        };
+        out.add(FENCE, fence, |row| {
+            row.put(batch.watermark.map_or(0, |(_, watermark)| watermark.get()))?
+                .put(i64::from(by.node.0))?
+                .put(by.epoch)
+                .map(drop)
+        })?;
     }
     // Nearly always all of them.
     for run in batch
@@ -189,11 +192,17 @@ pub(super) fn statements(batch: &Batch, packer: &mut Packer<'_>) -> Result<Vec<S
     let strict: Vec<_> = batch
         .events
         .iter()
-        .filter_map(|new| new.strict_key.map(|key| (new.bus, key, new.id)))
+        .filter(|new| new.strict)
+        .filter_map(|new| new.key.map(|key| (new.bus, key, new.id)))
         .collect();
     STRICT_KEY.add(&strict, &mut out, |(bus, key, id), row| {
         row.put(bus.0)?.put(key.as_slice())?.put(id.get()).map(drop)
     })?;
+    if let Some((first, keys)) = recent::packed(&batch.events) {
+        out.add(RECENT, PLAIN, |row| {
+            row.put(first.get())?.put(keys).map(drop)
+        })?;
+    }
     let (outcomes, attempts) = with_first_tries(batch);
     OUTCOME.add(&outcomes, &mut out, |(outcome, first_try), row| {
         delivery(row, outcome.delivery)?
@@ -239,11 +248,9 @@ pub(super) fn statements(batch: &Batch, packer: &mut Packer<'_>) -> Result<Vec<S
     add_log_entries(batch, &mut out)?;
     add_idempotency(&batch.idempotency, &mut out)?;
     if let (Some((node, watermark)), None) = (batch.watermark, batch.by) {
-        let mut args = SqliteArguments::default();
-        Row::of(&mut args)
-            .put(i64::from(node.0))?
-            .put(watermark.get())?;
-        out.push(Statement::new(WATERMARK, args));
+        out.add(WATERMARK, PLAIN, |row| {
+            row.put(i64::from(node.0))?.put(watermark.get()).map(drop)
+        })?;
     }
     Ok(out)
 }
@@ -272,25 +279,29 @@ impl SqliteStore {
 
     /// Writes a batch in one transaction.
     pub(super) async fn commit_batch(&self, batch: &Batch) -> Result<()> {
-        let (statements, fresh) = {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let (script, fresh) = {
             let samples = self.samples();
             let mut packer = Packer::new(&samples);
             (statements(batch, &mut packer)?, packer.fresh)
         };
-        if statements.is_empty() && batch.replays.is_empty() {
-            return Ok(());
-        }
-        let progress = batch.replays.clone();
-        self.write(move |conn| {
-            Box::pin(async move {
-                // First: when it is refused, nothing else has been done in vain.
-                if !replays::advance(conn, &progress).await? {
-                    return Err(StoreError::Conflict);
-                }
-                bulk::run(conn, statements).await
+        if batch.replays.is_empty() {
+            self.write_script(script).await?;
+        } else {
+            let progress = batch.replays.clone();
+            self.write(move |conn| {
+                Box::pin(async move {
+                    // First: when it is refused, nothing else has been done in vain.
+                    if !replays::advance(conn, &progress).await? {
+                        return Err(StoreError::Conflict);
+                    }
+                    script.run(conn).await
+                })
             })
-        })
-        .await?;
+            .await?;
+        }
         self.remember_samples(fresh);
         Ok(())
     }
@@ -298,19 +309,19 @@ impl SqliteStore {
 
 /// Writes pending work; it replaces what was pending for the same deliveries.
 pub(super) async fn put_pending(conn: &mut Conn, pending: &[Pending]) -> Result<()> {
-    let mut statements = Vec::new();
-    add_pending(pending, &mut statements)?;
-    bulk::run(conn, statements).await
+    let mut script = Script::default();
+    add_pending(pending, &mut script)?;
+    script.run(conn).await
 }
 
 /// Sets the first delivery of each key free, if it is blocked.
 pub(super) async fn put_release(conn: &mut Conn, release: &[Release]) -> Result<()> {
-    let mut statements = Vec::new();
-    add_release(release, &mut statements)?;
-    bulk::run(conn, statements).await
+    let mut script = Script::default();
+    add_release(release, &mut script)?;
+    script.run(conn).await
 }
 
-fn add_pending(pending: &[Pending], out: &mut Vec<Statement>) -> Result<()> {
+fn add_pending(pending: &[Pending], out: &mut Script) -> Result<()> {
     if pending.iter().all(|work| work.order.is_none()) {
         return PENDING.add(pending, out, |work, row| pending_row(work, row).map(drop));
     }
@@ -340,7 +351,7 @@ fn pending_row<'r, 'a>(work: &Pending, row: &'r mut Row<'a>) -> Result<&'r mut R
         .put(work.owner.map(|node| i64::from(node.0)))
 }
 
-fn add_release(release: &[Release], out: &mut Vec<Statement>) -> Result<()> {
+fn add_release(release: &[Release], out: &mut Script) -> Result<()> {
     RELEASE.add(release, out, |free, row| {
         row.put(free.target.0)?
             .put(free.key.0)?
@@ -349,7 +360,7 @@ fn add_release(release: &[Release], out: &mut Vec<Statement>) -> Result<()> {
     })
 }
 
-fn add_log_entries(batch: &Batch, out: &mut Vec<Statement>) -> Result<()> {
+fn add_log_entries(batch: &Batch, out: &mut Script) -> Result<()> {
     let logs: Vec<&LogName> = batch
         .log_entries
         .iter()
@@ -373,16 +384,15 @@ fn add_log_entries(batch: &Batch, out: &mut Vec<Statement>) -> Result<()> {
     })
 }
 
-fn add_idempotency(records: &[IdempotencyRecord], out: &mut Vec<Statement>) -> Result<()> {
-    let first = out.len();
-    IDEMPOTENCY.add(records, out, |record, row| {
+fn add_idempotency(records: &[IdempotencyRecord], out: &mut Script) -> Result<()> {
+    let once = Step {
+        on_duplicate: || Some(StoreError::IdempotencyConflict),
+        ..PLAIN
+    };
+    IDEMPOTENCY.add_with(once, records, out, |record, row| {
         row.put(record.scope.as_slice())?
             .put(record.fingerprint.as_slice())?
             .put(record.at_ms)?;
         row.put(record.answer.as_slice()).map(drop)
-    })?;
-    for statement in out.iter_mut().skip(first) {
-        statement.on_duplicate = || Some(StoreError::IdempotencyConflict);
-    }
-    Ok(())
+    })
 }

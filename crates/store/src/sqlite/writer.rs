@@ -18,6 +18,7 @@ use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnectOptions;
 use tokio::sync::OwnedMutexGuard;
 
+use super::bulk::Script;
 use super::{Conn, SqliteStore};
 use crate::error::unavailable;
 use crate::{Result, StoreError};
@@ -61,6 +62,7 @@ impl Writer {
         self.conn()
     }
 
+    /// `work` begins the transaction, this ends it.
     async fn transaction<T, F>(&mut self, work: F) -> Result<T>
     where
         F: for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<T>> + Send,
@@ -68,7 +70,7 @@ impl Writer {
         self.ready().await?;
         self.dirty = true;
         let conn = self.conn()?;
-        let result = in_transaction(conn, work).await;
+        let result = to_its_end(conn, work).await;
         if result.is_ok() {
             self.dirty = false;
         } else {
@@ -116,11 +118,12 @@ impl Writer {
     }
 }
 
-async fn in_transaction<T, F>(conn: &mut Conn, work: F) -> Result<T>
+const BEGIN: &str = "BEGIN IMMEDIATE";
+
+async fn to_its_end<T, F>(conn: &mut Conn, work: F) -> Result<T>
 where
     F: for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<T>> + Send,
 {
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut *conn).await?;
     let value = work(&mut *conn).await?;
     sqlx::query("COMMIT").execute(conn).await?;
     Ok(value)
@@ -138,6 +141,27 @@ impl SqliteStore {
     /// Runs `work` in a writing transaction. A caller that goes away while it waits for its turn leaves nothing behind;
     /// from then on the transaction runs to its end in a task of its own.
     pub(super) async fn write<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<T>> + Send + 'static,
+    {
+        self.turn(move |conn| {
+            Box::pin(async move {
+                sqlx::query(BEGIN).execute(&mut *conn).await?;
+                work(conn).await
+            })
+        })
+        .await
+    }
+
+    /// Runs statements in a writing transaction that begins together with the first of them: what a small commit costs is
+    /// mostly hops to the connection's thread.
+    pub(super) async fn write_script(&self, script: Script) -> Result<()> {
+        let script = script.after(BEGIN);
+        self.turn(move |conn| Box::pin(script.run(conn))).await
+    }
+
+    async fn turn<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut Conn) -> BoxFuture<'c, Result<T>> + Send + 'static,

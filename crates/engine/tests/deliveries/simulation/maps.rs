@@ -20,8 +20,8 @@ use belfry_store::{
     Config, ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventFacts, EventKey,
     EventKeyRow, EventLog, EventQuery, EventRecord, Expect, Freed, History, IdempotencyRecord,
     Joined, LogEntry, LogInfo, LogQuery, Maintenance, Membership, NewEvent, NewLogEntry, NewReplay,
-    NodeIdentity, NodeInfo, Nodes, Outcome, Page, Pending, Purged, Recovered, Replay, ReplayPage,
-    ReplayRead, Replays, Result, StoreError, TargetPath, Usage,
+    NodeIdentity, NodeInfo, Nodes, Outcome, Page, Pending, Purged, RecentKey, RecentKeys,
+    Recovered, Replay, ReplayPage, ReplayRead, Replays, Result, StoreError, TargetPath, Usage,
 };
 
 /// A few maps behind one lock.
@@ -80,7 +80,7 @@ impl Rows {
             return Err(StoreError::IdempotencyConflict);
         }
         for new in &batch.events {
-            if let Some(key) = new.strict_key {
+            if let Some(key) = new.key.filter(|_| new.strict) {
                 self.strict.entry((new.bus, key)).or_insert(new.id);
             }
             self.events.insert(new.id, new.clone());
@@ -447,6 +447,27 @@ impl EventLog for Maps {
                 replayed: new.replay.is_some(),
             })
             .collect())
+    }
+    async fn recent_keys(&self, after: EventId, before: EventId, _max: u32) -> Result<RecentKeys> {
+        let rows = self.rows();
+        let among = (
+            std::ops::Bound::Excluded(after),
+            std::ops::Bound::Excluded(before),
+        );
+        let recent = rows.events.range(among).filter_map(|(id, new)| {
+            Some(RecentKey {
+                id: *id,
+                bus: new.bus,
+                key: new.key?,
+            })
+        });
+        Ok(RecentKeys {
+            keys: recent.collect(),
+            next: None,
+        })
+    }
+    async fn purge_keys(&self, _before: EventId, _commits_max: u32) -> Result<u64> {
+        Ok(0)
     }
     async fn find_strict(&self, keys: &[(BusId, EventKey)]) -> Result<Vec<Option<EventId>>> {
         let rows = self.rows();

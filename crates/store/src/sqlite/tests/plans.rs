@@ -236,8 +236,8 @@ async fn work_is_claimed_and_finished_by_key() {
     };
     let samples = Samples::default();
     let statements = super::super::batch::statements(&batch, &mut Packer::new(&samples));
-    for statement in statements.unwrap() {
-        uses(&store, statement.text(), &[delivery]).await;
+    for statement in statements.unwrap().texts() {
+        uses(&store, statement, &[delivery]).await;
     }
 }
 
@@ -294,8 +294,8 @@ async fn order_is_kept_by_key() {
             ],
         ),
     ] {
-        for statement in statements {
-            uses(&store, statement.text(), steps).await;
+        for statement in statements.texts() {
+            uses(&store, statement, steps).await;
         }
     }
 }
