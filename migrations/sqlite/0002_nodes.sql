@@ -8,6 +8,8 @@ ALTER TABLE node ADD COLUMN state          INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE node ADD COLUMN name           TEXT    NOT NULL DEFAULT '';
 ALTER TABLE node ADD COLUMN version        TEXT    NOT NULL DEFAULT '';
 ALTER TABLE node ADD COLUMN started_at_ms  INTEGER NOT NULL DEFAULT 0;
+-- Which process joined by it, so that another on the same machine can tell that it has ended.
+ALTER TABLE node ADD COLUMN process        TEXT    NOT NULL DEFAULT '';
 
 -- What one node learned about a receiver, for the others: until when nothing is sent to it (0: nothing says so).
 CREATE TABLE circuit (
@@ -19,7 +21,7 @@ CREATE TABLE circuit (
   at_ms           INTEGER NOT NULL
 ) STRICT;
 
--- For reloading only what has changed: the configuration version of a row's last change. Nothing writes or reads it yet.
+-- For reloading only what has changed: the configuration version of a row's last change. That of a rule's targets counts for the rule too.
 ALTER TABLE bus    ADD COLUMN changed_version INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE rule   ADD COLUMN changed_version INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE target ADD COLUMN changed_version INTEGER NOT NULL DEFAULT 0;

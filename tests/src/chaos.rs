@@ -5,6 +5,7 @@
 //! | [`scenario`] | the table: which faults meet which set-up, and what that shows |
 //! | `fault` | everything that can go wrong, and how it is made to |
 //! | `world` | nodes, their receiver, and the lines between them |
+//! | `supervisor` | starting nodes again that have ended by themselves |
 //! | `sender` | the load |
 //! | `ledger` | what senders were told, what the receiver got |
 //! | [`check`] | what is lost, unaccounted, out of order or repeated: pure |
@@ -19,6 +20,7 @@ mod ledger;
 pub mod report;
 pub mod scenario;
 mod sender;
+mod supervisor;
 mod world;
 
 use std::collections::BTreeMap;
@@ -91,7 +93,8 @@ pub async fn run(scenario: &'static Scenario, options: Options) -> Result<Report
         stuck,
         load: under_load,
         drain,
-        said: world.said(),
+        ended: world.ended().await,
+        said: world.said().await,
     })
 }
 
@@ -140,7 +143,7 @@ impl Course {
         let mut struck: Vec<Struck> = Vec::new();
         for (fault, name) in group.iter().zip(&names) {
             *self.faults.entry(name.clone()).or_default() += 1;
-            struck.push(fault.strike(world, chance)?);
+            struck.push(fault.strike(world, chance).await?);
         }
         let lasts = group
             .iter()

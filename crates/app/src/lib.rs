@@ -44,11 +44,11 @@ pub mod time;
 use std::fmt;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use belfry_engine::Engine;
 use belfry_model::Clock;
 use belfry_store::Store;
 use belfry_targets::ConnectContext;
+use tokio::sync::Mutex;
 
 pub use actor::Actor;
 pub use error::{Code, Error, Fault, Kind, Result};
@@ -119,7 +119,7 @@ pub struct App {
     clock: Arc<dyn Clock>,
     connect: Arc<ConnectContext>,
     settings: AppSettings,
-    index: ArcSwap<Index>,
+    index: Mutex<Arc<Index>>,
     key_ring: KeyRing,
     under_way: UnderWay,
 }
@@ -144,7 +144,7 @@ impl App {
             clock: parts.clock,
             connect: parts.connect,
             settings: parts.settings,
-            index: ArcSwap::default(),
+            index: Mutex::default(),
             key_ring: KeyRing::default(),
             under_way: UnderWay::default(),
         };

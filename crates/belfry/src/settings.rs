@@ -98,8 +98,8 @@ settings! {
     [node] NodeSettings {
         /// What it is called in the list of nodes. Not set: the name of the machine. Several may have the same.
         name: Option<Text> = "",
-        /// How long the others wait for a sign of life before they take over its work. It is renewed after a third of
-        /// it; a server that cannot renew sends nothing once it is over, until it can again.
+        /// The time within which the others go on with the work of a server that has died. It gives a sign of life after each
+        /// fifth of it, and sends nothing when it could give none for three fifths, until it can again.
         lease: Duration = "15s",
     }
 
@@ -151,7 +151,8 @@ settings! {
         disable_after: Duration = "5d",
         /// How often the database is asked for due work, whatever the hints in memory say.
         sweep_every: Duration = "5s",
-        /// How often changes of the configuration by another process are looked for.
+        /// How often changes of the configuration by another process are looked for. Postgres tells of them at once; this is for
+        /// what it could not tell.
         config_poll: Duration = "1s",
     }
 

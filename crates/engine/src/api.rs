@@ -60,7 +60,7 @@ pub struct EngineSettings {
     pub record_successes: bool,
     /// What this node is called; for people.
     pub node_name: String,
-    /// How long this node holds its number without renewing; it renews after a third of it.
+    /// The time within which the others go on with the work of this node after it has died; it renews its lease after a fifth.
     pub node_lease: Duration,
 }
 

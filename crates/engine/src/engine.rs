@@ -62,7 +62,7 @@ impl Engine {
         let who = NodeIdentity {
             name: settings.node_name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            lease_ms: i64::try_from(length.as_millis()).unwrap_or(i64::MAX / 4),
+            lease_ms: i64::try_from(membership::held(length).as_millis()).unwrap_or(i64::MAX / 4),
         };
         let begun = Instant::now();
         let Joined { member, recovered } = with.store.join(&who, now_ms).await?;

@@ -8,12 +8,12 @@ use std::time::Duration;
 use belfry_model::config::Disabled;
 use belfry_model::delivery::DeliveryStatus;
 use belfry_model::{EventId, TargetId};
-use belfry_store::{AuditEntry, Change, DeliveryQuery, Usage};
+use belfry_store::{AuditEntry, Change, ConfigDiff, DeliveryQuery, Usage};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::shared::Shared;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{self, Snapshot};
 use crate::{metrics, report};
 
 /// Events deleted in one transaction: short enough that commits in between do not notice.
@@ -42,6 +42,10 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             () = shared.closed.cancelled() => return,
             () = shared.disable_wanted.notified() => {
                 disable_wanted(&shared).await;
+                continue;
+            }
+            () = shared.store.config_changed() => {
+                follow_config(&shared).await;
                 continue;
             }
             _ = tick.tick() => {}
@@ -78,16 +82,40 @@ async fn follow_config(shared: &Arc<Shared>) {
     }
 }
 
-/// Loads, compiles and puts in force.
+/// Loads what has changed, compiles it and puts it in force.
 pub(crate) async fn reload(shared: &Arc<Shared>) -> Result<(), belfry_store::StoreError> {
     let _one_at_a_time = shared.reloading.lock().await;
-    let config = shared.store.load_config().await?;
     let before = shared.snapshot.load_full();
-    let with = shared.with.clone();
-    let snapshot = aside(move || Snapshot::compile(config, &before, &with)).await?;
-    tracing::debug!(config.version = snapshot.version, "configuration in force");
-    shared.put_in_force(snapshot);
+    let diff = shared.store.load_config_since(before.version).await?;
+    let changed = match compile(shared, &before, diff).await? {
+        Some(changed) => Some(changed),
+        None => {
+            tracing::warn!(
+                "the changes of the configuration do not fit what is in force; all of it is loaded"
+            );
+            let whole = shared.store.load_config_since(0).await?;
+            compile(shared, &before, whole).await?
+        }
+    };
+    if let Some((snapshot, touched)) = changed {
+        tracing::debug!(config.version = snapshot.version, "configuration in force");
+        shared.put_in_force(snapshot, &touched);
+    }
     Ok(())
+}
+
+async fn compile(
+    shared: &Shared,
+    before: &Arc<Snapshot>,
+    diff: ConfigDiff,
+) -> Result<Option<(Snapshot, Vec<TargetId>)>, belfry_store::StoreError> {
+    let (before, with) = (Arc::clone(before), shared.with.clone());
+    aside(move || {
+        before.changed(diff, |target, bus, rule| {
+            snapshot::connect(target, bus, rule, &with)
+        })
+    })
+    .await
 }
 
 /// Compiling many patterns takes time that must not be taken from deliveries. On a runtime of one thread there is no

@@ -26,6 +26,7 @@ mod membership;
 mod metrics;
 mod order;
 mod outcome;
+mod pages;
 mod replay;
 mod report;
 mod shared;

@@ -5,8 +5,16 @@
 //! as good as one in time, unless another has taken over. Then the node is **fenced**: it writes nothing any more and
 //! stops.
 //!
-//! Whoever finds others' leases run out does not act on it at once: when the database was away, everybody's have. It
-//! looks again a third of a lease later, and only if its own renewals succeed.
+//! `node.lease` is the time within which the work of a node that has died goes on. It is used in fifths:
+//!
+//! | fifths | for |
+//! |---|---|
+//! | 3 | the lease that stands in the node's row; renewed after one |
+//! | 1 | between two looks that both find it run out, so that a clock that jumps takes nobody over |
+//! | 1 | the looks themselves, each a fifteenth at most after the last, and the take-over |
+//!
+//! When the database was away, everybody's lease has run out. So nobody acts on that whose own looks have not succeeded,
+//! one after the other and without a gap, for as long as such a lease: then the database was there for the others too.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,11 +35,27 @@ use crate::{loader, metrics};
 
 /// The least time between two looks at the others.
 const LOOK_MIN: Duration = Duration::from_millis(20);
+/// Parts of `node.lease`.
+const PARTS: u32 = 5;
+/// How many of them the lease in the node's row has.
+const HELD: u32 = 3;
+/// Looks at the others in one part.
+const LOOKS: u32 = 3;
+/// No renewal is given less time.
+const PATIENCE_MIN: Duration = Duration::from_secs(1);
+
+/// How long a lease in a node's row is.
+pub(crate) fn held(lease: Duration) -> Duration {
+    lease / PARTS * HELD
+}
 
 /// This node's number and how long it is surely its own.
 pub(crate) struct Lease {
     pub(crate) member: Membership,
-    length: Duration,
+    /// How long it is held without being renewed.
+    held: Duration,
+    /// A fifth of `node.lease`.
+    part: Duration,
     born: Instant,
     /// Milliseconds after `born`.
     sure_until: AtomicU64,
@@ -53,18 +77,19 @@ struct Present {
 }
 
 impl Lease {
-    /// A lease that was asked for at `begun`, beside these nodes.
+    /// A lease that was asked for at `begun`, beside these nodes. `lease` is `node.lease`.
     pub(crate) fn new(
         member: Membership,
-        length: Duration,
+        lease: Duration,
         begun: Instant,
         nodes: &[NodeInfo],
     ) -> Self {
         let present = present(member.node, nodes);
         let waits = present.len() > 1;
-        let lease = Self {
+        let this = Self {
             member,
-            length,
+            held: held(lease),
+            part: lease / PARTS,
             born: begun,
             sure_until: AtomicU64::new(0),
             leaving: AtomicBool::new(false),
@@ -76,12 +101,12 @@ impl Lease {
                 waits,
             }),
         };
-        lease.renewed_at(begun);
-        lease
+        this.renewed_at(begun);
+        this
     }
 
     fn renewed_at(&self, begun: Instant) {
-        let until = (begun + self.length).saturating_duration_since(self.born);
+        let until = (begun + self.held).saturating_duration_since(self.born);
         let until = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
         self.sure_until.fetch_max(until, Ordering::AcqRel);
         self.renewed.notify_waiters();
@@ -172,11 +197,13 @@ fn present(me: NodeId, nodes: &[NodeInfo]) -> Vec<NodeId> {
 
 /// Looks at the others and renews until the engine has closed.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let every = shared.settings.config_poll.max(LOOK_MIN);
+    let every = shared.settings.config_poll.min(shared.lease.part / LOOKS);
+    let every = every.max(LOOK_MIN);
     let mut tick = tokio::time::interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut watch = Watch {
         renewed_at: Some(shared.lease.born),
+        steady: None,
         told_leaving: false,
         // By then every other has looked once and knows of this node.
         settled_at: Instant::now() + every * 2,
@@ -200,6 +227,8 @@ struct Watch {
     /// When the last renewal was asked for; none after one that failed.
     renewed_at: Option<Instant>,
     told_leaving: bool,
+    /// Since when all looks have succeeded without a gap, and when the last one did.
+    steady: Option<(Instant, Instant)>,
     settled_at: Instant,
     /// Nodes whose lease has run out: their epoch, and when that was seen first.
     suspects: HashMap<NodeId, (i64, Instant)>,
@@ -209,17 +238,18 @@ struct Watch {
 impl Watch {
     async fn look(&mut self, shared: &Arc<Shared>) {
         if !self.renew(shared).await {
-            self.suspects.clear();
+            self.lose_sight();
             return;
         }
         let nodes = match shared.store.list_nodes(shared.clock.now_ms()).await {
             Ok(nodes) => nodes,
             Err(error) => {
                 tracing::warn!(%error, "the other nodes could not be looked at; trying again");
-                self.suspects.clear();
+                self.lose_sight();
                 return;
             }
         };
+        self.keep_sight(shared.lease.part);
         self.see(shared, &nodes);
         self.take_over(shared, &nodes).await;
         if let Err(error) = self.exchange.turn(shared).await {
@@ -227,22 +257,39 @@ impl Watch {
         }
     }
 
+    fn lose_sight(&mut self) {
+        self.suspects.clear();
+        self.steady = None;
+    }
+
+    /// A look has succeeded. What was seen before a gap longer than this says nothing about the time of the gap.
+    fn keep_sight(&mut self, gap: Duration) {
+        let now = Instant::now();
+        let since = self
+            .steady
+            .filter(|(_, last)| now.duration_since(*last) <= gap)
+            .map(|(since, _)| since);
+        if since.is_none() {
+            self.suspects.clear();
+        }
+        self.steady = Some((since.unwrap_or(now), now));
+    }
+
     /// Renews the lease when it is time. `false`: it cannot be renewed now.
     async fn renew(&mut self, shared: &Arc<Shared>) -> bool {
         let lease = &shared.lease;
-        let third = lease.length / 3;
         let leaving = lease.leaving.load(Ordering::Acquire);
-        let in_time = self.renewed_at.is_some_and(|at| at.elapsed() < third);
+        let in_time = self.renewed_at.is_some_and(|at| at.elapsed() < lease.part);
         if in_time && leaving == self.told_leaving {
             return true;
         }
         let begun = Instant::now();
-        let lease_ms = i64::try_from(lease.length.as_millis()).unwrap_or(i64::MAX / 4);
+        let lease_ms = i64::try_from(lease.held.as_millis()).unwrap_or(i64::MAX / 4);
         let renewal = shared
             .store
             .renew(lease.member, leaving, lease_ms, shared.clock.now_ms());
         // A database that does not answer must not keep this node from asking again.
-        let limit = third.max(Duration::from_secs(1));
+        let limit = lease.part.max(PATIENCE_MIN);
         let problem = match tokio::time::timeout(limit, renewal).await {
             Ok(Ok(true)) => {
                 self.renewed_at = Some(begun);
@@ -287,7 +334,7 @@ impl Watch {
         }
     }
 
-    /// Takes over nodes whose lease had run out some time ago already.
+    /// Takes over nodes whose lease had run out some time ago already, while the database was there.
     async fn take_over(&mut self, shared: &Arc<Shared>, nodes: &[NodeInfo]) {
         let me = shared.lease.member.node;
         let gone: Vec<Membership> = nodes
@@ -301,13 +348,16 @@ impl Watch {
             gone.iter()
                 .any(|member| member.node == *node && member.epoch == *epoch)
         });
-        let wait = shared.lease.length / 3;
+        let lease = &shared.lease;
+        let steady = self
+            .steady
+            .is_some_and(|(since, _)| since.elapsed() >= lease.held);
         for dead in gone {
             let (_, since) = *self
                 .suspects
                 .entry(dead.node)
                 .or_insert_with(|| (dead.epoch, Instant::now()));
-            if since.elapsed() < wait {
+            if !steady || since.elapsed() < lease.part {
                 continue;
             }
             match shared.store.take_over(dead, shared.clock.now_ms()).await {

@@ -115,8 +115,7 @@ impl<'p> Picker<'p> {
             .find(|bus| bus.bus.id == plan.bus)
             .ok_or_else(|| impossible(format!("bus {} was deleted", plan.bus_name)))?;
         let rule = |name: &belfry_model::RuleName| {
-            bus.rules
-                .iter()
+            bus.rules()
                 .find(|entry| entry.rule.name == *name)
                 .ok_or_else(|| impossible(format!("bus {} has no rule {name}", bus.bus.name)))
         };

@@ -196,30 +196,28 @@ impl Shared {
             .collect()
     }
 
-    /// Puts a new configuration into force: lanes first, so that whoever sees a target finds its lane.
-    pub(crate) fn put_in_force(self: &Arc<Self>, snapshot: Snapshot) {
+    /// Puts a new configuration into force, in which these targets are new, different or gone: lanes first, so that whoever sees a
+    /// target finds its lane.
+    pub(crate) fn put_in_force(self: &Arc<Self>, snapshot: Snapshot, touched: &[TargetId]) {
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
-        for entry in snapshot.targets() {
-            if let Some(lane) = lanes.get(&entry.target.id) {
-                lane.update(Arc::clone(entry));
-            } else {
-                let lane = Arc::new(Lane::new(Arc::clone(entry), Arc::clone(self)));
-                lanes.insert(entry.target.id, lane);
-            }
-        }
-        lanes.retain(|target, lane| {
-            let kept = snapshot.target(*target).is_some();
-            if !kept {
+        for target in touched {
+            if let Some(entry) = snapshot.target(*target) {
+                if let Some(lane) = lanes.get(target) {
+                    lane.update(Arc::clone(entry));
+                } else {
+                    let lane = Arc::new(Lane::new(Arc::clone(entry), Arc::clone(self)));
+                    lanes.insert(*target, lane);
+                }
+            } else if let Some(lane) = lanes.remove(target) {
                 lane.delete();
                 self.leaving
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
-                    .push(Arc::clone(lane));
+                    .push(lane);
                 // What is pending for it is to end as skipped now, not at the next sweep.
                 self.hints.wake(*target, self.clock.now_ms());
             }
-            kept
-        });
+        }
         drop(lanes);
         self.snapshot.store(Arc::new(snapshot));
     }

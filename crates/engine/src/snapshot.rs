@@ -9,11 +9,12 @@ use std::sync::Arc;
 use belfry_model::config::{Bus, CONCURRENCY_DEFAULT, RetryPolicy, Rule, Target};
 use belfry_model::{BusId, BusName, Event, RuleId, TargetId};
 use belfry_pattern::{EventText, Pattern, RuleSet, Scratch};
-use belfry_store::Config;
+use belfry_store::{Config, ConfigDiff};
 use belfry_transform::{OnError, Transform, TransformError, TransformSpec};
 
 use crate::api::Collaborators;
 use crate::order::KeyAt;
+use crate::pages::Pages;
 
 #[cfg(test)]
 mod tests;
@@ -24,20 +25,18 @@ pub struct Snapshot {
     /// The configuration's version.
     pub version: i64,
     buses: HashMap<BusName, Arc<BusRules>>,
-    targets: HashMap<TargetId, Arc<TargetEntry>>,
+    targets: Pages<TargetEntry>,
 }
 
 /// A bus with its rules, compiled.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct BusRules {
     /// The bus.
     pub bus: Bus,
-    /// Its rules, disabled ones included, by name.
-    pub rules: Vec<Arc<RuleEntry>>,
-    /// The enabled ones, by their numbers.
+    /// Its rules, disabled ones included.
+    rules: Pages<RuleEntry>,
+    /// The enabled ones, by their ids.
     set: RuleSet,
-    /// Where each number stands in `rules`.
-    places: Vec<u32>,
 }
 
 /// A rule. Its pattern is in the bus's rule set, and in text in its spec.
@@ -45,10 +44,8 @@ pub struct BusRules {
 pub struct RuleEntry {
     /// The rule.
     pub rule: Rule,
-    /// Its targets.
+    /// Its targets, by their ids.
     pub targets: Vec<TargetId>,
-    /// What the rule is called in the bus's rule set; kept from one snapshot to the next.
-    number: u32,
 }
 
 impl RuleEntry {
@@ -114,12 +111,12 @@ impl Snapshot {
 
     /// The target of this id.
     pub fn target(&self, id: TargetId) -> Option<&Arc<TargetEntry>> {
-        self.targets.get(&id)
+        self.targets.get(id.0)
     }
 
     /// All targets.
     pub fn targets(&self) -> impl Iterator<Item = &Arc<TargetEntry>> {
-        self.targets.values()
+        self.targets.iter()
     }
 
     /// From when on events have to be remembered to recognise repeats: the longest window of any bus.
@@ -131,126 +128,129 @@ impl Snapshot {
         now_ms - i64::from(windows.max().unwrap_or(0)) * 1000
     }
 
-    /// Compiles a configuration, keeping from `before` what has not changed.
-    pub(crate) fn compile(config: Config, before: &Self, with: &Collaborators) -> Self {
-        let bus_names: HashMap<BusId, BusName> = config
+    /// The snapshot that a difference leads to, and the targets that are new, different or gone in it. What has not
+    /// changed is shared with this one, so that it costs as much as the change is large. `None`: the difference does not
+    /// fit, and everything must be loaded.
+    pub(crate) fn changed(
+        &self,
+        mut diff: ConfigDiff,
+        connect: impl Fn(Target, BusName, String) -> TargetEntry,
+    ) -> Option<(Self, Vec<TargetId>)> {
+        if diff.whole {
+            diff.gone = self.all_but(&diff.made);
+        }
+        let ConfigDiff { made, gone, whole } = diff;
+        let mut names: HashMap<BusId, BusName> = self
             .buses
-            .iter()
-            .map(|bus| (bus.id, bus.name.clone()))
+            .values()
+            .map(|bus| (bus.bus.id, bus.bus.name.clone()))
             .collect();
-        let rule_names: HashMap<RuleId, String> = config
-            .rules
-            .iter()
-            .map(|rule| (rule.id, rule.name.to_string()))
-            .collect();
-        let mut targets = HashMap::with_capacity(config.targets.len());
-        let mut targets_by_rule: HashMap<RuleId, Vec<TargetId>> = HashMap::new();
-        for target in config.targets {
-            let (Some(bus), Some(rule)) =
-                (bus_names.get(&target.bus), rule_names.get(&target.rule))
-            else {
-                continue;
+        let (mut buses, mut targets) = (self.buses.clone(), self.targets.clone());
+        let mut touched = Vec::new();
+        // What becomes of the targets of rules: those that go, those that are there.
+        let mut of_rules: HashMap<RuleId, [Vec<TargetId>; 2]> = HashMap::new();
+        for target in &gone.targets {
+            targets.remove(target.id.0);
+            touched.push(target.id);
+            of_rules.entry(target.rule).or_default()[0].push(target.id);
+        }
+        for target in &made.targets {
+            of_rules.entry(target.rule).or_default()[1].push(target.id);
+        }
+        for rule in &gone.rules {
+            of_rules.remove(&rule.id);
+            if let Some(bus) = names.get(&rule.bus).and_then(|name| buses.get_mut(name)) {
+                Arc::make_mut(bus).remove(rule.id);
+            }
+        }
+        for bus in &gone.buses {
+            if let Some(name) = names.remove(&bus.id) {
+                buses.remove(&name);
+            }
+        }
+        for bus in made.buses {
+            names.insert(bus.id, bus.name.clone());
+            match buses.get_mut(&bus.name) {
+                Some(known) if known.bus.id == bus.id => {
+                    if known.bus != bus {
+                        Arc::make_mut(known).bus = bus;
+                    }
+                }
+                _ => {
+                    buses.insert(bus.name.clone(), Arc::new(BusRules::of(bus)));
+                }
+            }
+        }
+        for rule in made.rules {
+            let [gone, made] = of_rules.remove(&rule.id).unwrap_or_default();
+            let bus = names.get(&rule.bus).and_then(|name| buses.get_mut(name));
+            let Some(bus) = bus else {
+                if whole {
+                    continue;
+                }
+                return None;
             };
-            targets_by_rule
-                .entry(target.rule)
-                .or_default()
-                .push(target.id);
-            let kept = before
-                .targets
-                .get(&target.id)
-                .filter(|entry| entry.target == target)
-                .cloned();
-            let entry =
-                kept.unwrap_or_else(|| Arc::new(connect(target, bus.clone(), rule.clone(), with)));
-            targets.insert(entry.target.id, entry);
+            let known = bus.rules.get(rule.id.0);
+            let mut targets = known.map_or_else(Vec::new, |known| known.targets.clone());
+            targets.retain(|target| !gone.contains(target));
+            targets.extend(made);
+            targets.sort_unstable();
+            targets.dedup();
+            if known.is_none_or(|known| known.rule != rule || known.targets != targets) {
+                Arc::make_mut(bus).put(RuleEntry { rule, targets });
+            }
         }
-        let mut rules_by_bus: HashMap<BusId, Vec<Rule>> = HashMap::new();
-        for rule in config.rules {
-            rules_by_bus.entry(rule.bus).or_default().push(rule);
+        for target in made.targets {
+            let bus = names.get(&target.bus).and_then(|name| buses.get(name));
+            let found = bus.and_then(|bus| Some((bus, bus.rules.get(target.rule.0)?)));
+            let Some((bus, rule)) = found else {
+                if whole {
+                    continue;
+                }
+                return None;
+            };
+            let known = targets.get(target.id.0);
+            if known.is_none_or(|known| known.target != target) {
+                let (id, name) = (target.id, rule.rule.name.to_string());
+                targets.insert(id.0, Arc::new(connect(target, bus.bus.name.clone(), name)));
+                touched.push(id);
+            }
         }
-        let mut buses = HashMap::with_capacity(config.buses.len());
-        for bus in config.buses {
-            let rules = rules_by_bus.remove(&bus.id).unwrap_or_default();
-            let old = before.buses.get(&bus.name);
-            let entry = compile_bus(bus, rules, &mut targets_by_rule, old);
-            buses.insert(entry.bus.name.clone(), entry);
+        // A rule that targets were told of without it.
+        if !whole && !of_rules.is_empty() {
+            return None;
         }
-        Self {
-            version: config.version,
+        let snapshot = Self {
+            version: made.version,
             buses,
             targets,
+        };
+        Some((snapshot, touched))
+    }
+
+    /// What is here and not in a configuration.
+    fn all_but(&self, other: &Config) -> Config {
+        let buses: HashSet<BusId> = other.buses.iter().map(|bus| bus.id).collect();
+        let rules: HashSet<RuleId> = other.rules.iter().map(|rule| rule.id).collect();
+        let targets: HashSet<TargetId> = other.targets.iter().map(|target| target.id).collect();
+        let mut rest = Config::default();
+        for bus in self.buses.values() {
+            if !buses.contains(&bus.bus.id) {
+                rest.buses.push(bus.bus.clone());
+            }
+            let gone = bus.rules().filter(|entry| !rules.contains(&entry.rule.id));
+            rest.rules.extend(gone.map(|entry| entry.rule.clone()));
         }
+        let gone = self.targets().map(|entry| &entry.target);
+        let gone = gone.filter(|target| !targets.contains(&target.id));
+        rest.targets.extend(gone.cloned());
+        rest
     }
 }
 
-fn compile_bus(
-    bus: Bus,
-    mut rules: Vec<Rule>,
-    targets_by_rule: &mut HashMap<RuleId, Vec<TargetId>>,
-    old: Option<&Arc<BusRules>>,
-) -> Arc<BusRules> {
-    rules.sort_by(|a, b| a.name.cmp(&b.name));
-    let old_rules = old.map_or(&[][..], |old| &old.rules);
-    let before: HashMap<RuleId, &Arc<RuleEntry>> = old_rules
-        .iter()
-        .map(|entry| (entry.rule.id, entry))
-        .collect();
-    let mut set = old.map(|old| old.set.clone()).unwrap_or_default();
-    // Numbers of rules that are no more are given to new ones.
-    let stay: HashSet<RuleId> = rules.iter().map(|rule| rule.id).collect();
-    let gone = old_rules
-        .iter()
-        .filter(|entry| !stay.contains(&entry.rule.id));
-    let mut free = Vec::new();
-    for entry in gone {
-        update(&mut set, Some(entry), None);
-        free.push(entry.number);
-    }
-    let first_new = old.map_or(0, |old| u32::try_from(old.places.len()).unwrap_or(u32::MAX));
-    let mut numbers = free.into_iter().chain(first_new..);
-    let mut entries: Vec<Arc<RuleEntry>> = Vec::with_capacity(rules.len());
-    for rule in rules {
-        let targets = targets_by_rule.remove(&rule.id).unwrap_or_default();
-        let known = before.get(&rule.id).copied();
-        let entry = match known {
-            Some(known) if known.rule == rule && known.targets == targets => Arc::clone(known),
-            _ => Arc::new(RuleEntry {
-                number: known
-                    .map(|known| known.number)
-                    .or_else(|| numbers.next())
-                    .unwrap_or_default(),
-                rule,
-                targets,
-            }),
-        };
-        update(&mut set, known.map(|known| &**known), Some(&entry));
-        entries.push(entry);
-    }
-    if let Some(old) = old {
-        let same = old.bus == bus
-            && old.rules.len() == entries.len()
-            && old
-                .rules
-                .iter()
-                .zip(&entries)
-                .all(|(a, b)| Arc::ptr_eq(a, b));
-        if same {
-            return Arc::clone(old);
-        }
-    }
-    let most = entries.iter().map(|entry| entry.number).max();
-    let mut places = vec![0; most.map_or(0, |most| most as usize + 1)];
-    for (place, entry) in (0..).zip(&entries) {
-        if let Some(known) = places.get_mut(entry.number as usize) {
-            *known = place;
-        }
-    }
-    Arc::new(BusRules {
-        bus,
-        rules: entries,
-        set,
-        places,
-    })
+/// What a rule is called in a bus's rule set.
+fn number(rule: RuleId) -> u32 {
+    rule.0.unsigned_abs()
 }
 
 /// Brings what changed about one rule into the set. A clone of a set shares everything that is not touched, so this
@@ -260,11 +260,11 @@ fn update(set: &mut RuleSet, before: Option<&RuleEntry>, after: Option<&RuleEntr
         return;
     }
     if let Some(before) = before {
-        set.remove(before.number);
+        set.remove(number(before.rule.id));
     }
     if let Some((after, text)) = after.and_then(|after| Some((after, after.active()?))) {
         match Pattern::parse(text.as_bytes()) {
-            Ok(pattern) => set.add(after.number, &pattern),
+            Ok(pattern) => set.add(number(after.rule.id), &pattern),
             Err(error) => {
                 tracing::error!(rule.name = %after.rule.name, %error, "a stored pattern cannot be read; its rule matches nothing");
             }
@@ -272,7 +272,13 @@ fn update(set: &mut RuleSet, before: Option<&RuleEntry>, after: Option<&RuleEntr
     }
 }
 
-fn connect(target: Target, bus: BusName, rule: String, with: &Collaborators) -> TargetEntry {
+/// Makes a target ready to deliver.
+pub(crate) fn connect(
+    target: Target,
+    bus: BusName,
+    rule: String,
+    with: &Collaborators,
+) -> TargetEntry {
     let place = format!("{bus}/{rule}/{}", target.name);
     let kind = (with.kinds)(&target.spec.kind);
     let default_schedule = kind
@@ -345,6 +351,31 @@ fn connect(target: Target, bus: BusName, rule: String, with: &Collaborators) -> 
 }
 
 impl BusRules {
+    fn of(bus: Bus) -> Self {
+        Self {
+            bus,
+            rules: Pages::default(),
+            set: RuleSet::default(),
+        }
+    }
+
+    /// Its rules, disabled ones included.
+    pub fn rules(&self) -> impl Iterator<Item = &Arc<RuleEntry>> {
+        self.rules.iter()
+    }
+
+    fn put(&mut self, entry: RuleEntry) {
+        let known = self.rules.get(entry.rule.id.0);
+        update(&mut self.set, known.map(|known| &**known), Some(&entry));
+        self.rules.insert(entry.rule.id.0, Arc::new(entry));
+    }
+
+    fn remove(&mut self, rule: RuleId) {
+        let known = self.rules.get(rule.0);
+        update(&mut self.set, known.map(|known| &**known), None);
+        self.rules.remove(rule.0);
+    }
+
     /// The targets that an event goes to: those of every enabled rule that matches, each once, in order of their ids.
     pub(crate) fn fan_out(&self, event: &Event, scratch: &mut Scratch) -> Vec<TargetId> {
         self.fan_out_of(event, scratch, |_| true)
@@ -369,8 +400,8 @@ impl BusRules {
         }
         let mut fan: Vec<TargetId> = Vec::new();
         for number in self.set.matches_text(text, scratch) {
-            let place = self.places.get(*number as usize);
-            if let Some(entry) = place.and_then(|place| self.rules.get(*place as usize))
+            let rule = i32::try_from(*number).ok();
+            if let Some(entry) = rule.and_then(|rule| self.rules.get(rule))
                 && of(entry)
             {
                 fan.extend_from_slice(&entry.targets);

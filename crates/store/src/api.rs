@@ -615,7 +615,7 @@ pub trait Nodes: Send + Sync {
 // ---------------------------------------------------------------------------------------------------------------
 // Configuration, keys, audit
 
-/// Buses, rules and targets of one moment (deleted ones left out).
+/// Buses, rules and targets of one moment, or some of them.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// Goes up with every change.
@@ -626,6 +626,20 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// All targets, secrets sealed.
     pub targets: Vec<Target>,
+}
+
+/// How the configuration differs from an earlier version of it.
+///
+/// Whatever is told of a target, its rule is told too, so that it is clear where it belongs. A thing that was made and
+/// deleted since then is told as deleted.
+#[derive(Debug, Clone, Default)]
+pub struct ConfigDiff {
+    /// What was made or changed since then, with the version that this leads to.
+    pub made: Config,
+    /// What was deleted since then, as it was last.
+    pub gone: Config,
+    /// Whether `made` is all there is: the earlier version is none that this database has been at.
+    pub whole: bool,
 }
 
 /// What a change expects of the thing it changes.
@@ -777,9 +791,17 @@ pub const LOG_RETENTION_DAYS_DEFAULT: u32 = 30;
 #[async_trait]
 pub trait ConfigStore: Send + Sync {
     /// Everything configured, in one consistent view.
-    async fn load_config(&self) -> Result<Config>;
+    async fn load_config(&self) -> Result<Config> {
+        Ok(self.load_config_since(0).await?.made)
+    }
+    /// What has changed since a version, in one consistent view. Everything, if that is 0 or a version that the database has
+    /// not reached (it was set back to an earlier state).
+    async fn load_config_since(&self, since: i64) -> Result<ConfigDiff>;
     /// The version alone; cheap, polled.
     async fn config_version(&self) -> Result<i64>;
+    /// Returns when the database has told of a change of the configuration since the last time, this node's own included. A hint that may
+    /// never come, so callers poll too; for one caller at a time.
+    async fn config_changed(&self);
     /// Applies changes in order and records the audit entries (and the answer for an `Idempotency-Key`), all or
     /// nothing. [`StoreError::Conflict`] when an expectation is not met, [`StoreError::NotFound`] when a parent is missing. Returns the new configuration version.
     async fn apply(

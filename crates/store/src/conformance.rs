@@ -110,6 +110,9 @@ macro_rules! conformance_suite {
                 history_can_name_what_was_deleted,
                 belfry_disables_a_target_and_a_change_enables_it,
                 the_version_counts_changes,
+                what_has_changed_since_a_version_is_told,
+                the_differences_add_up_to_the_whole,
+                a_version_that_the_database_has_not_reached_gets_everything,
             ],
             keys: [
                 a_key_is_written_and_changed,

@@ -308,6 +308,7 @@ pub(crate) static TABLES: &[Table] = &[
             ("name", Text),
             ("version", Text),
             ("started_at_ms", Number),
+            ("process", Text),
         ],
     ),
     table(
@@ -318,6 +319,7 @@ pub(crate) static TABLES: &[Table] = &[
             ("target_id", Number),
             ("node_id", Number),
             ("open_until_ms", Number),
+            ("paused_until_ms", Number),
             ("failures", Number),
             ("at_ms", Number),
         ],

@@ -35,6 +35,8 @@ mod state {
     pub(super) const DEADLOCK: &str = "40P01";
     pub(super) const INVALID_PASSWORD: &str = "28P01";
     pub(super) const DAMAGED: [&str; 2] = ["XX001", "XX002"];
+    /// Feature not supported, or not even known; by class.
+    pub(super) const UNSUPPORTED: [&str; 2] = ["0A", "42"];
     /// Connection lost, out of resources, ended by an operator or a timeout, system errors, rolled back.
     pub(super) const UNAVAILABLE: [&str; 5] = ["08", "53", "57", "58", "40"];
 }
@@ -120,6 +122,12 @@ fn from_postgres(state: &str, error: sqlx::Error) -> StoreError {
 /// Whether a row lies in a day that has no partition yet.
 pub(crate) fn is_missing_partition(error: &sqlx::Error) -> bool {
     sql_state(error) == Some(state::CHECK_VIOLATION)
+}
+
+/// Whether the database does not know what it was asked for.
+pub(crate) fn is_unsupported(error: &sqlx::Error) -> bool {
+    let class = sql_state(error).and_then(|state| state.get(..2));
+    class.is_some_and(|class| state::UNSUPPORTED.contains(&class))
 }
 
 /// Whether the same statement may succeed when it is simply made again: another transaction got into its way.

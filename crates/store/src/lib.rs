@@ -16,6 +16,7 @@ mod conformance;
 pub mod copy;
 mod error;
 pub mod postgres;
+mod process;
 mod replays;
 mod sample;
 pub mod sqlite;

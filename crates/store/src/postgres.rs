@@ -12,6 +12,7 @@
 //! | `writer` | writing transactions |
 //! | `committer` | the connection of the hot path, and what may still come of one that was given up |
 //! | `batch` | the commit of the hot path: one statement, one round trip |
+//! | `listener` | being told of changes of the configuration |
 //! | `maintenance` | sizes, closing |
 //! | `whole` | reading and writing whole tables, for copies |
 //! | `dialect` | statements and words that the shared files leave to the database |
@@ -23,6 +24,7 @@
 mod batch;
 mod committer;
 mod dialect;
+mod listener;
 mod maintenance;
 mod migrate;
 mod open;
@@ -112,7 +114,8 @@ pub struct PostgresOptions {
     pub connect_timeout: Duration,
     /// How long a commit may take before its connection is given up and senders are told 503.
     pub commit_timeout: Duration,
-    /// How long any other statement may run; the server ends it.
+    /// How long any statement may run; the server ends it. Of a commit it ends the statement, not the commit itself, which
+    /// waits for disks.
     pub statement_timeout: Duration,
     /// Makes each commit take longer, as a slow disk would. For measurements.
     pub commit_delay: Duration,
@@ -171,6 +174,8 @@ pub struct PostgresStore {
     committer: tokio::sync::Mutex<Option<committer::Committer>>,
     /// Server processes that were given a commit and have not answered.
     unsettled: std::sync::Mutex<Vec<committer::Process>>,
+    /// Hears of changes of the configuration, once somebody wants to know.
+    listener: std::sync::OnceLock<listener::Listener>,
     /// Ids of logs by name. A log is never deleted, so what stands here stays true.
     logs: std::sync::Mutex<HashMap<LogName, i64>>,
     /// What records of attempts are packed with, as far as it is known to be stored.

@@ -238,6 +238,11 @@ impl Server {
         Ok((self.process.wait(limit).await?, start.elapsed()))
     }
 
+    /// How the process has ended, if it has.
+    pub fn end(&mut self) -> Result<Option<ExitStatus>> {
+        self.process.child.try_wait().context("the server")
+    }
+
     /// Waits for the end of a process that was told to end.
     pub async fn ended(&mut self, limit: Duration) -> Result<ExitStatus> {
         self.process.wait(limit).await

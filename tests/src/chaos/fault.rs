@@ -207,8 +207,11 @@ impl Fault {
     }
 
     /// Lets it happen.
-    pub(super) fn strike(self, world: &mut World, chance: &mut StdRng) -> Result<Struck> {
-        let node = chance.random_range(0..world.nodes.len());
+    pub(super) async fn strike(self, world: &mut World, chance: &mut StdRng) -> Result<Struck> {
+        let mut node = chance.random_range(0..world.nodes.len());
+        if self == Self::Node(Mishap::Restarted) {
+            node = world.next_to_restart();
+        }
         let everywhere = chance.random_range(0..3) == 0;
         let struck = Struck {
             fault: self,
@@ -223,9 +226,11 @@ impl Fault {
                 }
             }
             Self::ReceiverLine(weather) => weather.strike(&world.receiver_line),
-            Self::Node(Mishap::Killed | Mishap::Lost) => world.nodes[node].kill9()?,
-            Self::Node(Mishap::Restarted) => world.nodes[node].terminate()?,
-            Self::Node(Mishap::Frozen | Mishap::Overslept) => world.nodes[node].freeze()?,
+            Self::Node(Mishap::Killed | Mishap::Lost) => world.nodes[node].care().await.kill9()?,
+            Self::Node(Mishap::Restarted) => world.nodes[node].care().await.terminate()?,
+            Self::Node(Mishap::Frozen | Mishap::Overslept) => {
+                world.nodes[node].care().await.freeze()?;
+            }
             Self::Receiver(mood) => world.sink.script(mood.path(), [mood.reply()]),
         }
         Ok(struck)
@@ -264,18 +269,19 @@ impl Struck {
                 }
             }
             Fault::ReceiverLine(_) => world.receiver_line.set(Line::default()),
-            Fault::Node(Mishap::Killed) => world.restart(self.node).await?,
+            Fault::Node(Mishap::Killed) => world.nodes[self.node].care().await.start().await?,
             Fault::Node(Mishap::Lost) => {
                 world.taken_over().await?;
-                world.restart(self.node).await?;
+                world.nodes[self.node].care().await.start().await?;
             }
             Fault::Node(Mishap::Restarted) => {
-                world.nodes[self.node]
-                    .ended(Duration::from_secs(45))
-                    .await?;
-                world.restart(self.node).await?;
+                let mut node = world.nodes[self.node].care().await;
+                node.end(Duration::from_secs(45)).await?;
+                node.start().await?;
             }
-            Fault::Node(Mishap::Frozen | Mishap::Overslept) => world.nodes[self.node].thaw()?,
+            Fault::Node(Mishap::Frozen | Mishap::Overslept) => {
+                world.nodes[self.node].care().await.thaw()?;
+            }
             Fault::Receiver(mood) => {
                 world.sink.script(mood.path(), [Reply::status(204)]);
                 if mood == Mood::IsGone {

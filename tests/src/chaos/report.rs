@@ -7,9 +7,6 @@ use std::time::Duration;
 use super::check::Verdict;
 use super::scenario::Scenario;
 
-/// Repeats at the steady target for each fault: what was on the wire or not yet noted is repeated, a handful for each
-/// connection. More is a storm.
-const DUPLICATES_PER_FAULT: usize = 100;
 /// Lines shown of each kind of finding.
 const LINES: usize = 5;
 
@@ -23,6 +20,8 @@ pub struct Report {
     pub(super) faults: BTreeMap<String, usize>,
     /// The longest time until everything worked again after a fault, and which that was.
     pub(super) slowest: Option<(Duration, String)>,
+    /// How often nodes have ended by themselves, by exit code.
+    pub(super) ended: BTreeMap<String, usize>,
     /// How the run ended before its time, if it did: something did not work again.
     pub(super) stuck: Option<String>,
     /// Time under load.
@@ -77,8 +76,8 @@ impl Report {
             found.push(format!("{times} requests were answered with 500"));
         }
         let struck: usize = self.faults.values().sum();
-        if verdict.duplicates > DUPLICATES_PER_FAULT * struck {
-            found.push(format!("{} duplicates are a storm", verdict.duplicates));
+        if verdict.duplicates > self.scenario.repeats_max * struck {
+            found.push(format!("{} duplicates are too many", verdict.duplicates));
         }
         // The memory of earlier events is each node's own, and rebuilt when a node starts.
         if self.scenario.nodes == 1 && verdict.stored_again > 0 {
@@ -137,6 +136,13 @@ impl fmt::Display for Report {
             verdict.duplicates
         )?;
         writeln!(f, "  faults      {}", list(&self.faults))?;
+        if !self.ended.is_empty() {
+            writeln!(
+                f,
+                "  nodes       ended by themselves and started again: {}",
+                list(&self.ended)
+            )?;
+        }
         if let Some((took, fault)) = &self.slowest {
             writeln!(
                 f,

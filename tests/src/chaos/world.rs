@@ -1,5 +1,6 @@
 //! What a run is made of: nodes, their receiver, their database, and the lines between them.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 use super::check::{Ending, History};
 use super::ledger::{Arrivals, Ledger, Post, Until};
 use super::scenario::{Scenario, Store};
+use super::supervisor::Node;
 use crate::{put_rule, rule, text, webhook_with_waits};
 
 /// The type of events whose order nobody asks for.
@@ -27,7 +29,7 @@ const PROBE: &str = "probe";
 /// After so long without a sign of life of a node the others take over.
 pub(super) const LEASE_MS: u64 = 3_000;
 /// No client waits longer for an answer; then it asks another node.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// After a fault everything works again within this time, without help.
 const RECOVERY_LIMIT: Duration = Duration::from_mins(1);
 /// After the load everything has come to an end within this time.
@@ -120,7 +122,7 @@ impl Book {
         clients[node % clients.len()].clone()
     }
 
-    fn set(&self, node: usize, client: Client) {
+    pub(super) fn set(&self, node: usize, client: Client) {
         let mut clients = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if node < clients.len() {
             clients[node] = client;
@@ -138,7 +140,9 @@ pub(super) struct World {
     database: Option<Postgres>,
     /// ... and the line of each node to it.
     pub(super) database_lines: Vec<Proxy>,
-    pub(super) nodes: Vec<Server>,
+    pub(super) nodes: Vec<Node>,
+    /// Orderly restarts so far: one node after the other.
+    restarts: usize,
     pub(super) book: Arc<Book>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) arrivals: Arc<Arrivals>,
@@ -168,6 +172,7 @@ impl World {
             },
             database_lines: Vec::new(),
             nodes: Vec::new(),
+            restarts: 0,
             book: Arc::default(),
             ledger: Arc::default(),
             arrivals,
@@ -207,14 +212,25 @@ impl World {
             self.database_lines.push(line);
         }
         if let Some(first) = self.nodes.first() {
+            let first = first.care().await;
+            let first = first.server();
             // Secrets are sealed in the database with a key that all nodes have.
             let key = first.data().join("secret.key");
             options = options
                 .set("secrets.key_file", &key.to_string_lossy())
                 .admin_key(first.admin_key());
         }
-        self.nodes.push(options.start().await?);
-        self.note_address(self.nodes.len() - 1)
+        let server = options.start().await?;
+        let node = Node::new(server, self.nodes.len(), Arc::clone(&self.book))?;
+        node.supervise();
+        self.nodes.push(node);
+        Ok(())
+    }
+
+    /// The node whose turn it is to be restarted.
+    pub(super) fn next_to_restart(&mut self) -> usize {
+        self.restarts += 1;
+        self.restarts % self.nodes.len()
     }
 
     /// The database server.
@@ -244,9 +260,12 @@ impl World {
     }
 
     /// What the nodes have printed.
-    pub(super) fn said(&self) -> String {
-        let outputs = self.nodes.iter().map(Server::output);
-        let mut said = outputs.collect::<Vec<_>>().join("--- the next node\n");
+    pub(super) async fn said(&self) -> String {
+        let mut said = String::new();
+        for node in &self.nodes {
+            said.push_str("--- a node\n");
+            said.push_str(&node.care().await.server().output());
+        }
         if let Some(database) = &self.database {
             said.push_str("--- the database\n");
             said.push_str(&database.log());
@@ -254,17 +273,15 @@ impl World {
         said
     }
 
-    /// Tells senders where a node is now.
-    fn note_address(&self, node: usize) -> Result<()> {
-        let client = self.nodes[node].admin()?.with_timeout(PATIENCE);
-        self.book.set(node, client);
-        Ok(())
-    }
-
-    /// Starts a node again that was killed or has ended.
-    pub(super) async fn restart(&mut self, node: usize) -> Result<()> {
-        self.nodes[node].restart().await?;
-        self.note_address(node)
+    /// How often nodes have ended by themselves, by exit code.
+    pub(super) async fn ended(&self) -> BTreeMap<String, usize> {
+        let mut all = BTreeMap::new();
+        for node in &self.nodes {
+            for (code, times) in node.care().await.ended() {
+                *all.entry(code.clone()).or_default() += times;
+            }
+        }
+        all
     }
 
     /// Takes back that a target was disabled, by changing it.
@@ -273,8 +290,10 @@ impl World {
         let mut target = self.target("gone");
         target["description"] = format!("change {}", self.changes).into();
         let path = format!("/v1/buses/default/rules/{PLAIN}/targets/gone");
+        let mut node = 0;
         wait_until("a change of a target", RECOVERY_LIMIT, async || {
-            let put = self.book.client(0).put(&path, &target).await;
+            let put = self.book.client(node).put(&path, &target).await;
+            node += 1;
             let done = put.is_ok_and(|answer| answer.status.is_success());
             Ok(done.then_some(()))
         })
@@ -367,10 +386,16 @@ impl World {
         });
         // What has not come is for the checker to tell.
         drop(arrived.await);
+        let mut node = 0;
         loop {
-            let history = read_history(&self.book.client(0)).await?;
-            if history.is_complete() || Instant::now() >= end {
-                return Ok(history);
+            let history = read_history(&self.book.client(node)).await;
+            let over = Instant::now() >= end;
+            match history {
+                Ok(history) if history.is_complete() || over => return Ok(history),
+                Err(error) if over => return Err(error),
+                Ok(_) => {}
+                // It may just have ended, or be ill; any other knows the same.
+                Err(_) => node += 1,
             }
             tokio::time::sleep(HISTORY_INTERVAL).await;
         }

@@ -104,7 +104,7 @@ impl App {
                 faults_under("", errors),
             ));
         }
-        let old = index.buses.get(name);
+        let old = index.buses.get(name).map(|bus| &**bus);
         options.check(old.map(|old| old.bus.revision))?;
         if let Some(same) = old.filter(|old| old.bus.spec == spec) {
             let value = BusView {

@@ -5,73 +5,130 @@ use std::sync::Arc;
 
 use belfry_model::config::{Bus, Rule, Target};
 use belfry_model::{BusId, BusName, RuleId, RuleName, TargetName};
-use belfry_store::Config;
+use belfry_store::ConfigDiff;
 
 use crate::App;
 use crate::error::{Error, Result};
 
-/// The configuration of one version.
-#[derive(Debug, Default)]
+#[cfg(test)]
+mod tests;
+
+/// The configuration of one version. What nobody else holds is changed in place; of the rest that which changes is copied.
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Index {
     version: i64,
-    pub(crate) buses: BTreeMap<BusName, BusConfig>,
+    pub(crate) buses: BTreeMap<BusName, Arc<BusConfig>>,
     names: HashMap<BusId, BusName>,
 }
 
 /// A bus with its rules.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct BusConfig {
     pub(crate) bus: Bus,
-    pub(crate) rules: BTreeMap<RuleName, RuleConfig>,
+    pub(crate) rules: BTreeMap<RuleName, Arc<RuleConfig>>,
 }
 
 /// A rule with its targets.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RuleConfig {
     pub(crate) rule: Rule,
     pub(crate) targets: BTreeMap<TargetName, Target>,
 }
 
 impl Index {
-    fn new(config: Config) -> Self {
-        let mut targets: HashMap<RuleId, BTreeMap<TargetName, Target>> = HashMap::new();
-        for target in config.targets {
-            targets
-                .entry(target.rule)
-                .or_default()
-                .insert(target.name.clone(), target);
+    /// Takes a difference up. `None`: it does not fit, and everything must be loaded.
+    fn take(&mut self, diff: ConfigDiff) -> Option<()> {
+        if diff.whole {
+            *self = Self::default();
         }
-        let mut rules: HashMap<BusId, BTreeMap<RuleName, RuleConfig>> = HashMap::new();
-        for rule in config.rules {
-            let targets = targets.remove(&rule.id).unwrap_or_default();
-            rules
-                .entry(rule.bus)
-                .or_default()
-                .insert(rule.name.clone(), RuleConfig { rule, targets });
+        let ConfigDiff { made, gone, .. } = diff;
+        // Whatever is told of a target, its rule is told too.
+        let places: HashMap<RuleId, (BusId, RuleName)> = made
+            .rules
+            .iter()
+            .map(|rule| (rule.id, (rule.bus, rule.name.clone())))
+            .collect();
+        for rule in &gone.rules {
+            if let Some(rules) = self.rules_mut(rule.bus)
+                && rules
+                    .get(&rule.name)
+                    .is_some_and(|known| known.rule.id == rule.id)
+            {
+                rules.remove(&rule.name);
+            }
         }
-        let mut index = Self {
-            version: config.version,
-            ..Self::default()
-        };
-        for bus in config.buses {
-            let rules = rules.remove(&bus.id).unwrap_or_default();
-            index.names.insert(bus.id, bus.name.clone());
-            index
-                .buses
-                .insert(bus.name.clone(), BusConfig { bus, rules });
+        for bus in gone.buses {
+            if self.names.remove(&bus.id).is_some() {
+                self.buses.remove(&bus.name);
+            }
         }
-        index
+        for bus in made.buses {
+            self.names.insert(bus.id, bus.name.clone());
+            match self.buses.get_mut(&bus.name) {
+                Some(known) if known.bus.id == bus.id => Arc::make_mut(known).bus = bus,
+                _ => {
+                    let rules = BTreeMap::new();
+                    let name = bus.name.clone();
+                    self.buses.insert(name, Arc::new(BusConfig { bus, rules }));
+                }
+            }
+        }
+        for rule in made.rules {
+            let rules = self.rules_mut(rule.bus)?;
+            match rules.get_mut(&rule.name) {
+                Some(known) if known.rule.id == rule.id => Arc::make_mut(known).rule = rule,
+                _ => {
+                    let targets = BTreeMap::new();
+                    let name = rule.name.clone();
+                    rules.insert(name, Arc::new(RuleConfig { rule, targets }));
+                }
+            }
+        }
+        for target in gone.targets {
+            // A rule that has gone has taken its targets along.
+            if let Some(targets) = self.targets_mut(&places, target.rule)
+                && targets
+                    .get(&target.name)
+                    .is_some_and(|known| known.id == target.id)
+            {
+                targets.remove(&target.name);
+            }
+        }
+        for target in made.targets {
+            let targets = self.targets_mut(&places, target.rule)?;
+            targets.insert(target.name.clone(), target);
+        }
+        self.version = made.version;
+        Some(())
+    }
+
+    fn rules_mut(&mut self, bus: BusId) -> Option<&mut BTreeMap<RuleName, Arc<RuleConfig>>> {
+        let bus = self.buses.get_mut(self.names.get(&bus)?)?;
+        Some(&mut Arc::make_mut(bus).rules)
+    }
+
+    fn targets_mut(
+        &mut self,
+        places: &HashMap<RuleId, (BusId, RuleName)>,
+        rule: RuleId,
+    ) -> Option<&mut BTreeMap<TargetName, Target>> {
+        let (bus, name) = places.get(&rule)?;
+        let rule = self.rules_mut(*bus)?.get_mut(name)?;
+        Some(&mut Arc::make_mut(rule).targets)
     }
 
     pub(crate) fn bus(&self, name: &BusName) -> Result<&BusConfig> {
         self.buses
             .get(name)
+            .map(|bus| &**bus)
             .ok_or_else(|| Error::not_found("bus", name))
     }
 
     pub(crate) fn rule(&self, bus: &BusName, name: &RuleName) -> Result<&RuleConfig> {
         let found = self.bus(bus)?.rules.get(name);
-        found.ok_or_else(|| Error::not_found("rule", &format!("{name} on bus {bus}")))
+        found
+            .map(|rule| &**rule)
+            .ok_or_else(|| Error::not_found("rule", &format!("{name} on bus {bus}")))
     }
 
     pub(crate) fn target(
@@ -93,15 +150,21 @@ impl Index {
 }
 
 impl App {
-    /// The configuration as it is now. Its version is asked for each time, its rows only after a change.
+    /// The configuration as it is now. Its version is asked for each time, its rows only when they have changed.
     pub(crate) async fn index(&self) -> Result<Arc<Index>> {
         let version = self.store.config_version().await?;
-        let known = self.index.load_full();
+        let mut known = self.index.lock().await;
         if known.version == version && version != 0 {
-            return Ok(known);
+            return Ok(Arc::clone(&known));
         }
-        let read = Arc::new(Index::new(self.store.load_config().await?));
-        self.index.store(Arc::clone(&read));
-        Ok(read)
+        let diff = self.store.load_config_since(known.version).await?;
+        if Arc::make_mut(&mut known).take(diff).is_none() {
+            // Half of it may have been taken up.
+            *known = Arc::default();
+            let whole = self.store.load_config_since(0).await?;
+            let fits = Arc::make_mut(&mut known).take(whole);
+            fits.ok_or_else(|| Error::internal("the stored configuration does not hold together"))?;
+        }
+        Ok(Arc::clone(&known))
     }
 }

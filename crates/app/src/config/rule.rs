@@ -115,7 +115,7 @@ impl App {
         options: &ChangeOptions,
     ) -> Result<Changed<RuleView>> {
         let on_bus = index.bus(bus)?;
-        let old = on_bus.rules.get(name);
+        let old = on_bus.rules.get(name).map(|rule| &**rule);
         options.check(old.map(|old| old.rule.revision))?;
         let planned = self.plan_rule(index, bus, name, &written, old)?;
         let removed = removed_targets(&written, old);

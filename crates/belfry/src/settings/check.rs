@@ -3,15 +3,28 @@
 use std::collections::BTreeMap;
 
 use super::Settings;
-use super::layers::{Origin, Problem};
+use super::layers::{Effective, Origin, Problem};
+
+/// Without an effect where nobody would notice: somebody means a Postgres and gets a file.
+const POSTGRES_ONLY: [&str; 7] = [
+    "store.password",
+    "store.root_cert",
+    "store.schema",
+    "store.writers",
+    "store.connect_timeout",
+    "store.commit_timeout",
+    "store.statement_timeout",
+];
+/// The other way round.
+const SQLITE_ONLY: [&str; 2] = ["store.synchronous", "store.cache_bytes"];
 
 /// Notes what is wrong with the setting at `path`.
-struct Notes<'a> {
-    origins: &'a BTreeMap<String, Origin>,
+struct Notes {
+    origins: BTreeMap<String, Origin>,
     problems: Vec<Problem>,
 }
 
-impl Notes<'_> {
+impl Notes {
     fn must(&mut self, holds: bool, path: &str, detail: impl FnOnce() -> String) {
         if !holds {
             self.problems.push(Problem {
@@ -25,9 +38,12 @@ impl Notes<'_> {
 
 impl Settings {
     /// Everything wrong with settings that are right one by one.
-    pub(super) fn check(&self, origins: &BTreeMap<String, Origin>) -> Vec<Problem> {
+    pub(super) fn check(&self, effective: &[Effective]) -> Vec<Problem> {
+        let origins = effective
+            .iter()
+            .map(|one| (one.setting.path(), one.origin.clone()));
         let mut notes = Notes {
-            origins,
+            origins: origins.collect(),
             problems: Vec::new(),
         };
         notes.must(
@@ -67,6 +83,21 @@ impl Settings {
             "store.schema",
             || "expected at most 63 letters, digits and underscores".to_owned(),
         );
+        // Not merely written down: printed settings can be read again.
+        let is_set = |path: &str| {
+            let found = effective.iter().find(|one| one.setting.path() == path);
+            found.is_some_and(|one| one.toml != (one.setting.default_toml)())
+        };
+        for path in POSTGRES_ONLY {
+            notes.must(url.is_some() || !is_set(path), path, || {
+                "is for a Postgres, and store.url names none".to_owned()
+            });
+        }
+        for path in SQLITE_ONLY {
+            notes.must(url.is_none() || !is_set(path), path, || {
+                "is for the embedded SQLite, and store.url names a Postgres".to_owned()
+            });
+        }
         let event = self.ingest.event_bytes_max.0;
         notes.must(event <= 16 * 1024 * 1024, "ingest.event_bytes_max", || {
             "expected at most 16MiB".to_owned()

@@ -133,7 +133,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Vec<Problem>> {
     let settings = Settings::assemble(&mut reader);
     match settings {
         Some(settings) if reader.problems.is_empty() => {
-            let problems = settings.check(&reader.origins());
+            let problems = settings.check(&reader.effective);
             if problems.is_empty() {
                 return Ok(Loaded {
                     settings,
@@ -181,13 +181,6 @@ impl Reader {
             origin,
         });
         Some(value)
-    }
-
-    fn origins(&self) -> BTreeMap<String, Origin> {
-        self.effective
-            .iter()
-            .map(|one| (one.setting.path(), one.origin.clone()))
-            .collect()
     }
 
     fn add_file(&mut self, file: &FileSource) {

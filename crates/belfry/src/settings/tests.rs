@@ -195,6 +195,45 @@ fn settings_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn settings_of_the_other_database_are_refused() {
+    for (setting, what) in [
+        ("schema = \"belfry\"", "store.schema"),
+        ("password = \"secret\"", "store.password"),
+        ("root_cert = \"/etc/ca.pem\"", "store.root_cert"),
+        ("writers = 7", "store.writers"),
+        ("commit_timeout = \"3s\"", "store.commit_timeout"),
+    ] {
+        let found = problems(&file(&format!("[store]\n{setting}\n")));
+        let expected =
+            format!("{what}: is for a Postgres, and store.url names none (belfry.toml:2)");
+        assert_eq!(found, [expected]);
+        let url = "url = \"postgres://belfry@db/belfry\"";
+        let with = problems(&file(&format!("[store]\n{setting}\n{url}\n")));
+        assert_eq!(with, Vec::<String>::new());
+    }
+    for (setting, what) in [
+        ("synchronous = \"normal\"", "store.synchronous"),
+        ("cache_bytes = \"1MiB\"", "store.cache_bytes"),
+    ] {
+        let mut sources = file(&format!("[store]\n{setting}\n"));
+        assert_eq!(problems(&sources), Vec::<String>::new());
+        sources.variables = vec![(
+            "BELFRY_STORE__URL".to_owned(),
+            "postgres://db/belfry".to_owned(),
+        )];
+        let expected = format!(
+            "{what}: is for the embedded SQLite, and store.url names a Postgres (belfry.toml:2)"
+        );
+        assert_eq!(problems(&sources), [expected]);
+    }
+    // As it is printed by `belfry config show`.
+    assert_eq!(
+        problems(&file("[store]\nwriters = 6\n")),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
 fn durations_and_sizes_read_and_write_alike() {
     for (text, written) in [
         ("30s", "30s"),

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use belfry_model::config::{BusSpec, RuleSpec};
+use belfry_model::config::{BusSpec, RuleSpec, Schedule};
 use belfry_model::json::JsonText;
 
 use super::*;
@@ -34,7 +34,7 @@ fn bus() -> Bus {
     }
 }
 
-/// Names run against the numbers, so that places move.
+/// Names run against the ids: nothing hangs on their order.
 fn rule((id, pattern, enabled): State) -> anyhow::Result<Rule> {
     Ok(Rule {
         id: RuleId(id),
@@ -49,6 +49,102 @@ fn rule((id, pattern, enabled): State) -> anyhow::Result<Rule> {
         created_at_ms: 0,
         updated_at_ms: 0,
     })
+}
+
+/// A target of the rule with the same number.
+fn target(id: i32) -> anyhow::Result<Target> {
+    Ok(Target {
+        id: TargetId(id),
+        rule: RuleId(id),
+        bus: BusId(1),
+        name: "hook".parse()?,
+        spec: serde_json::from_str(r#"{"type":"log","settings":{"log":"lines"}}"#)?,
+        disabled: None,
+        revision: 1,
+        created_at_ms: 0,
+        updated_at_ms: 0,
+    })
+}
+
+fn connected(target: Target, bus: BusName, rule: String) -> TargetEntry {
+    TargetEntry {
+        retry: RetryPolicy::of(Schedule::None),
+        retry_on_4xx: false,
+        concurrency: 1,
+        problem: None,
+        transform: None,
+        send_original: false,
+        order: None,
+        handler: None,
+        target,
+        bus,
+        rule,
+    }
+}
+
+fn config(states: &[State]) -> anyhow::Result<Config> {
+    Ok(Config {
+        version: 1,
+        buses: vec![bus()],
+        rules: states
+            .iter()
+            .map(|state| rule(*state))
+            .collect::<anyhow::Result<_>>()?,
+        targets: states
+            .iter()
+            .map(|(id, ..)| target(*id))
+            .collect::<anyhow::Result<_>>()?,
+    })
+}
+
+/// What a store tells that was at `before` and is at `after`.
+fn difference(before: &[State], after: &[State]) -> anyhow::Result<ConfigDiff> {
+    let only = |of: &[State], is: &dyn Fn(&State) -> bool| -> Vec<State> {
+        of.iter().filter(|state| is(state)).copied().collect()
+    };
+    let has = |list: &[State], id: i32| list.iter().any(|(other, ..)| *other == id);
+    Ok(ConfigDiff {
+        made: config(&only(after, &|state| !before.contains(state)))?,
+        gone: Config {
+            buses: Vec::new(),
+            ..config(&only(before, &|(id, ..)| !has(after, *id)))?
+        },
+        whole: false,
+    })
+}
+
+fn whole(states: &[State]) -> anyhow::Result<ConfigDiff> {
+    Ok(ConfigDiff {
+        made: config(states)?,
+        whole: true,
+        ..ConfigDiff::default()
+    })
+}
+
+#[test]
+fn a_difference_that_does_not_fit_is_refused() {
+    let (before, _) = Snapshot::default()
+        .changed(whole(&[(1, 0, true)]).unwrap(), connected)
+        .unwrap();
+    let mut alone = difference(&[], &[(2, 0, true)]).unwrap();
+    alone.made.rules.clear();
+    assert!(
+        before.changed(alone, connected).is_none(),
+        "a target of an unknown rule"
+    );
+    let mut elsewhere = difference(&[], &[(2, 0, true)]).unwrap();
+    elsewhere.made.buses.clear();
+    elsewhere.made.rules[0].bus = BusId(7);
+    assert!(
+        before.changed(elsewhere, connected).is_none(),
+        "a rule of an unknown bus"
+    );
+    let mut silent = difference(&[(1, 0, true)], &[]).unwrap();
+    silent.gone.rules.clear();
+    assert!(
+        before.changed(silent, connected).is_none(),
+        "a rule that nothing is told of"
+    );
 }
 
 fn matched_one_by_one(states: &[State], event: &Event) -> Vec<TargetId> {
@@ -69,17 +165,23 @@ proptest! {
     #[test]
     fn every_snapshot_matches_by_its_own_rules(
         moments in prop::collection::vec(
-            prop::collection::btree_map(0..8_i32, (0..PATTERNS.len(), any::<bool>()), 0..8),
+            prop::collection::btree_map(1..9_i32, (0..PATTERNS.len(), any::<bool>()), 0..8),
             1..6,
         ),
+        by_whole in any::<bool>(),
     ) {
-        let mut snapshots: Vec<(Vec<State>, Arc<BusRules>)> = Vec::new();
+        let mut snapshots: Vec<(Vec<State>, Snapshot)> = Vec::new();
         for moment in moments {
             let states: Vec<State> = moment.into_iter().map(|(id, (p, on))| (id, p, on)).collect();
-            let rules: anyhow::Result<Vec<Rule>> = states.iter().map(|state| rule(*state)).collect();
-            let mut targets = states.iter().map(|(id, ..)| (RuleId(*id), vec![TargetId(*id)])).collect();
-            let before = snapshots.last().map(|(_, snapshot)| snapshot);
-            let snapshot = compile_bus(bus(), rules.unwrap(), &mut targets, before);
+            let changed = match snapshots.last() {
+                Some((before, snapshot)) if !by_whole => {
+                    snapshot.changed(difference(before, &states).unwrap(), connected)
+                }
+                Some((_, snapshot)) => snapshot.changed(whole(&states).unwrap(), connected),
+                None => Snapshot::default().changed(whole(&states).unwrap(), connected),
+            };
+            let (snapshot, _) = changed.unwrap();
+            prop_assert_eq!(snapshot.targets().count(), states.len());
             snapshots.push((states, snapshot));
         }
         let mut scratch = Scratch::default();
@@ -87,7 +189,8 @@ proptest! {
             for event in EVENTS {
                 let event = Event::from_stored(event.into()).unwrap();
                 let expected = matched_one_by_one(states, &event);
-                prop_assert_eq!(snapshot.fan_out(&event, &mut scratch), expected);
+                let rules = snapshot.bus(&bus().name).unwrap();
+                prop_assert_eq!(rules.fan_out(&event, &mut scratch), expected);
             }
         }
     }

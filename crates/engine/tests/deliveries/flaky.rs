@@ -15,7 +15,7 @@ use belfry_model::{
 };
 use belfry_store::{
     ApiKey, Attempt, AuditEntry, AuditRecord, Backlog, Batch, Change, CircuitNote, Claim, Claimed,
-    Config, ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventKey, EventKeyRow,
+    ConfigDiff, ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventKey, EventKeyRow,
     EventLog, EventQuery, EventRecord, Freed, History, IdempotencyRecord, Joined, LogEntry,
     LogInfo, LogQuery, Maintenance, Membership, NewReplay, NodeIdentity, NodeInfo, Nodes, Page,
     Purged, RecentKeys, Recovered, Replay, ReplayPage, ReplayRead, Replays, Result, Store,
@@ -81,6 +81,7 @@ pub(crate) struct Flaky {
     claimed: AtomicUsize,
     reads_fail: AtomicBool,
     loads_fail: AtomicBool,
+    loads_whole: AtomicBool,
     dead: AtomicBool,
     member: Mutex<Option<Membership>>,
 }
@@ -114,6 +115,7 @@ impl Flaky {
             claimed: AtomicUsize::new(0),
             reads_fail: AtomicBool::new(false),
             loads_fail: AtomicBool::new(false),
+            loads_whole: AtomicBool::new(false),
             dead: AtomicBool::new(false),
             member: Mutex::default(),
         })
@@ -162,6 +164,11 @@ impl Flaky {
     /// Whether loading the configuration fails.
     pub(crate) fn fail_loads(&self, fail: bool) {
         self.loads_fail.store(fail, Ordering::SeqCst);
+    }
+
+    /// Whether the whole configuration is loaded each time, not only what has changed.
+    pub(crate) fn whole_loads(&self, whole: bool) {
+        self.loads_whole.store(whole, Ordering::SeqCst);
     }
 
     /// From now on everything fails, as if the process that uses it were gone. Its number is free, as a lock file that
@@ -452,11 +459,16 @@ impl Nodes for Flaky {
 
 #[async_trait]
 impl ConfigStore for Flaky {
-    async fn load_config(&self) -> Result<Config> {
+    async fn load_config_since(&self, since: i64) -> Result<ConfigDiff> {
         if self.loads_fail.load(Ordering::SeqCst) {
             return Err(Fault::Unavailable.error());
         }
-        self.look(self.inner.load_config()).await
+        let whole = self.loads_whole.load(Ordering::SeqCst);
+        let since = if whole { 0 } else { since };
+        self.look(self.inner.load_config_since(since)).await
+    }
+    async fn config_changed(&self) {
+        self.inner.config_changed().await;
     }
     async fn config_version(&self) -> Result<i64> {
         self.call(self.inner.config_version()).await

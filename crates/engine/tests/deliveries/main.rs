@@ -11,6 +11,7 @@ mod flaky;
 mod lanes;
 mod nodes;
 mod order;
+mod postgres;
 mod replays;
 mod rig;
 mod simulation;
@@ -244,7 +245,7 @@ async fn what_an_earlier_run_left_unfinished_is_delivered_by_the_next() -> Resul
         .unwrap()
         .id;
     let crashed = NodeIdentity {
-        name: "crashed".to_owned(),
+        name: settings().node_name,
         version: String::new(),
         lease_ms: 0,
     };

@@ -1,13 +1,15 @@
 //! Several engines on one store, as several servers on one database.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use belfry_engine::{AcceptContext, AcceptError, Engine, EngineSettings};
+use belfry_model::config::RuleSpec;
 use belfry_model::delivery::{DeliveryStatus, Reason};
+use belfry_model::json::JsonText;
 use belfry_model::{Event, EventId, TargetId};
-use belfry_store::{Change, ConfigStore as _, NodeState, Nodes as _};
+use belfry_store::{Change, ConfigStore as _, Expect, NodeState, Nodes as _};
 use belfry_testkit::{Reply, wait_until};
 use serde_json::json;
 
@@ -19,7 +21,7 @@ use crate::rig::{Rig, SOON, with};
 fn settings() -> EngineSettings {
     EngineSettings {
         config_poll: Duration::from_millis(20),
-        node_lease: Duration::from_millis(1500),
+        node_lease: Duration::from_millis(2500),
         ..crate::settings()
     }
 }
@@ -264,6 +266,58 @@ async fn a_pause_that_a_receiver_asks_for_holds_on_every_node() -> Result<()> {
     let record = rig.delivery(waits, target).await?;
     assert_eq!(record.outcome.reason, Some(Reason::RateLimited));
     assert_eq!(rig.sink.received().len(), 1);
+    Ok(())
+}
+
+/// 100,000 rules on one bus, of which one is changed: by what has changed, and by loading everything. Run it by hand.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn a_change_among_many_rules() -> Result<()> {
+    const RULES: i64 = 100_000;
+    let (rig, flaky) = Rig::flaky(settings()).await?;
+    let rule = |number: i64, revision: i64| -> Result<Change> {
+        Ok(Change::PutRule {
+            bus: "default".parse()?,
+            name: format!("rule-{number}").parse()?,
+            spec: RuleSpec {
+                description: String::new(),
+                enabled: true,
+                pattern: JsonText::parse(&format!(
+                    r#"{{"source":["disk-{number}"],"type":["full-{revision}"]}}"#
+                ))?,
+            },
+            expect: if revision == 0 {
+                Expect::Absent
+            } else {
+                Expect::Revision(revision)
+            },
+        })
+    };
+    for start in (0..RULES).step_by(1000) {
+        let changes: Result<Vec<_>> = (start..start + 1000)
+            .map(|number| rule(number, 0))
+            .collect();
+        rig.store.apply(&changes?, &[], None, 1).await?;
+    }
+    let start = Instant::now();
+    rig.engine.reload().await?;
+    println!("{RULES} rules loaded in {:?}", start.elapsed());
+    for whole in [true, false] {
+        flaky.whole_loads(whole);
+        let mut times = Vec::new();
+        for number in 0..5 {
+            let change = rule(number * 1000, if whole { 1 } else { 2 })?;
+            rig.store.apply(&[change], &[], None, 1).await?;
+            let start = Instant::now();
+            rig.engine.reload().await?;
+            times.push(start.elapsed());
+        }
+        times.sort_unstable();
+        println!(
+            "one rule changed, everything loaded: {whole}; in force after {:?} (median of 5)",
+            times[2]
+        );
+    }
     Ok(())
 }
 

@@ -16,18 +16,20 @@ use crate::flaky::{Fault, Flaky};
 use crate::rig::{Rig, SOON, event, with};
 use crate::{hints_only, quick_retry, settings};
 
-fn ordered(more: &Value) -> Value {
+pub(crate) fn ordered(more: &Value) -> Value {
     let mut spec = more.clone();
     spec["order"] = json!({"by": "subject"});
     spec
 }
 
-fn keyed(id: &str, key: &str) -> Value {
+pub(crate) fn keyed(id: &str, key: &str) -> Value {
     json!({"id": id, "source": "tests", "type": "t", "subject": key, "data": {}})
 }
 
 /// Events as they were received, by key: the first time of each.
-fn taken<'a>(received: impl IntoIterator<Item = &'a Received>) -> BTreeMap<String, Vec<String>> {
+pub(crate) fn taken<'a>(
+    received: impl IntoIterator<Item = &'a Received>,
+) -> BTreeMap<String, Vec<String>> {
     let mut seen = HashSet::new();
     let mut taken: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for one in received {

@@ -79,7 +79,7 @@ pub(crate) fn with_clock(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result
 }
 
 /// Buses and a rule, unless they are there.
-async fn prepare(store: &SqliteStore) -> Result<()> {
+pub(crate) async fn prepare(store: &dyn Store) -> Result<()> {
     if store.load_config().await?.buses.is_empty() {
         let bus = |name: &str| -> Result<Change> {
             Ok(Change::PutBus {
@@ -130,7 +130,7 @@ impl Rig {
 
     async fn on(store: SqliteStore, settings: EngineSettings) -> Result<Self> {
         let store = Arc::new(store);
-        prepare(&store).await?;
+        prepare(&*store).await?;
         let engine = Engine::start(with(store.clone())?, settings).await?;
         let sink = Sink::start().await?;
         Ok(Self {
@@ -150,7 +150,7 @@ impl Rig {
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, Arc<Flaky>)> {
         let store = Arc::new(SqliteStore::open(SqliteOptions::memory()).await?);
-        prepare(&store).await?;
+        prepare(&*store).await?;
         let flaky = Flaky::new(store.clone());
         let engine = Engine::start(with_clock(flaky.clone(), clock)?, settings).await?;
         let sink = Sink::start().await?;

@@ -1,11 +1,13 @@
 //! Buses, rules, targets.
 
+use std::collections::BTreeMap;
+
 use belfry_model::TargetId;
-use belfry_model::config::Disabled;
+use belfry_model::config::{Bus, Disabled, Rule, Target};
 
 use super::fixtures::*;
 use crate::Expect::{Absent, Revision};
-use crate::{Change, Config, Store, StoreError};
+use crate::{Change, Config, ConfigDiff, Expect, Store, StoreError};
 
 async fn apply(store: &dyn Store, changes: &[Change]) -> crate::Result<i64> {
     store.apply(changes, &[], None, T0).await
@@ -309,4 +311,167 @@ pub(crate) async fn the_version_counts_changes(store: &dyn Store) {
     );
     assert_eq!(store.config_version().await.unwrap(), start + 1);
     assert_eq!(store.load_config().await.unwrap().version, start + 1);
+}
+
+async fn since(store: &dyn Store, version: i64) -> ConfigDiff {
+    store.load_config_since(version).await.unwrap()
+}
+
+/// Names of buses, rules and targets.
+fn names(config: &Config) -> [Vec<&str>; 3] {
+    [
+        config.buses.iter().map(|bus| bus.name.as_str()).collect(),
+        config.rules.iter().map(|rule| rule.name.as_str()).collect(),
+        config
+            .targets
+            .iter()
+            .map(|target| target.name.as_str())
+            .collect(),
+    ]
+}
+
+pub(crate) async fn what_has_changed_since_a_version_is_told(store: &dyn Store) {
+    let start = one_of_each(store).await.version;
+    assert!(since(store, 0).await.whole);
+    let nothing = since(store, start).await;
+    assert!(!nothing.whole);
+    assert_eq!(
+        (names(&nothing.made), names(&nothing.gone)),
+        Default::default()
+    );
+
+    apply(store, &[put_bus("c", Absent), put_rule("b", "s", Absent)])
+        .await
+        .unwrap();
+    let made = since(store, start).await;
+    assert_eq!(names(&made.made), [vec!["c"], vec!["s"], vec![]]);
+    assert_eq!(made.made.version, start + 1);
+
+    // Of a target its rule is told too.
+    apply(store, &[put_target("b", "r", "t", Revision(1))])
+        .await
+        .unwrap();
+    let changed = since(store, start + 1).await;
+    assert_eq!(names(&changed.made), [vec![], vec!["r"], vec!["t"]]);
+    apply(
+        store,
+        &[Change::DisableTarget {
+            target: changed.made.targets[0].id,
+            disabled: None,
+        }],
+    )
+    .await
+    .unwrap();
+    let disabled = since(store, start + 2).await;
+    assert_eq!(names(&disabled.made), [vec![], vec!["r"], vec!["t"]]);
+    apply(store, &[delete_target("t", 3)]).await.unwrap();
+    let deleted = since(store, start + 3).await;
+    assert_eq!(names(&deleted.made), [vec![], vec!["r"], vec![]]);
+    assert_eq!(names(&deleted.gone), [vec![], vec![], vec!["t"]]);
+
+    apply(store, &[delete_bus("b", 1)]).await.unwrap();
+    let all = since(store, start).await;
+    assert_eq!(names(&all.made), [vec!["c"], vec![], vec![]]);
+    assert_eq!(names(&all.gone), [vec!["b"], vec!["r", "s"], vec!["t"]]);
+}
+
+/// What somebody knows who has only been told differences.
+#[derive(Default)]
+struct Known {
+    version: i64,
+    buses: BTreeMap<i32, Bus>,
+    rules: BTreeMap<i32, Rule>,
+    targets: BTreeMap<i32, Target>,
+}
+
+impl Known {
+    fn take(&mut self, diff: ConfigDiff) {
+        if diff.whole {
+            *self = Self::default();
+        }
+        self.version = diff.made.version;
+        for bus in diff.gone.buses {
+            self.buses.remove(&bus.id.0);
+        }
+        for rule in diff.gone.rules {
+            self.rules.remove(&rule.id.0);
+        }
+        for target in diff.gone.targets {
+            self.targets.remove(&target.id.0);
+        }
+        let made = diff.made;
+        self.buses
+            .extend(made.buses.into_iter().map(|one| (one.id.0, one)));
+        self.rules
+            .extend(made.rules.into_iter().map(|one| (one.id.0, one)));
+        for target in made.targets {
+            let rule = self.rules.get(&target.rule.0);
+            assert!(rule.is_some(), "a target without its rule: {target:?}");
+            self.targets.insert(target.id.0, target);
+        }
+    }
+}
+
+/// A change at random, which may be refused. The numbers that come out of `next` are below what it is given.
+fn any_change(next: &mut impl FnMut(u32) -> u32) -> Change {
+    let (bus, rule) = (["b", "c"][next(2) as usize], ["r", "s"][next(2) as usize]);
+    let target = ["t", "u"][next(2) as usize];
+    let expect = |number: u32| match number {
+        0 => Absent,
+        revision => Revision(i64::from(revision)),
+    };
+    let any: Expect = expect(next(4));
+    let revision = i64::from(next(4));
+    match next(8) {
+        0 => put_bus(bus, any),
+        1 | 2 => put_rule(bus, rule, any),
+        3 | 4 => put_target(bus, rule, target, any),
+        5 => Change::DeleteTarget {
+            bus: bus.parse().unwrap(),
+            rule: rule.parse().unwrap(),
+            name: target.parse().unwrap(),
+            revision,
+        },
+        6 => delete_rule(bus, rule, revision),
+        _ if next(6) == 0 => delete_bus(bus, revision),
+        _ => Change::DisableTarget {
+            target: TargetId(i32::try_from(next(6)).unwrap()),
+            disabled: None,
+        },
+    }
+}
+
+/// However many changes lie between two looks: who follows by differences knows what there is.
+pub(crate) async fn the_differences_add_up_to_the_whole(store: &dyn Store) {
+    let mut seed = 7_u64;
+    let mut next = |below: u32| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        u32::try_from(seed >> 33).unwrap() % below
+    };
+    let mut known = Known::default();
+    let mut made = 0;
+    for _ in 0..600 {
+        made += u32::from(apply(store, &[any_change(&mut next)]).await.is_ok());
+        if next(3) > 0 {
+            continue;
+        }
+        known.take(since(store, known.version).await);
+        let all = store.load_config().await.unwrap();
+        assert_eq!(known.version, all.version);
+        assert_eq!(known.buses.values().cloned().collect::<Vec<_>>(), all.buses);
+        assert_eq!(known.rules.values().cloned().collect::<Vec<_>>(), all.rules);
+        assert_eq!(
+            known.targets.values().cloned().collect::<Vec<_>>(),
+            all.targets
+        );
+    }
+    assert!(made > 50, "too few of the changes could be made: {made}");
+}
+
+pub(crate) async fn a_version_that_the_database_has_not_reached_gets_everything(store: &dyn Store) {
+    let all = one_of_each(store).await;
+    let diff = since(store, all.version + 1).await;
+    assert!(diff.whole);
+    assert_eq!(diff.made.version, all.version);
+    assert_eq!(names(&diff.made), names(&all));
 }

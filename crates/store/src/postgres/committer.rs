@@ -36,7 +36,8 @@ pub(super) struct Committer {
 impl Committer {
     pub(super) async fn connect(options: &PostgresOptions) -> Result<Self> {
         let connect = async {
-            let mut conn = open::connect_options(options)?.connect().await?;
+            let connect = open::connect_options(options)?;
+            let mut conn = open::limited(connect, options).connect().await?;
             let row = sqlx::query(WHO).fetch_one(&mut conn).await?;
             let process = Process {
                 pid: row.try_get(0)?,

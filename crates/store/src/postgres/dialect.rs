@@ -26,8 +26,11 @@ pub(super) const DELIVERY_JOINS: &str = "JOIN LATERAL (SELECT * FROM event WHERE
 /// Begins a transaction whose statements all see one moment.
 pub(super) const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/// Changes of the configuration go one after the other: each checks what it expects before it writes.
-pub(super) const LOCK_CONFIG: Option<&str> = Some("SELECT version FROM config_version FOR UPDATE");
+/// The next version of the configuration, of which the other nodes are told when the transaction commits. Changes go one after
+/// the other by this row's lock: each checks what it expects before it writes, and versions are seen in their order. Commits of
+/// the hot path tell nothing: a notification makes those that have one wait for each other.
+pub(super) const RAISE_VERSION: &str = "WITH raised AS (UPDATE config_version SET version = version + 1 RETURNING version) \
+     SELECT version, pg_notify('belfry_config', current_schema()::text) FROM raised";
 
 /// `column` (bytes) holds the bytes of `text`.
 pub(super) fn push_bytes_hold(query: &mut QueryBuilder<Db>, column: &str, text: &str) {

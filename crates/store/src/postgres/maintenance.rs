@@ -72,6 +72,9 @@ impl Maintenance for PostgresStore {
     }
 
     async fn close(&self) {
+        if let Some(listener) = self.listener.get() {
+            listener.end();
+        }
         if let Some(committer) = self.committer.lock().await.take()
             && let Err(error) = committer.conn.close().await
         {

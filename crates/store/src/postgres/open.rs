@@ -35,7 +35,7 @@ impl PostgresStore {
         Self::with_pools(options, &connect)
     }
 
-    /// Opens a database that is at this program's version, without changing anything. For tools.
+    /// Opens a database that this program works with, without changing anything. For tools.
     pub async fn open_reader(options: PostgresOptions) -> Result<Self> {
         let connect = connect_options(&options)?;
         let mut conn = tokio::time::timeout(options.connect_timeout, connect.connect())
@@ -43,7 +43,7 @@ impl PostgresStore {
             .map_err(|_| crate::error::unavailable("the server did not answer in time"))??;
         let found = migrate::version(&mut conn).await?;
         conn.close().await?;
-        if found != migrate::KNOWN {
+        if found < migrate::KNOWN {
             return Err(StoreError::Unusable(format!(
                 "it has schema version {found}, this program works with {}; `belfry db migrate` or the start of a server brings it there",
                 migrate::KNOWN
@@ -62,10 +62,7 @@ impl PostgresStore {
                 .max_connections(connections.max(1))
                 .acquire_timeout(options.connect_timeout)
         };
-        let timeout = options.statement_timeout.as_millis().to_string();
-        let writing = connect
-            .clone()
-            .options([("statement_timeout", timeout.as_str())]);
+        let writing = limited(connect.clone(), &options);
         // A plan made for these very values prunes partitions and knows how much a range holds.
         let reading = writing.clone().options([
             ("default_transaction_read_only", "on"),
@@ -76,6 +73,7 @@ impl PostgresStore {
             readers: pool(options.readers).connect_lazy_with(reading),
             committer: tokio::sync::Mutex::default(),
             unsettled: std::sync::Mutex::default(),
+            listener: std::sync::OnceLock::new(),
             logs: std::sync::Mutex::default(),
             samples: std::sync::Mutex::default(),
             options,
@@ -102,6 +100,12 @@ pub(super) fn connect_options(options: &PostgresOptions) -> Result<PgConnectOpti
         connect = connect.options([("search_path", quoted(schema).as_str())]);
     }
     Ok(connect)
+}
+
+/// With the limit that every statement has while a server runs. A migration has none.
+pub(super) fn limited(connect: PgConnectOptions, options: &PostgresOptions) -> PgConnectOptions {
+    let limit = options.statement_timeout.as_millis().to_string();
+    connect.options([("statement_timeout", limit.as_str())])
 }
 
 fn quoted(name: &str) -> String {

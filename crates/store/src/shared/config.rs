@@ -3,17 +3,21 @@
 use async_trait::async_trait;
 use belfry_model::{BusId, BusName, LogName, RuleName, TargetId, TargetName};
 
-use super::dialect::LOCK_CONFIG;
+use super::config_write::Moment;
 use super::{Store, config_read, config_write, keys};
 use crate::{
-    ApiKey, AuditEntry, AuditRecord, Change, Config, ConfigStore, IdempotencyRecord, LogInfo,
+    ApiKey, AuditEntry, AuditRecord, Change, ConfigDiff, ConfigStore, IdempotencyRecord, LogInfo,
     Result, TargetPath,
 };
 
 #[async_trait]
 impl ConfigStore for Store {
-    async fn load_config(&self) -> Result<Config> {
-        config_read::load_config(self.reader().await?.conn()?).await
+    async fn load_config_since(&self, since: i64) -> Result<ConfigDiff> {
+        config_read::load_config_since(self.reader().await?.conn()?, since).await
+    }
+
+    async fn config_changed(&self) {
+        self.told().await;
     }
 
     async fn config_version(&self) -> Result<i64> {
@@ -33,18 +37,16 @@ impl ConfigStore for Store {
             Box::pin(async move {
                 // First: a repeated request must learn that it is one, not that its expectation is not met.
                 keys::add_idempotency(conn, idempotency.as_ref()).await?;
-                if let Some(lock) = LOCK_CONFIG {
-                    sqlx::query(lock).execute(&mut *conn).await?;
-                }
+                let version = if changes.is_empty() {
+                    config_read::config_version(conn).await?
+                } else {
+                    config_write::raise_version(conn).await?
+                };
                 for change in &changes {
-                    config_write::apply(conn, change, now_ms).await?;
+                    config_write::apply(conn, change, Moment { now_ms, version }).await?;
                 }
                 keys::add_audit(conn, &audit).await?;
-                if changes.is_empty() {
-                    config_read::config_version(conn).await
-                } else {
-                    config_write::raise_version(conn).await
-                }
+                Ok(version)
             })
         })
         .await

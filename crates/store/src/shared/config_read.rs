@@ -5,35 +5,85 @@ use belfry_model::{BusId, BusName, RuleId, RuleName, TargetId, TargetName};
 use sqlx::{AssertSqlSafe, Connection as _, QueryBuilder, Row as _};
 
 use super::dialect::BEGIN_SNAPSHOT;
-use super::rows::{Columns, DbRow, from_json, in_list};
+use super::rows::{Columns, from_json, in_list};
 use super::{Conn, Db};
-use crate::{Config, Result, TargetPath};
+use crate::{ConfigDiff, Result, TargetPath};
 
 /// Most ids in one list.
 const IDS_MAX: usize = 500;
 
-const BUSES: &str = "SELECT id, name, spec, revision, created_at_ms, updated_at_ms FROM bus WHERE deleted_at_ms IS NULL ORDER BY id";
-const RULES: &str = "SELECT id, bus_id, name, spec, revision, created_at_ms, updated_at_ms FROM rule \
-     WHERE deleted_at_ms IS NULL ORDER BY id";
-const TARGETS: &str = "SELECT t.id, t.rule_id, r.bus_id, t.name, t.spec, t.disabled_reason, t.disabled_at_ms, t.revision, \
-     t.created_at_ms, t.updated_at_ms FROM target t JOIN rule r ON r.id = t.rule_id WHERE t.deleted_at_ms IS NULL ORDER BY t.id";
+/// What there is in a table, and what was changed there after version `$1`: the same columns, when it was deleted first.
+macro_rules! select {
+    ($rows:literal) => {
+        [
+            concat!(
+                "SELECT x.deleted_at_ms, ",
+                $rows,
+                " WHERE x.deleted_at_ms IS NULL ORDER BY x.id"
+            ),
+            concat!(
+                "SELECT x.deleted_at_ms, ",
+                $rows,
+                " WHERE x.changed_version > $1 ORDER BY x.id"
+            ),
+        ]
+    };
+}
+const BUSES: [&str; 2] =
+    select!("x.id, x.name, x.spec, x.revision, x.created_at_ms, x.updated_at_ms FROM bus x");
+const RULES: [&str; 2] = select!(
+    "x.id, x.bus_id, x.name, x.spec, x.revision, x.created_at_ms, x.updated_at_ms FROM rule x"
+);
+const TARGETS: [&str; 2] = select!(
+    "x.id, x.rule_id, r.bus_id, x.name, x.spec, x.disabled_reason, x.disabled_at_ms, x.revision, x.created_at_ms, \
+     x.updated_at_ms FROM target x JOIN rule r ON r.id = x.rule_id"
+);
 const PATHS: &str = "SELECT t.id, t.rule_id, b.name, r.name, t.name, t.kind, t.deleted_at_ms FROM target t \
      JOIN rule r ON r.id = t.rule_id JOIN bus b ON b.id = r.bus_id WHERE t.id IN ";
 
-pub(super) async fn load_config(conn: &mut Conn) -> Result<Config> {
-    // One view of all four: a change in between would give rules without their bus.
+/// Everything, or what has changed since a version that this database has been at.
+pub(super) async fn load_config_since(conn: &mut Conn, since: i64) -> Result<ConfigDiff> {
+    // One view of all: a change in between would give rules without their bus.
     let mut tx = conn.begin_with(BEGIN_SNAPSHOT).await?;
     let version = config_version(&mut tx).await?;
-    let buses = sqlx::query(BUSES).fetch_all(&mut *tx).await?;
-    let rules = sqlx::query(RULES).fetch_all(&mut *tx).await?;
-    let targets = sqlx::query(TARGETS).fetch_all(&mut *tx).await?;
+    let since = Some(since).filter(|since| (1..=version).contains(since));
+    let mut diff = ConfigDiff {
+        whole: since.is_none(),
+        ..ConfigDiff::default()
+    };
+    (diff.made.version, diff.gone.version) = (version, version);
+    if since != Some(version) {
+        (diff.made.buses, diff.gone.buses) = rows(&mut tx, BUSES, since, bus).await?;
+        (diff.made.rules, diff.gone.rules) = rows(&mut tx, RULES, since, rule).await?;
+        (diff.made.targets, diff.gone.targets) = rows(&mut tx, TARGETS, since, target).await?;
+    }
     tx.rollback().await?;
-    Ok(Config {
-        version,
-        buses: buses.iter().map(bus).collect::<Result<_>>()?,
-        rules: rules.iter().map(rule).collect::<Result<_>>()?,
-        targets: targets.iter().map(target).collect::<Result<_>>()?,
-    })
+    Ok(diff)
+}
+
+/// The rows of a table that are there, and those that were deleted.
+async fn rows<T>(
+    conn: &mut Conn,
+    [all, changed]: [&'static str; 2],
+    since: Option<i64>,
+    read: fn(&mut Columns<'_>) -> Result<T>,
+) -> Result<(Vec<T>, Vec<T>)> {
+    let query = match since {
+        None => sqlx::query(all),
+        Some(since) => sqlx::query(changed).bind(since),
+    };
+    let (mut made, mut gone) = (Vec::new(), Vec::new());
+    for row in &query.fetch_all(conn).await? {
+        let mut columns = Columns::of(row);
+        let deleted: Option<i64> = columns.take()?;
+        let list = if deleted.is_none() {
+            &mut made
+        } else {
+            &mut gone
+        };
+        list.push(read(&mut columns)?);
+    }
+    Ok((made, gone))
 }
 
 pub(super) async fn config_version(conn: &mut Conn) -> Result<i64> {
@@ -43,8 +93,7 @@ pub(super) async fn config_version(conn: &mut Conn) -> Result<i64> {
         .try_get(0)?)
 }
 
-fn bus(row: &DbRow) -> Result<Bus> {
-    let mut columns = Columns::of(row);
+fn bus(columns: &mut Columns<'_>) -> Result<Bus> {
     Ok(Bus {
         id: columns.bus_id()?,
         name: columns.parsed("bus name")?,
@@ -55,8 +104,7 @@ fn bus(row: &DbRow) -> Result<Bus> {
     })
 }
 
-fn rule(row: &DbRow) -> Result<Rule> {
-    let mut columns = Columns::of(row);
+fn rule(columns: &mut Columns<'_>) -> Result<Rule> {
     Ok(Rule {
         id: RuleId(columns.small("rule id")?),
         bus: columns.bus_id()?,
@@ -68,8 +116,7 @@ fn rule(row: &DbRow) -> Result<Rule> {
     })
 }
 
-fn target(row: &DbRow) -> Result<Target> {
-    let mut columns = Columns::of(row);
+fn target(columns: &mut Columns<'_>) -> Result<Target> {
     Ok(Target {
         id: columns.target_id()?,
         rule: RuleId(columns.small("rule id")?),

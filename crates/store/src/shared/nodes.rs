@@ -12,15 +12,17 @@ use belfry_model::{NodeId, TargetId};
 use super::rows::{Columns, DbRow};
 use super::{Conn, Store, dialect, event_log};
 use crate::error::{unavailable, unreadable};
+use crate::process;
 use crate::{
     CircuitNote, Joined, Membership, NodeIdentity, NodeInfo, NodeState, Nodes, Recovered, Result,
 };
 
 const LIST: &str = "SELECT node_id, epoch, name, version, state, lease_until_ms, started_at_ms, watermark FROM node ORDER BY node_id";
-const TAKE: &str = "UPDATE node SET epoch = epoch + 1, state = $1, lease_until_ms = $2, name = $3, version = $4, started_at_ms = $5 \
-     WHERE node_id = $6 AND epoch = $7";
-const MAKE: &str = "INSERT INTO node (node_id, watermark, epoch, state, lease_until_ms, name, version, started_at_ms) \
-     VALUES ($1, $2, 1, $3, $4, $5, $6, $7) ON CONFLICT (node_id) DO NOTHING";
+const PROCESSES: &str = "SELECT node_id, process FROM node";
+const TAKE: &str = "UPDATE node SET epoch = epoch + 1, state = $1, lease_until_ms = $2, name = $3, version = $4, started_at_ms = $5, \
+     process = $6 WHERE node_id = $7 AND epoch = $8";
+const MAKE: &str = "INSERT INTO node (node_id, watermark, epoch, state, lease_until_ms, name, version, started_at_ms, process) \
+     VALUES ($1, $2, 1, $3, $4, $5, $6, $7, $8) ON CONFLICT (node_id) DO NOTHING";
 const MOVE_WATERMARK: &str = "UPDATE node SET watermark = $1 WHERE node_id = $2 AND watermark < $1";
 const RENEW: &str =
     "UPDATE node SET lease_until_ms = $1, state = $2 WHERE node_id = $3 AND epoch = $4";
@@ -34,8 +36,9 @@ const NOTE: &str = "INSERT INTO circuit (target_id, node_id, open_until_ms, paus
 const NOTES: &str =
     "SELECT target_id, node_id, open_until_ms, paused_until_ms, failures FROM circuit";
 
-/// Takes a number that nobody holds. `all`, where it is known, are the only holders that can still live, whatever the
-/// leases of the others say.
+/// Takes a number that nobody holds, or that the last holder of this name has: when its lease has run out, or its process
+/// has surely ended. Others whose lease has run out may only have lost sight of the database; they are left to a take-over.
+/// `all`, where it is known, are the only holders that can still live, whatever the leases of the others say.
 async fn join(
     conn: &mut Conn,
     who: &NodeIdentity,
@@ -44,11 +47,14 @@ async fn join(
 ) -> Result<Joined> {
     let now_ms = dialect::lease_clock(conn, now_ms).await?;
     let known = list(conn, now_ms).await?;
+    // After the list: a process that was read with a later epoch than the one known is not taken for the earlier one's.
+    let ended = ended(conn).await?;
     let mut free: Vec<&NodeInfo> = known
         .iter()
         .filter(|node| {
             !node.state.is_present()
-                || node.lease_left_ms <= 0
+                || (node.lease_left_ms <= 0 && node.name == who.name)
+                || ended.contains(&node.member.node)
                 || all.is_some_and(|all| !all.contains(&node.member.node))
         })
         .collect();
@@ -61,6 +67,7 @@ async fn join(
             .bind(&who.name)
             .bind(&who.version)
             .bind(now_ms)
+            .bind(process::this())
             .bind(i64::from(node.member.node.0))
             .bind(node.member.epoch)
             .execute(&mut *conn)
@@ -92,6 +99,7 @@ async fn join(
             .bind(&who.name)
             .bind(&who.version)
             .bind(now_ms)
+            .bind(process::this())
             .execute(&mut *conn)
             .await?
             .rows_affected();
@@ -108,6 +116,19 @@ async fn join(
     Err(unavailable(
         "all 256 node numbers are held; a number is free again when its node has left or was taken over",
     ))
+}
+
+/// The numbers whose holder's process has ended, as far as this machine can tell.
+async fn ended(conn: &mut Conn) -> Result<HashSet<NodeId>> {
+    let mut ended = HashSet::new();
+    for row in &sqlx::query(PROCESSES).fetch_all(conn).await? {
+        let mut columns = Columns::of(row);
+        let node = NodeId(columns.small("node number")?);
+        if process::has_ended(&columns.text()?) {
+            ended.insert(node);
+        }
+    }
+    Ok(ended)
 }
 
 /// Nothing of this number is unfinished: what others have written since need not be looked through.

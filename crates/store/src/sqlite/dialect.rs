@@ -22,8 +22,9 @@ pub(super) const DELIVERY_JOINS: &str = "CROSS JOIN event e ON e.seq = d.seq \
 /// Begins a transaction whose statements all see one moment.
 pub(super) const BEGIN_SNAPSHOT: &str = "BEGIN";
 
-/// Changes of the configuration go one after the other: here there is one writer anyway.
-pub(super) const LOCK_CONFIG: Option<&str> = None;
+/// The next version of the configuration.
+pub(super) const RAISE_VERSION: &str =
+    "UPDATE config_version SET version = version + 1 RETURNING version";
 
 /// `column` (bytes) holds the bytes of `text`.
 pub(super) fn push_bytes_hold(query: &mut QueryBuilder<Db>, column: &str, text: &str) {

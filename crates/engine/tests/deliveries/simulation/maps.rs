@@ -17,11 +17,12 @@ use belfry_model::{
 };
 use belfry_store::{
     ApiKey, Attempt, AuditEntry, AuditRecord, Backlog, Batch, Change, CircuitNote, Claim, Claimed,
-    Config, ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventFacts, EventKey,
-    EventKeyRow, EventLog, EventQuery, EventRecord, Expect, Freed, History, IdempotencyRecord,
-    Joined, LogEntry, LogInfo, LogQuery, Maintenance, Membership, NewEvent, NewLogEntry, NewReplay,
-    NodeIdentity, NodeInfo, Nodes, Outcome, Page, Pending, Purged, RecentKey, RecentKeys,
-    Recovered, Replay, ReplayPage, ReplayRead, Replays, Result, StoreError, TargetPath, Usage,
+    Config, ConfigDiff, ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventFacts,
+    EventKey, EventKeyRow, EventLog, EventQuery, EventRecord, Expect, Freed, History,
+    IdempotencyRecord, Joined, LogEntry, LogInfo, LogQuery, Maintenance, Membership, NewEvent,
+    NewLogEntry, NewReplay, NodeIdentity, NodeInfo, Nodes, Outcome, Page, Pending, Purged,
+    RecentKey, RecentKeys, Recovered, Replay, ReplayPage, ReplayRead, Replays, Result, StoreError,
+    TargetPath, Usage,
 };
 
 /// A few maps behind one lock.
@@ -545,8 +546,15 @@ impl DeliveryQueue for Maps {
 
 #[async_trait]
 impl ConfigStore for Maps {
-    async fn load_config(&self) -> Result<Config> {
-        Ok(self.rows().config.clone())
+    async fn load_config_since(&self, _since: i64) -> Result<ConfigDiff> {
+        Ok(ConfigDiff {
+            made: self.rows().config.clone(),
+            whole: true,
+            ..ConfigDiff::default()
+        })
+    }
+    async fn config_changed(&self) {
+        std::future::pending().await
     }
     async fn config_version(&self) -> Result<i64> {
         Ok(self.rows().config.version)

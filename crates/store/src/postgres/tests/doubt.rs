@@ -9,6 +9,45 @@ use super::super::{PostgresOptions, PostgresStore, open};
 use crate::conformance::fixtures::*;
 use crate::{EventLog as _, History as _, NodeIdentity, Nodes as _, StoreError};
 
+/// The server ends a statement that takes too long; then it has not happened, and there is no doubt about it.
+#[tokio::test]
+async fn a_commit_that_the_server_ends_has_not_happened() {
+    let (store, options) = super::open().await;
+    let who = NodeIdentity {
+        name: "a".to_owned(),
+        version: "1".to_owned(),
+        lease_ms: 60_000,
+    };
+    let member = store.join(&who, T0).await.unwrap().member;
+    let limited = PostgresStore::open(PostgresOptions {
+        statement_timeout: Duration::from_millis(300),
+        ..options.clone()
+    })
+    .await
+    .unwrap();
+    let mut other = open::connect_options(&options)
+        .unwrap()
+        .connect()
+        .await
+        .unwrap();
+    let mut holds = other.begin().await.unwrap();
+    sqlx::query("SELECT epoch FROM node FOR UPDATE")
+        .execute(&mut *holds)
+        .await
+        .unwrap();
+    let mut batch = events(&[(1, &[])]);
+    batch.by = Some(member);
+    let refused = limited.commit(&batch).await;
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "{refused:?}"
+    );
+    holds.rollback().await.unwrap();
+    assert!(store.find_event(id(1)).await.unwrap().is_none());
+    limited.commit(&batch).await.unwrap();
+    assert!(store.find_event(id(1)).await.unwrap().is_some());
+}
+
 /// The commit waits for the node's row, which somebody else holds, and is given up. Once it was said not to have
 /// happened, letting the row go must not make it happen.
 #[tokio::test]
