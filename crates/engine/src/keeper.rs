@@ -44,10 +44,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
                 disable_wanted(&shared).await;
                 continue;
             }
-            () = shared.store.config_changed() => {
-                follow_config(&shared).await;
-                continue;
-            }
+            () = shared.store.config_changed() => {}
             _ = tick.tick() => {}
         }
         follow_config(&shared).await;
@@ -87,16 +84,14 @@ pub(crate) async fn reload(shared: &Arc<Shared>) -> Result<(), belfry_store::Sto
     let _one_at_a_time = shared.reloading.lock().await;
     let before = shared.snapshot.load_full();
     let diff = shared.store.load_config_since(before.version).await?;
-    let changed = match compile(shared, &before, diff).await? {
-        Some(changed) => Some(changed),
-        None => {
-            tracing::warn!(
-                "the changes of the configuration do not fit what is in force; all of it is loaded"
-            );
-            let whole = shared.store.load_config_since(0).await?;
-            compile(shared, &before, whole).await?
-        }
-    };
+    let mut changed = compile(shared, &before, diff).await?;
+    if changed.is_none() {
+        tracing::warn!(
+            "the changes of the configuration do not fit what is in force; all of it is loaded"
+        );
+        let whole = shared.store.load_config_since(0).await?;
+        changed = compile(shared, &before, whole).await?;
+    }
     if let Some((snapshot, touched)) = changed {
         tracing::debug!(config.version = snapshot.version, "configuration in force");
         shared.put_in_force(snapshot, &touched);

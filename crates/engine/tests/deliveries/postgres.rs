@@ -130,7 +130,7 @@ async fn events_of_a_key_accepted_on_two_nodes_arrive_in_order() -> Result<()> {
         let (name, mut ids) = (format!("key-{key}"), Vec::new());
         for number in 0..EVENTS {
             let id = format!("{key}-{number}");
-            if (number + key) % 2 == 0 {
+            if (number + key).is_multiple_of(2) {
                 post(&stays.engine, &id, &name).await?;
             } else {
                 post(&leaves.read().await.engine, &id, &name).await?;

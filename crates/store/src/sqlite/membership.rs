@@ -21,7 +21,7 @@ impl SqliteStore {
 
     /// Whoever changes the configuration is in this process and says so itself.
     pub(super) async fn told(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     pub(super) fn add_holder(&self, node: NodeId) {

@@ -554,7 +554,7 @@ impl ConfigStore for Maps {
         })
     }
     async fn config_changed(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
     async fn config_version(&self) -> Result<i64> {
         Ok(self.rows().config.version)

@@ -52,8 +52,7 @@ async fn run(store: &PostgresStore, sql: String) {
 
 /// What a later version may do while old nodes run: tables, columns with defaults, indexes.
 async fn expand(store: &PostgresStore, works_from: i64) {
-    let mut sql = String::new();
-    for table in [
+    let columns: String = [
         "event",
         "delivery",
         "attempt",
@@ -71,14 +70,13 @@ async fn expand(store: &PostgresStore, works_from: i64) {
         "replay",
         "record_sample",
         "config_version",
-    ] {
-        sql += &format!("ALTER TABLE {table} ADD COLUMN later BIGINT NOT NULL DEFAULT 7;");
-    }
-    sql +=
-        "CREATE TABLE later (id BIGINT PRIMARY KEY); CREATE INDEX node_by_later ON node (later);";
+    ]
+    .map(|table| format!("ALTER TABLE {table} ADD COLUMN later BIGINT NOT NULL DEFAULT 7;"))
+    .concat();
     let version = migrate::KNOWN + 1;
-    sql += &format!(
-        "INSERT INTO schema_version (version, name, works_from) VALUES ({version}, 'later', {works_from});"
+    let sql = format!(
+        "{columns} CREATE TABLE later (id BIGINT PRIMARY KEY); CREATE INDEX node_by_later ON node (later); \
+         INSERT INTO schema_version (version, name, works_from) VALUES ({version}, 'later', {works_from});"
     );
     run(store, format!("BEGIN;{sql}COMMIT;")).await;
 }
