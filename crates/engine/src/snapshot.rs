@@ -1,4 +1,4 @@
-//! The configuration of one moment, compiled: buses with their rule sets, targets ready to deliver.
+//! The configuration of one moment, compiled: buses with their rule sets and archives, targets ready to deliver.
 //!
 //! A snapshot is never changed, only replaced whole, so that an event sees all of a change or nothing of it. What did
 //! not change between two snapshots is the same object in both: a target keeps its connections and tokens.
@@ -6,13 +6,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use belfry_model::config::{Bus, CONCURRENCY_DEFAULT, RetryPolicy, Rule, Target};
-use belfry_model::{BusId, BusName, Event, RuleId, TargetId};
+use belfry_model::config::{Archive, Bus, CONCURRENCY_DEFAULT, RetryPolicy, Rule, Target};
+use belfry_model::{ArchiveId, BusId, BusName, Event, RuleId, TargetId};
 use belfry_pattern::{EventText, Pattern, RuleSet, Scratch};
 use belfry_store::Config;
 use belfry_transform::{OnError, Transform, TransformError, TransformSpec};
 
 use crate::api::Collaborators;
+use crate::archives::Archives;
 use crate::order::KeyAt;
 
 #[cfg(test)]
@@ -38,6 +39,8 @@ pub struct BusRules {
     set: RuleSet,
     /// Where each number stands in `rules`.
     places: Vec<u32>,
+    /// Its archives.
+    pub archives: Arc<Archives>,
 }
 
 /// A rule. Its pattern is in the bus's rule set, and in text in its spec.
@@ -168,11 +171,20 @@ impl Snapshot {
         for rule in config.rules {
             rules_by_bus.entry(rule.bus).or_default().push(rule);
         }
+        let mut archives_by_bus: HashMap<BusId, Vec<Archive>> = HashMap::new();
+        for archive in config.archives {
+            archives_by_bus
+                .entry(archive.bus)
+                .or_default()
+                .push(archive);
+        }
         let mut buses = HashMap::with_capacity(config.buses.len());
         for bus in config.buses {
             let rules = rules_by_bus.remove(&bus.id).unwrap_or_default();
+            let archives = archives_by_bus.remove(&bus.id).unwrap_or_default();
             let old = before.buses.get(&bus.name);
-            let entry = compile_bus(bus, rules, &mut targets_by_rule, old);
+            let archives = compile_archives(archives, old);
+            let entry = compile_bus(bus, rules, archives, &mut targets_by_rule, old);
             buses.insert(entry.bus.name.clone(), entry);
         }
         Self {
@@ -183,9 +195,18 @@ impl Snapshot {
     }
 }
 
+fn compile_archives(mut archives: Vec<Archive>, old: Option<&Arc<BusRules>>) -> Arc<Archives> {
+    archives.sort_by(|a, b| a.name.cmp(&b.name));
+    match old {
+        Some(old) if old.archives.list == archives => Arc::clone(&old.archives),
+        _ => Arc::new(Archives::compile(archives)),
+    }
+}
+
 fn compile_bus(
     bus: Bus,
     mut rules: Vec<Rule>,
+    archives: Arc<Archives>,
     targets_by_rule: &mut HashMap<RuleId, Vec<TargetId>>,
     old: Option<&Arc<BusRules>>,
 ) -> Arc<BusRules> {
@@ -228,6 +249,7 @@ fn compile_bus(
     }
     if let Some(old) = old {
         let same = old.bus == bus
+            && Arc::ptr_eq(&old.archives, &archives)
             && old.rules.len() == entries.len()
             && old
                 .rules
@@ -250,6 +272,7 @@ fn compile_bus(
         rules: entries,
         set,
         places,
+        archives,
     })
 }
 
@@ -357,16 +380,9 @@ impl BusRules {
         scratch: &mut Scratch,
         of: impl Fn(&RuleEntry) -> bool,
     ) -> Vec<TargetId> {
-        let Ok(doc) = std::str::from_utf8(event.doc()) else {
-            // Documents are JSON, which is UTF-8.
-            tracing::warn!(bus.name = %self.bus.name, "an event is no text; it goes to no target");
+        let Some(text) = self.text(event) else {
             return Vec::new();
         };
-        // Ingest has read the document, and refuses names that stand twice in an object.
-        let mut text = EventText::trusted(doc);
-        if event.has_plain_names() {
-            text = text.with_unique_paths();
-        }
         let mut fan: Vec<TargetId> = Vec::new();
         for number in self.set.matches_text(text, scratch) {
             let place = self.places.get(*number as usize);
@@ -378,6 +394,31 @@ impl BusRules {
         }
         fan.sort_unstable();
         fan
+    }
+
+    /// The archives that get a copy of an event; costs nothing where there are none.
+    pub(crate) fn archives_of(&self, event: &Event, scratch: &mut Scratch) -> Vec<ArchiveId> {
+        if self.archives.take_nothing() {
+            return Vec::new();
+        }
+        self.text(event)
+            .map(|text| self.archives.of(text, scratch))
+            .unwrap_or_default()
+    }
+
+    fn text<'e>(&self, event: &'e Event) -> Option<EventText<'e>> {
+        let Ok(doc) = std::str::from_utf8(event.doc()) else {
+            // Documents are JSON, which is UTF-8.
+            tracing::warn!(bus.name = %self.bus.name, "an event is no text; it goes nowhere");
+            return None;
+        };
+        // Ingest has read the document, and refuses names that stand twice in an object.
+        let text = EventText::trusted(doc);
+        Some(if event.has_plain_names() {
+            text.with_unique_paths()
+        } else {
+            text
+        })
     }
 }
 

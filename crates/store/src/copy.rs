@@ -318,6 +318,7 @@ pub(crate) static TABLES: &[Table] = &[
             ("target_id", Number),
             ("node_id", Number),
             ("open_until_ms", Number),
+            ("paused_until_ms", Number),
             ("failures", Number),
             ("at_ms", Number),
         ],
@@ -334,6 +335,17 @@ pub(crate) static TABLES: &[Table] = &[
             ("type", Text),
             ("subject", Text),
             ("doc", Bytes),
+        ],
+    ),
+    table(
+        "archive_usage",
+        2,
+        false,
+        &[
+            ("archive_id", Number),
+            ("node_id", Number),
+            ("events", Number),
+            ("bytes", Number),
         ],
     ),
     table(

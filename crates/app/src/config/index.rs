@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use belfry_model::config::{Bus, Rule, Target};
-use belfry_model::{BusId, BusName, RuleId, RuleName, TargetName};
+use belfry_model::config::{Archive, Bus, Rule, Target};
+use belfry_model::{ArchiveName, BusId, BusName, RuleId, RuleName, TargetName};
 use belfry_store::Config;
 
 use crate::App;
@@ -18,11 +18,12 @@ pub(crate) struct Index {
     names: HashMap<BusId, BusName>,
 }
 
-/// A bus with its rules.
+/// A bus with its rules and archives.
 #[derive(Debug)]
 pub(crate) struct BusConfig {
     pub(crate) bus: Bus,
     pub(crate) rules: BTreeMap<RuleName, RuleConfig>,
+    pub(crate) archives: BTreeMap<ArchiveName, Archive>,
 }
 
 /// A rule with its targets.
@@ -49,16 +50,28 @@ impl Index {
                 .or_default()
                 .insert(rule.name.clone(), RuleConfig { rule, targets });
         }
+        let mut archives: HashMap<BusId, BTreeMap<ArchiveName, Archive>> = HashMap::new();
+        for archive in config.archives {
+            archives
+                .entry(archive.bus)
+                .or_default()
+                .insert(archive.name.clone(), archive);
+        }
         let mut index = Self {
             version: config.version,
             ..Self::default()
         };
         for bus in config.buses {
             let rules = rules.remove(&bus.id).unwrap_or_default();
+            let archives = archives.remove(&bus.id).unwrap_or_default();
             index.names.insert(bus.id, bus.name.clone());
-            index
-                .buses
-                .insert(bus.name.clone(), BusConfig { bus, rules });
+            let name = bus.name.clone();
+            let bus = BusConfig {
+                bus,
+                rules,
+                archives,
+            };
+            index.buses.insert(name, bus);
         }
         index
     }
@@ -84,6 +97,11 @@ impl Index {
         found.ok_or_else(|| {
             Error::not_found("target", &format!("{name} of rule {rule} on bus {bus}"))
         })
+    }
+
+    pub(crate) fn archive(&self, bus: &BusName, name: &ArchiveName) -> Result<&Archive> {
+        let found = self.bus(bus)?.archives.get(name);
+        found.ok_or_else(|| Error::not_found("archive", &format!("{name} on bus {bus}")))
     }
 
     /// The name of a bus that is still there.

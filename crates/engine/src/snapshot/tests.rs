@@ -79,7 +79,7 @@ proptest! {
             let rules: anyhow::Result<Vec<Rule>> = states.iter().map(|state| rule(*state)).collect();
             let mut targets = states.iter().map(|(id, ..)| (RuleId(*id), vec![TargetId(*id)])).collect();
             let before = snapshots.last().map(|(_, snapshot)| snapshot);
-            let snapshot = compile_bus(bus(), rules.unwrap(), &mut targets, before);
+            let snapshot = compile_bus(bus(), rules.unwrap(), Arc::default(), &mut targets, before);
             snapshots.push((states, snapshot));
         }
         let mut scratch = Scratch::default();

@@ -30,6 +30,7 @@ pub(crate) async fn open() -> (PostgresStore, PostgresOptions) {
 }
 
 mod doubt;
+mod partitions;
 
 mod suite {
     crate::conformance::conformance_suite!(crate::postgres::tests::open);

@@ -1,7 +1,7 @@
-//! Buses, rules and targets, as they are and as history names them.
+//! Buses, rules, targets and archives, as they are and as history names them.
 
-use belfry_model::config::{Bus, Disabled, Rule, Target};
-use belfry_model::{BusId, BusName, RuleId, RuleName, TargetId, TargetName};
+use belfry_model::config::{Archive, Bus, Disabled, Rule, Target};
+use belfry_model::{ArchiveId, BusId, BusName, RuleId, RuleName, TargetId, TargetName};
 use sqlx::{AssertSqlSafe, Connection as _, QueryBuilder, Row as _};
 
 use super::dialect::BEGIN_SNAPSHOT;
@@ -17,22 +17,26 @@ const RULES: &str = "SELECT id, bus_id, name, spec, revision, created_at_ms, upd
      WHERE deleted_at_ms IS NULL ORDER BY id";
 const TARGETS: &str = "SELECT t.id, t.rule_id, r.bus_id, t.name, t.spec, t.disabled_reason, t.disabled_at_ms, t.revision, \
      t.created_at_ms, t.updated_at_ms FROM target t JOIN rule r ON r.id = t.rule_id WHERE t.deleted_at_ms IS NULL ORDER BY t.id";
+const ARCHIVES: &str = "SELECT id, bus_id, name, spec, revision, created_at_ms, updated_at_ms FROM archive \
+     WHERE deleted_at_ms IS NULL ORDER BY id";
 const PATHS: &str = "SELECT t.id, t.rule_id, b.name, r.name, t.name, t.kind, t.deleted_at_ms FROM target t \
      JOIN rule r ON r.id = t.rule_id JOIN bus b ON b.id = r.bus_id WHERE t.id IN ";
 
 pub(super) async fn load_config(conn: &mut Conn) -> Result<Config> {
-    // One view of all four: a change in between would give rules without their bus.
+    // One view of all five: a change in between would give rules without their bus.
     let mut tx = conn.begin_with(BEGIN_SNAPSHOT).await?;
     let version = config_version(&mut tx).await?;
     let buses = sqlx::query(BUSES).fetch_all(&mut *tx).await?;
     let rules = sqlx::query(RULES).fetch_all(&mut *tx).await?;
     let targets = sqlx::query(TARGETS).fetch_all(&mut *tx).await?;
+    let archives = sqlx::query(ARCHIVES).fetch_all(&mut *tx).await?;
     tx.rollback().await?;
     Ok(Config {
         version,
         buses: buses.iter().map(bus).collect::<Result<_>>()?,
         rules: rules.iter().map(rule).collect::<Result<_>>()?,
         targets: targets.iter().map(target).collect::<Result<_>>()?,
+        archives: archives.iter().map(archive).collect::<Result<_>>()?,
     })
 }
 
@@ -80,6 +84,19 @@ fn target(row: &DbRow) -> Result<Target> {
             (Some(reason), Some(at_ms)) => Some(Disabled { reason, at_ms }),
             _ => None,
         },
+        revision: columns.integer()?,
+        created_at_ms: columns.integer()?,
+        updated_at_ms: columns.integer()?,
+    })
+}
+
+fn archive(row: &DbRow) -> Result<Archive> {
+    let mut columns = Columns::of(row);
+    Ok(Archive {
+        id: ArchiveId(columns.small("archive id")?),
+        bus: columns.bus_id()?,
+        name: columns.parsed("archive name")?,
+        spec: from_json("archive", &columns.text()?)?,
         revision: columns.integer()?,
         created_at_ms: columns.integer()?,
         updated_at_ms: columns.integer()?,

@@ -76,6 +76,31 @@ pub(super) async fn apply(conn: &mut Conn, change: &Change, now_ms: i64) -> Resu
             let id = current(conn, TARGET, rule, name.as_str(), *revision).await?;
             delete(conn, &DELETE_TARGET, id, now_ms).await
         }
+        Change::PutArchive {
+            bus,
+            name,
+            spec,
+            expect,
+        } => {
+            let bus = bus_id(conn, bus).await?;
+            let spec = json_text(spec)?;
+            match expect {
+                Expect::Absent => insert_archive(conn, bus, name.as_str(), &spec, now_ms).await,
+                Expect::Revision(revision) => {
+                    let id = current(conn, ARCHIVE, bus, name.as_str(), *revision).await?;
+                    update(conn, UPDATE_ARCHIVE, id, &spec, now_ms).await
+                }
+            }
+        }
+        Change::DeleteArchive {
+            bus,
+            name,
+            revision,
+        } => {
+            let bus = bus_id(conn, bus).await?;
+            let id = current(conn, ARCHIVE, bus, name.as_str(), *revision).await?;
+            delete(conn, &DELETE_ARCHIVE, id, now_ms).await
+        }
         Change::DisableTarget { target, disabled } => {
             disable(conn, *target, disabled.as_ref(), now_ms).await
         }
@@ -97,14 +122,19 @@ const RULE: &str =
     "SELECT id, revision FROM rule WHERE bus_id = $1 AND name = $2 AND deleted_at_ms IS NULL";
 const TARGET: &str =
     "SELECT id, revision FROM target WHERE rule_id = $1 AND name = $2 AND deleted_at_ms IS NULL";
+const ARCHIVE: &str =
+    "SELECT id, revision FROM archive WHERE bus_id = $1 AND name = $2 AND deleted_at_ms IS NULL";
 
 const UPDATE_BUS: &str =
     "UPDATE bus SET spec = $1, revision = revision + 1, updated_at_ms = $2 WHERE id = $3";
 const UPDATE_RULE: &str =
     "UPDATE rule SET spec = $1, revision = revision + 1, updated_at_ms = $2 WHERE id = $3";
+const UPDATE_ARCHIVE: &str =
+    "UPDATE archive SET spec = $1, revision = revision + 1, updated_at_ms = $2 WHERE id = $3";
 
 // Children first: afterwards they could not be told from those deleted earlier.
-const DELETE_BUS: [&str; 3] = [
+const DELETE_BUS: [&str; 4] = [
+    "UPDATE archive SET deleted_at_ms = $1 WHERE deleted_at_ms IS NULL AND bus_id = $2",
     "UPDATE target SET deleted_at_ms = $1 WHERE deleted_at_ms IS NULL AND rule_id IN \
      (SELECT id FROM rule WHERE bus_id = $2 AND deleted_at_ms IS NULL)",
     "UPDATE rule SET deleted_at_ms = $1 WHERE deleted_at_ms IS NULL AND bus_id = $2",
@@ -115,6 +145,7 @@ const DELETE_RULE: [&str; 2] = [
     "UPDATE rule SET deleted_at_ms = $1 WHERE id = $2",
 ];
 const DELETE_TARGET: [&str; 1] = ["UPDATE target SET deleted_at_ms = $1 WHERE id = $2"];
+const DELETE_ARCHIVE: [&str; 1] = ["UPDATE archive SET deleted_at_ms = $1 WHERE id = $2"];
 
 async fn find(
     conn: &mut Conn,
@@ -178,6 +209,26 @@ async fn insert_rule(conn: &mut Conn, bus: i64, name: &str, spec: &str, now_ms: 
     expect_absent(conn, RULE, bus, name).await?;
     sqlx::query(
         "INSERT INTO rule (bus_id, name, spec, revision, created_at_ms, updated_at_ms) VALUES ($1, $2, $3, 1, $4, $4)",
+    )
+    .bind(bus)
+    .bind(name)
+    .bind(spec)
+    .bind(now_ms)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn insert_archive(
+    conn: &mut Conn,
+    bus: i64,
+    name: &str,
+    spec: &str,
+    now_ms: i64,
+) -> Result<()> {
+    expect_absent(conn, ARCHIVE, bus, name).await?;
+    sqlx::query(
+        "INSERT INTO archive (bus_id, name, spec, revision, created_at_ms, updated_at_ms) VALUES ($1, $2, $3, 1, $4, $4)",
     )
     .bind(bus)
     .bind(name)
