@@ -1,4 +1,4 @@
--- Replays. Archives and retention by bus have their tables here; nothing writes to those yet.
+-- Archives, replays, retention by bus.
 
 CREATE TABLE archive (
   id              INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -14,9 +14,10 @@ CREATE TABLE archive (
 CREATE UNIQUE INDEX archive_name ON archive (bus_id, name) WHERE deleted_at_ms IS NULL;
 CREATE INDEX archive_by_change ON archive (changed_version);
 
--- A copy, because it outlives the event: retention drops whole ranges of events.
+-- A copy, because it outlives the event: retention drops whole ranges of events. Of a deleted archive they are removed in
+-- the background.
 CREATE TABLE archived_event (
-  archive_id INTEGER NOT NULL REFERENCES archive (id),
+  archive_id INTEGER NOT NULL,
   seq        INTEGER NOT NULL,
   ce_id      TEXT NOT NULL,
   source     TEXT NOT NULL,
@@ -24,6 +25,16 @@ CREATE TABLE archived_event (
   subject    TEXT,
   doc        BLOB NOT NULL,
   PRIMARY KEY (archive_id, seq)
+) STRICT, WITHOUT ROWID;
+
+-- Copies and their bytes by archive. By node, so that nodes do not wait for each other's commits; what purges have removed
+-- is counted by node -1, negative.
+CREATE TABLE archive_usage (
+  archive_id INTEGER NOT NULL,
+  node_id    INTEGER NOT NULL,
+  events     INTEGER NOT NULL,
+  bytes      INTEGER NOT NULL,
+  PRIMARY KEY (archive_id, node_id)
 ) STRICT, WITHOUT ROWID;
 
 -- A replay with where it stands. `cursor` is the last event looked at; it moves in the transaction that stores the
@@ -49,7 +60,8 @@ CREATE INDEX replay_running ON replay (id) WHERE state = 0;
 ALTER TABLE event ADD COLUMN replay_id INTEGER;
 ALTER TABLE event ADD COLUMN replay_of INTEGER;
 
--- Events and bytes accepted by bus, node and hour: what retention by size goes by, and cheap totals.
+-- Events stored, and their bytes, by bus, hour of acceptance (since 1970) and node: what retention by size goes by, and cheap
+-- totals. Written with the events, taken down with them.
 CREATE TABLE bus_usage (
   bus_id  INTEGER NOT NULL,
   hour    INTEGER NOT NULL,

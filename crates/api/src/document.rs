@@ -11,8 +11,8 @@ use utoipa_axum::routes;
 use crate::Shared;
 use crate::problem::ProblemDocument;
 use crate::routes::{
-    audit, buses, deliveries, events, ingest, keys, logs, meta, nodes, replays, rules, tail,
-    targets, testing,
+    archives, audit, buses, deliveries, events, ingest, keys, logs, meta, nodes, replays, rules,
+    tail, targets, testing,
 };
 
 #[derive(OpenApi)]
@@ -30,6 +30,7 @@ use crate::routes::{
         (name = "buses", description = "Where events are posted; a bus holds rules"),
         (name = "rules", description = "Patterns, and trying them out"),
         (name = "targets", description = "Where matching events go"),
+        (name = "archives", description = "Copies of events that outlive the history"),
         (name = "deliveries", description = "What became of events, and making deliveries again"),
         (name = "replays", description = "Putting stored events onto their bus again"),
         (name = "logs", description = "Searchable logs that targets of kind `log` write to"),
@@ -75,6 +76,13 @@ pub(crate) fn split() -> (Router<Shared>, utoipa::openapi::OpenApi) {
         ))
         .routes(routes!(targets::target_status))
         .routes(routes!(targets::list_target_kinds))
+        .routes(routes!(archives::list_archives))
+        .routes(routes!(
+            archives::get_archive,
+            archives::put_archive,
+            archives::patch_archive,
+            archives::delete_archive
+        ))
         .routes(routes!(deliveries::list_deliveries))
         .routes(routes!(tail::tail_deliveries))
         .routes(routes!(deliveries::retry_deliveries))

@@ -4,6 +4,7 @@
     reason = "utoipa's macro writes qualified paths in the place of our names"
 )]
 
+pub(crate) mod archives;
 pub(crate) mod audit;
 pub(crate) mod buses;
 pub(crate) mod deliveries;
@@ -20,7 +21,7 @@ pub(crate) mod targets;
 pub(crate) mod testing;
 
 use belfry_app::cursor::PageRequest;
-use belfry_model::{BusName, RuleName, TargetName};
+use belfry_model::{ArchiveName, BusName, RuleName, TargetName};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -93,6 +94,18 @@ pub(crate) struct TargetPath {
     /// The target's name.
     #[param(value_type = String, example = "on-call")]
     pub(crate) target: TargetName,
+}
+
+/// The archive in a path.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct ArchivePath {
+    /// The bus's name.
+    #[param(value_type = String, example = "default")]
+    pub(crate) bus: BusName,
+    /// The archive's name.
+    #[param(value_type = String, example = "orders")]
+    pub(crate) archive: ArchiveName,
 }
 
 /// Headers that make a change conditional.

@@ -1,9 +1,10 @@
-//! Buses, rules and targets: read, made, replaced, patched, deleted.
+//! Buses, rules, targets and archives: read, made, replaced, patched, deleted.
 //!
 //! Every change is: read the configuration, work out what it would be, check all of it, and only then apply it in one
 //! transaction together with its audit entries. A change that changes nothing writes nothing. When somebody else was
 //! faster, the whole is done again on what they left, so that preconditions are always judged on the truth.
 
+mod archive;
 mod bus;
 mod check;
 mod index;
@@ -25,7 +26,10 @@ pub(crate) use bus::ensure_buses;
 pub(crate) use check::pattern_faults;
 pub(crate) use index::{Index, RuleConfig};
 pub use target::{TargetStatus, target_kinds};
-pub use view::{BusView, DisabledView, GeneratedSecretView, RuleView, TargetKindView, TargetView};
+pub use view::{
+    ArchiveView, BusView, DisabledView, GeneratedSecretView, RuleView, TargetKindView, TargetView,
+    UsageView,
+};
 
 /// How often a change is worked out again when somebody else was faster.
 const TRIES: usize = 4;
@@ -48,7 +52,7 @@ pub struct ChangeOptions {
     pub if_absent: bool,
     /// Everything but the write.
     pub dry_run: bool,
-    /// Whether a bus may be deleted with its rules.
+    /// Whether a bus may be deleted with its rules and archives.
     pub cascade: bool,
 }
 

@@ -6,7 +6,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`config`] | buses, rules, targets: read, put, patch, delete; validation; preconditions |
+//! | [`config`] | buses, rules, targets, archives: read, put, patch, delete; validation; preconditions |
 //! | [`keys`] | API keys, authentication, requests per second |
 //! | [`secrets`] | sealing, the key file |
 //! | [`testing`] | patterns and rules tried out |

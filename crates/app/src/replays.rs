@@ -9,7 +9,7 @@ use belfry_model::json::JsonText;
 use belfry_model::replay::{
     EVENTS_MAX, RATE_MAX, RULES_MAX, ReplayPlan, ReplayState, ReplayTarget,
 };
-use belfry_model::{BusName, EventId, ReplayId, RuleName};
+use belfry_model::{ArchiveName, BusName, EventId, ReplayId, RuleName};
 use belfry_pattern::Pattern;
 use belfry_store::{NewReplay, Replay};
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,10 @@ pub struct ReplaySource {
     /// Events that were posted to this bus.
     #[schema(value_type = String, examples("default"))]
     pub bus: BusName,
+    /// Of these, the copies in this archive of the bus; absent: the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, required = false, examples("orders"))]
+    pub archive: Option<ArchiveName>,
 }
 
 /// The one target of a replay.
@@ -166,7 +170,10 @@ impl From<Replay> for ReplayView {
             id: replay.id,
             state: replay.state,
             description: plan.description,
-            from: ReplaySource { bus: plan.bus_name },
+            from: ReplaySource {
+                bus: plan.bus_name,
+                archive: plan.archive.map(|(_, name)| name),
+            },
             since: Stamp(plan.low.time_ms()),
             until: Stamp(plan.high.time_ms()),
             pattern: plan.pattern,
@@ -406,6 +413,10 @@ impl App {
         }
         let index = self.index().await?;
         let bus = index.bus(&wanted.from.bus)?;
+        let archive = match wanted.from.archive {
+            Some(name) => Some((index.archive(&wanted.from.bus, &name)?.id, name)),
+            None => None,
+        };
         // What senders have been told is accepted is to be seen, and the rules as they are now.
         self.engine.flush().await;
         self.engine.reload().await?;
@@ -413,7 +424,7 @@ impl App {
         // The time of the oldest event, so that the share that is done means something.
         let low = self
             .store
-            .first_for_replay(None, first)
+            .first_for_replay(archive.as_ref().map(|(id, _)| *id), first)
             .await?
             .unwrap_or(first);
         let high = EventId::first_at(until.map_or(now_ms, |until| until.min(now_ms)));
@@ -421,7 +432,7 @@ impl App {
             description: wanted.description,
             bus: bus.bus.id,
             bus_name: wanted.from.bus,
-            archive: None,
+            archive,
             low: low.min(high),
             high,
             events,

@@ -16,6 +16,49 @@ pub struct BusSpec {
     /// How repeats of an event are recognised.
     #[schema(required = false)]
     dedup: Dedup,
+    /// How long its events are kept; what it does not say is as the server has it.
+    #[schema(required = false)]
+    retention: Retention,
+}
+
+/// How long events are kept: until they are too old, or the oldest of too many.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct Retention {
+    /// How old an event may become, in seconds.
+    #[schema(
+        required = false,
+        minimum = 1,
+        maximum = 3_153_600_000_u32,
+        examples(604_800)
+    )]
+    age_seconds: u32,
+    /// How many bytes of events are kept; beyond it the oldest go.
+    #[schema(
+        required = false,
+        minimum = 1,
+        maximum = 1_152_921_504_606_846_976_u64,
+        examples(1_073_741_824)
+    )]
+    bytes: u64,
+}
+
+/// An archive as it is written.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct ArchiveSpec {
+    /// For people; at most 4,096 bytes.
+    #[schema(required = false)]
+    description: String,
+    /// A disabled archive takes nothing more; what is in it stays.
+    #[schema(required = false, default = true)]
+    enabled: bool,
+    /// Only events that match this event pattern; kept exactly as it is written. Absent: every event of the bus.
+    #[schema(value_type = Object, required = false, examples(json!({"type": [{"prefix": "order."}]})))]
+    pattern: String,
+    /// How long copies are kept; absent: for ever.
+    #[schema(required = false)]
+    retention: Retention,
 }
 
 /// How repeats of an event (same source and id) are recognised.

@@ -1,4 +1,4 @@
-//! Declarative files: buses and rules as YAML or JSON documents.
+//! Declarative files: buses, rules and archives as YAML or JSON documents.
 //!
 //! ```yaml
 //! kind: Rule
@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use belfry_model::{BusName, RuleName};
+use belfry_model::{ArchiveName, BusName, RuleName};
 
 use crate::failure::{Context as _, Failure, Result};
 
@@ -33,17 +33,19 @@ pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// What a document describes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Identity {
-    /// A bus; sorts before rules, which need it.
+    /// A bus; sorts before what is on it, which needs it.
     Bus(BusName),
     /// A rule with its targets.
     Rule(BusName, RuleName),
+    /// An archive.
+    Archive(BusName, ArchiveName),
 }
 
 impl Identity {
-    /// The bus, or the bus of the rule.
+    /// The bus, or the bus it is on.
     pub fn bus(&self) -> &BusName {
         match self {
-            Self::Bus(bus) | Self::Rule(bus, _) => bus,
+            Self::Bus(bus) | Self::Rule(bus, _) | Self::Archive(bus, _) => bus,
         }
     }
 
@@ -52,6 +54,7 @@ impl Identity {
         match self {
             Self::Bus(bus) => format!("/v1/buses/{bus}"),
             Self::Rule(bus, rule) => format!("/v1/buses/{bus}/rules/{rule}"),
+            Self::Archive(bus, archive) => format!("/v1/buses/{bus}/archives/{archive}"),
         }
     }
 }
@@ -61,6 +64,7 @@ impl fmt::Display for Identity {
         match self {
             Self::Bus(bus) => write!(f, "bus {bus}"),
             Self::Rule(bus, rule) => write!(f, "rule {bus}/{rule}"),
+            Self::Archive(bus, archive) => write!(f, "archive {bus}/{archive}"),
         }
     }
 }

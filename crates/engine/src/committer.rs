@@ -16,7 +16,9 @@ use std::time::Duration;
 use belfry_model::config::DedupMode;
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
 use belfry_model::replay::ReplayMark;
-use belfry_model::{BusName, DeliveryId, Event, EventId, EventIdSource, OrderKey, TargetId};
+use belfry_model::{
+    ArchiveId, BusName, DeliveryId, Event, EventId, EventIdSource, OrderKey, TargetId,
+};
 use belfry_pattern::Scratch;
 use belfry_store::{
     Batch, EventKey, IdempotencyRecord, NewEvent, Outcome, Pending, Release, StoreError,
@@ -65,11 +67,12 @@ impl AcceptOp {
     }
 }
 
-/// An event with the targets that matched.
+/// An event with the targets that matched and the archives that get a copy.
 #[derive(Debug)]
 pub(crate) struct Incoming {
     pub(crate) event: Event,
     pub(crate) fan: Vec<TargetId>,
+    pub(crate) archives: Vec<ArchiveId>,
 }
 
 /// The one writer.
@@ -616,6 +619,7 @@ impl Committer {
                 op.bus.bus.id,
                 &item.event,
                 &item.fan,
+                item.archives.clone(),
                 op.trace_id.clone(),
                 (kept, dedup.mode == DedupMode::Strict),
                 None,
@@ -644,6 +648,7 @@ impl Committer {
         bus: belfry_model::BusId,
         event: &Event,
         fan: &[TargetId],
+        archives: Vec<ArchiveId>,
         trace_id: Option<String>,
         (key, strict): (Option<EventKey>, bool),
         replay: Option<ReplayMark>,
@@ -729,6 +734,7 @@ impl Committer {
             bus,
             event: event.clone(),
             fan: fan.to_vec(),
+            archives,
             trace_id,
             key,
             strict,
@@ -762,6 +768,8 @@ impl Committer {
                 step.bus.bus.id,
                 &picked.event,
                 &picked.fan,
+                // What is in an archive need not go there again.
+                Vec::new(),
                 None,
                 (None, false),
                 Some(mark),
@@ -922,6 +930,7 @@ impl Committer {
             return;
         };
         let fan = rules.fan_out(event, &mut self.scratch);
+        let archives = rules.archives_of(event, &mut self.scratch);
         let id = self.ids.next(now_ms);
         self.add_event(
             round,
@@ -930,6 +939,7 @@ impl Committer {
             rules.bus.id,
             event,
             &fan,
+            archives,
             trace_id,
             (None, false),
             None,

@@ -154,6 +154,7 @@ impl Engine {
                 .into_iter()
                 .map(|event| Incoming {
                     fan: rules.fan_out(&event, scratch),
+                    archives: rules.archives_of(&event, scratch),
                     event,
                 })
                 .collect()

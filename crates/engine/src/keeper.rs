@@ -1,4 +1,4 @@
-//! Housekeeping: configuration changes by other processes, the disk guard, retention, disabling targets, gauges.
+//! Housekeeping: configuration changes by other processes, the disk guard, turns of retention, disabling targets, gauges.
 //!
 //! Each job is idempotent and takes no input but the store, so that it does the same after a crash as before.
 
@@ -12,19 +12,16 @@ use belfry_store::{AuditEntry, Change, ConfigDiff, DeliveryQuery, Usage};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::retention::Walks;
 use crate::shared::Shared;
 use crate::snapshot::{self, Snapshot};
-use crate::{metrics, report};
+use crate::{metrics, report, retention};
 
-/// Events deleted in one transaction: short enough that commits in between do not notice.
-const PURGE_CHUNK: u32 = 500;
-/// Chunks a turn, so that one turn has an end.
-const PURGE_CHUNKS_MAX: u32 = 400;
 const USAGE_EVERY: Duration = Duration::from_secs(5);
 const LOGS_EVERY: Duration = Duration::from_mins(1);
 const FAILING_EVERY: Duration = Duration::from_mins(10);
-/// Retention by size starts at the limit and ends at nine tenths of it.
-const SIZE_TARGET_PERCENT: u64 = 90;
+/// Days are made ahead for longer than this.
+const DAYS_EVERY: Duration = Duration::from_hours(1);
 /// Pending rows counted for a gauge, per target.
 const BACKLOG_COUNT_MAX: u32 = 10_000;
 
@@ -36,6 +33,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     let start = Instant::now();
     let (mut usage_at, mut logs_at, mut failing_at) =
         (start, start + LOGS_EVERY, start + FAILING_EVERY);
+    let mut days_at = start + DAYS_EVERY;
+    let mut walks = Walks::default();
     loop {
         tokio::select! {
             biased;
@@ -51,7 +50,11 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let now = Instant::now();
         if now >= usage_at {
             usage_at = now + USAGE_EVERY;
-            look_at_usage(&shared).await;
+            let days = now >= days_at;
+            if days {
+                days_at = now + DAYS_EVERY;
+            }
+            look_at_usage(&shared, &mut walks, days).await;
             gauges(&shared).await;
         }
         if now >= logs_at {
@@ -126,7 +129,7 @@ async fn aside<T: Send + 'static>(
     })
 }
 
-async fn look_at_usage(shared: &Arc<Shared>) {
+async fn look_at_usage(shared: &Arc<Shared>, walks: &mut Walks, days: bool) {
     let usage = match shared.store.usage().await {
         Ok(usage) => usage,
         Err(error) => {
@@ -140,7 +143,7 @@ async fn look_at_usage(shared: &Arc<Shared>) {
     if let Some(free) = usage.disk_free_bytes {
         metrics::gauge("belfry_disk_free_bytes", free);
     }
-    purge(shared, &usage).await;
+    retention::turn(shared, &usage, walks, days).await;
 }
 
 /// Refuses events before the disk is full: what is accepted must still find room for its outcome.
@@ -166,87 +169,16 @@ async fn guard_disk(shared: &Shared, usage: &Usage) {
     shared.disk.set(problem);
 }
 
-/// Deletes events beyond their age, then the oldest beyond the size limit, in short transactions.
-async fn purge(shared: &Arc<Shared>, usage: &Usage) {
-    let now_ms = shared.clock.now_ms();
-    let age_ms = i64::try_from(shared.settings.retention_age.as_millis()).unwrap_or(i64::MAX / 4);
-    let by_age = EventId::first_at(now_ms.saturating_sub(age_ms));
-    let mut unfinished = (0, Vec::new());
-    let mut usage = usage.clone();
-    for _ in 0..PURGE_CHUNKS_MAX {
-        if shared.closed.is_cancelled() {
-            break;
-        }
-        let oldest = usage.oldest_event;
-        let over = shared
-            .settings
-            .retention_bytes
-            .filter(|&limit| usage.used_bytes > limit);
-        let before = if oldest.is_some_and(|oldest| oldest < by_age) {
-            by_age
-        } else if let (Some(limit), Some(_)) = (over, oldest) {
-            tracing::debug!(
-                limit,
-                used = usage.used_bytes,
-                "the database is over its size; deleting the oldest events"
-            );
-            // The newest second stays: it may be on its way.
-            EventId::first_at(now_ms - 1000)
-        } else {
-            break;
-        };
-        let by_size = before != by_age;
-        match shared.store.purge_events(before, PURGE_CHUNK).await {
-            Ok(purged) => {
-                unfinished.0 += purged.unfinished_count;
-                unfinished
-                    .1
-                    .extend(purged.unfinished.iter().map(ToString::to_string));
-                if purged.events == 0 {
-                    break;
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "retention could not delete; trying again");
-                break;
-            }
-        }
-        match shared.store.usage().await {
-            Ok(new) => usage = new,
-            Err(_) => break,
-        }
-        let enough = shared
-            .settings
-            .retention_bytes
-            .is_none_or(|limit| usage.used_bytes < limit / 100 * SIZE_TARGET_PERCENT);
-        if by_size && enough {
-            break;
-        }
-        // Commits go first.
-        tokio::task::yield_now().await;
-    }
-    if unfinished.0 > 0 {
-        unfinished.1.truncate(100);
-        tracing::warn!(
-            count = unfinished.0,
-            "retention has deleted deliveries that had not ended"
-        );
-        shared
-            .own_event(report::unfinished(unfinished.0, &unfinished.1, now_ms))
-            .await;
-    }
-}
-
 async fn purge_logs(shared: &Shared) {
     let now_ms = shared.clock.now_ms();
     let age_ms = i64::try_from(shared.settings.idempotency_age.as_millis()).unwrap_or(i64::MAX / 4);
-    for _ in 0..PURGE_CHUNKS_MAX {
+    for _ in 0..retention::CHUNKS_MAX {
         if shared.closed.is_cancelled() {
             return;
         }
         match shared
             .store
-            .purge_logs(now_ms, now_ms.saturating_sub(age_ms), PURGE_CHUNK)
+            .purge_logs(now_ms, now_ms.saturating_sub(age_ms), retention::CHUNK)
             .await
         {
             Ok(0) => return,
@@ -263,11 +195,11 @@ async fn purge_logs(shared: &Shared) {
 async fn purge_keys(shared: &Shared) {
     let since_ms = shared.snapshot.load().dedup_since_ms(shared.clock.now_ms());
     let before = EventId::first_at(since_ms - 60_000);
-    for _ in 0..PURGE_CHUNKS_MAX {
+    for _ in 0..retention::CHUNKS_MAX {
         if shared.closed.is_cancelled() {
             return;
         }
-        match shared.store.purge_keys(before, PURGE_CHUNK).await {
+        match shared.store.purge_keys(before, retention::CHUNK).await {
             Ok(0) => return,
             Ok(_) => {}
             Err(error) => {

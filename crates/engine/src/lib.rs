@@ -13,6 +13,7 @@
 //! This crate knows no SQL and no HTTP server, and does not ask who may do what.
 
 mod api;
+mod archives;
 mod circuit;
 mod committer;
 mod dedup;
@@ -29,6 +30,7 @@ mod outcome;
 mod pages;
 mod replay;
 mod report;
+mod retention;
 mod shared;
 mod shares;
 mod snapshot;
@@ -38,6 +40,7 @@ pub use api::{
     AcceptContext, AcceptError, Accepted, Collaborators, DeliveryNotice, EngineSettings,
     EngineStatus, FindKind, IdempotencyKey, LaneStatus, Random, StartError, SystemRandom, Unseal,
 };
+pub use archives::Archives;
 pub use engine::Engine;
 pub use replay::{ReplayCount, ReplayError};
 pub use snapshot::{BusRules, RuleEntry, Snapshot, TargetEntry, compile_transform};

@@ -114,6 +114,14 @@ impl<'p> Picker<'p> {
             .buses()
             .find(|bus| bus.bus.id == plan.bus)
             .ok_or_else(|| impossible(format!("bus {} was deleted", plan.bus_name)))?;
+        if let Some((id, name)) = &plan.archive
+            && !bus.archives.list.iter().any(|archive| archive.id == *id)
+        {
+            let bus = &bus.bus.name;
+            return Err(impossible(format!(
+                "archive {name} of bus {bus} was deleted"
+            )));
+        }
         let rule = |name: &belfry_model::RuleName| {
             bus.rules()
                 .find(|entry| entry.rule.name == *name)

@@ -92,7 +92,7 @@ pub(crate) fn disabled(entry: &TargetEntry, reason: &str, now_ms: i64) -> Option
     on_system(&document, now_ms)
 }
 
-/// `belfry.retention.unfinished`: retention by size has removed deliveries that had not ended.
+/// `belfry.retention.unfinished`: retention has removed deliveries that had not ended.
 pub(crate) fn unfinished(count: u64, named: &[String], now_ms: i64) -> Option<OwnEvent> {
     let document = json!({
         "source": "belfry/retention", "type": "belfry.retention.unfinished",

@@ -1,4 +1,4 @@
-//! The configuration of one moment, compiled: buses with their rule sets, targets ready to deliver.
+//! The configuration of one moment, compiled: buses with their rule sets and archives, targets ready to deliver.
 //!
 //! A snapshot is never changed, only replaced whole, so that an event sees all of a change or nothing of it. What did
 //! not change between two snapshots is the same object in both: a target keeps its connections and tokens.
@@ -6,13 +6,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use belfry_model::config::{Bus, CONCURRENCY_DEFAULT, RetryPolicy, Rule, Target};
-use belfry_model::{BusId, BusName, Event, RuleId, TargetId};
+use belfry_model::config::{Archive, Bus, CONCURRENCY_DEFAULT, RetryPolicy, Rule, Target};
+use belfry_model::{ArchiveId, BusId, BusName, Event, RuleId, TargetId};
 use belfry_pattern::{EventText, Pattern, RuleSet, Scratch};
 use belfry_store::{Config, ConfigDiff};
 use belfry_transform::{OnError, Transform, TransformError, TransformSpec};
 
 use crate::api::Collaborators;
+use crate::archives::Archives;
 use crate::order::KeyAt;
 use crate::pages::Pages;
 
@@ -37,6 +38,8 @@ pub struct BusRules {
     rules: Pages<RuleEntry>,
     /// The enabled ones, by their ids.
     set: RuleSet,
+    /// Its archives.
+    pub archives: Arc<Archives>,
 }
 
 /// A rule. Its pattern is in the bus's rule set, and in text in its spec.
@@ -216,6 +219,21 @@ impl Snapshot {
                 touched.push(id);
             }
         }
+        let mut of_buses: HashMap<BusId, [Vec<Archive>; 2]> = HashMap::new();
+        for (of, archives) in [(0, gone.archives), (1, made.archives)] {
+            for archive in archives {
+                of_buses.entry(archive.bus).or_default()[of].push(archive);
+            }
+        }
+        for (bus, [gone, made]) in of_buses {
+            let Some(bus) = names.get(&bus).and_then(|name| buses.get_mut(name)) else {
+                // They went with it.
+                continue;
+            };
+            if let Some(archives) = bus.archives.changed(&gone, made) {
+                Arc::make_mut(bus).archives = Arc::new(archives);
+            }
+        }
         // A rule that targets were told of without it.
         if !whole && !of_rules.is_empty() {
             return None;
@@ -233,6 +251,7 @@ impl Snapshot {
         let buses: HashSet<BusId> = other.buses.iter().map(|bus| bus.id).collect();
         let rules: HashSet<RuleId> = other.rules.iter().map(|rule| rule.id).collect();
         let targets: HashSet<TargetId> = other.targets.iter().map(|target| target.id).collect();
+        let archives: HashSet<ArchiveId> = other.archives.iter().map(|one| one.id).collect();
         let mut rest = Config::default();
         for bus in self.buses.values() {
             if !buses.contains(&bus.bus.id) {
@@ -240,6 +259,9 @@ impl Snapshot {
             }
             let gone = bus.rules().filter(|entry| !rules.contains(&entry.rule.id));
             rest.rules.extend(gone.map(|entry| entry.rule.clone()));
+            let gone = bus.archives.list.iter();
+            let gone = gone.filter(|archive| !archives.contains(&archive.id));
+            rest.archives.extend(gone.cloned());
         }
         let gone = self.targets().map(|entry| &entry.target);
         let gone = gone.filter(|target| !targets.contains(&target.id));
@@ -356,6 +378,7 @@ impl BusRules {
             bus,
             rules: Pages::default(),
             set: RuleSet::default(),
+            archives: Arc::default(),
         }
     }
 
@@ -388,16 +411,9 @@ impl BusRules {
         scratch: &mut Scratch,
         of: impl Fn(&RuleEntry) -> bool,
     ) -> Vec<TargetId> {
-        let Ok(doc) = std::str::from_utf8(event.doc()) else {
-            // Documents are JSON, which is UTF-8.
-            tracing::warn!(bus.name = %self.bus.name, "an event is no text; it goes to no target");
+        let Some(text) = self.text(event) else {
             return Vec::new();
         };
-        // Ingest has read the document, and refuses names that stand twice in an object.
-        let mut text = EventText::trusted(doc);
-        if event.has_plain_names() {
-            text = text.with_unique_paths();
-        }
         let mut fan: Vec<TargetId> = Vec::new();
         for number in self.set.matches_text(text, scratch) {
             let rule = i32::try_from(*number).ok();
@@ -409,6 +425,31 @@ impl BusRules {
         }
         fan.sort_unstable();
         fan
+    }
+
+    /// The archives that get a copy of an event; costs nothing where there are none.
+    pub(crate) fn archives_of(&self, event: &Event, scratch: &mut Scratch) -> Vec<ArchiveId> {
+        if self.archives.take_nothing() {
+            return Vec::new();
+        }
+        self.text(event)
+            .map(|text| self.archives.of(text, scratch))
+            .unwrap_or_default()
+    }
+
+    fn text<'e>(&self, event: &'e Event) -> Option<EventText<'e>> {
+        let Ok(doc) = std::str::from_utf8(event.doc()) else {
+            // Documents are JSON, which is UTF-8.
+            tracing::warn!(bus.name = %self.bus.name, "an event is no text; it goes nowhere");
+            return None;
+        };
+        // Ingest has read the document, and refuses names that stand twice in an object.
+        let text = EventText::trusted(doc);
+        Some(if event.has_plain_names() {
+            text.with_unique_paths()
+        } else {
+            text
+        })
     }
 }
 

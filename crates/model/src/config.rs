@@ -1,4 +1,4 @@
-//! What operators configure: buses, rules, targets, and how a target retries.
+//! What operators configure: buses, rules, targets, archives, and how a target retries.
 //!
 //! The `*Spec` types are what a client writes and reads back (camelCase JSON, unknown members refused); the types
 //! without `Spec` add what the store knows about them.
@@ -6,9 +6,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::id::{BusId, RuleId, TargetId};
+use crate::id::{ArchiveId, BusId, RuleId, TargetId};
 use crate::json::{FieldError, JsonText};
-use crate::name::{BusName, RuleName, TargetName};
+use crate::name::{ArchiveName, BusName, RuleName, TargetName};
 
 /// Longest description, in bytes.
 pub const DESCRIPTION_BYTES_MAX: usize = 4096;
@@ -24,6 +24,12 @@ pub const WAITS_MAX: usize = 200;
 pub const WAIT_SECONDS_MAX: u32 = 86_400;
 /// Longest time a delivery may be tried: 14 days.
 pub const MAX_AGE_SECONDS_MAX: u32 = 14 * 86_400;
+/// Most archives of one bus.
+pub const ARCHIVES_PER_BUS_MAX: usize = 100;
+/// Longest age that a retention may name: a hundred years.
+pub const RETENTION_SECONDS_MAX: u32 = 100 * 365 * 86_400;
+/// Most bytes that a retention may name: an exbibyte.
+pub const RETENTION_BYTES_MAX: u64 = 1 << 60;
 
 /// A bus as a client writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -33,6 +39,43 @@ pub struct BusSpec {
     pub description: String,
     /// How repeats of an event (same source and id) are recognised.
     pub dedup: Dedup,
+    /// How long its events are kept; what it does not say is as the server has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
+}
+
+/// How long events are kept: until they are too old, or the oldest of too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Retention {
+    /// How old an event may become, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_seconds: Option<u32>,
+    /// How many bytes of events are kept; beyond it the oldest go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
+impl Retention {
+    /// How old an event may become, in milliseconds.
+    pub fn age_ms(&self) -> Option<i64> {
+        self.age_seconds.map(|seconds| i64::from(seconds) * 1000)
+    }
+
+    fn check(&self, errors: &mut Vec<FieldError>) {
+        if let Some(seconds) = self.age_seconds {
+            range(
+                "/retention/ageSeconds",
+                u64::from(seconds),
+                1,
+                u64::from(RETENTION_SECONDS_MAX),
+                errors,
+            );
+        }
+        if let Some(bytes) = self.bytes {
+            range("/retention/bytes", bytes, 1, RETENTION_BYTES_MAX, errors);
+        }
+    }
 }
 
 /// How repeats of an event are recognised on a bus.
@@ -110,6 +153,43 @@ pub struct Rule {
     /// What the client wrote.
     pub spec: RuleSpec,
     /// Counts changes of the rule itself, from 1.
+    pub revision: i64,
+    /// When it was made, ms since 1970.
+    pub created_at_ms: i64,
+    /// When it was last changed, ms since 1970.
+    pub updated_at_ms: i64,
+}
+
+/// An archive as a client writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ArchiveSpec {
+    /// For people.
+    #[serde(default)]
+    pub description: String,
+    /// A disabled archive takes nothing more; what is in it stays.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Only events that match it, kept as written. Absent: every event of the bus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<JsonText>,
+    /// How long copies are kept. Absent: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
+}
+
+/// An archive with what the store knows about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archive {
+    /// Its number, never given out again.
+    pub id: ArchiveId,
+    /// The bus whose events it takes.
+    pub bus: BusId,
+    /// Its name, unique within the bus.
+    pub name: ArchiveName,
+    /// What the client wrote.
+    pub spec: ArchiveSpec,
+    /// Counts changes of the archive, from 1.
     pub revision: i64,
     /// When it was made, ms since 1970.
     pub created_at_ms: i64,
@@ -418,6 +498,21 @@ impl BusSpec {
             86_400,
             &mut errors,
         );
+        if let Some(retention) = &self.retention {
+            retention.check(&mut errors);
+        }
+        errors
+    }
+}
+
+impl ArchiveSpec {
+    /// Everything wrong with it but the pattern, which `belfry-pattern` reads.
+    pub fn check(&self) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        check_description(&self.description, &mut errors);
+        if let Some(retention) = &self.retention {
+            retention.check(&mut errors);
+        }
         errors
     }
 }
@@ -519,6 +614,25 @@ mod tests {
         };
         assert_eq!(policy.wait_ms(1), Some(5000));
         assert_eq!(policy.wait_ms(2), None);
+    }
+
+    #[test]
+    fn a_retention_is_bounded_and_need_not_be_given() {
+        let pointers = |spec: Value| {
+            let spec: BusSpec = serde_json::from_value(spec).unwrap();
+            spec.check()
+                .into_iter()
+                .map(|error| error.pointer)
+                .collect::<Vec<_>>()
+        };
+        assert!(pointers(serde_json::json!({})).is_empty());
+        assert!(pointers(serde_json::json!({"retention": {"bytes": 1}})).is_empty());
+        let bad = serde_json::json!({"retention": {"ageSeconds": 0, "bytes": 0}});
+        assert_eq!(pointers(bad), ["/retention/ageSeconds", "/retention/bytes"]);
+        assert_eq!(
+            serde_json::to_value(BusSpec::default()).unwrap()["retention"],
+            Value::Null
+        );
     }
 
     #[test]

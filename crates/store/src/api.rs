@@ -9,16 +9,19 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use belfry_model::access::Scope;
-use belfry_model::config::{Bus, BusSpec, Disabled, Rule, RuleSpec, Target, TargetSpec};
+use belfry_model::config::{
+    Archive, ArchiveSpec, Bus, BusSpec, Disabled, Rule, RuleSpec, Target, TargetSpec,
+};
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
 use belfry_model::replay::ReplayMark;
 use belfry_model::{
-    BusId, BusName, DeliveryId, Event, EventId, LogName, NodeId, OrderKey, RuleId, RuleName,
-    TargetId, TargetName,
+    ArchiveId, ArchiveName, BusId, BusName, DeliveryId, Event, EventId, LogName, NodeId, OrderKey,
+    RuleId, RuleName, TargetId, TargetName,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::replays::{ReplayProgress, Replays};
+use crate::retention::Retention;
 
 /// What a store answers.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -125,6 +128,8 @@ pub struct NewEvent {
     pub event: Event,
     /// The targets it goes to; empty when nothing matched.
     pub fan: Vec<TargetId>,
+    /// The archives that get a copy, in the same commit; none when a replay puts it back.
+    pub archives: Vec<ArchiveId>,
     /// 32 hex digits of the trace it belongs to.
     pub trace_id: Option<String>,
     /// By which a repeat of it is recognised, where repeats are; kept for a while ([`EventLog::recent_keys`]).
@@ -347,29 +352,8 @@ pub trait EventLog: Send + Sync {
     async fn find_strict(&self, keys: &[(BusId, EventKey)]) -> Result<Vec<Option<EventId>>>;
     /// Finds the recorded answer for an `Idempotency-Key`.
     async fn find_idempotency(&self, scope: &[u8; 32]) -> Result<Option<IdempotencyRecord>>;
-    /// Deletes up to `events_max` of the oldest events below `before`, with deliveries, attempts, strict keys and pending work.
-    /// A chunk is short, so that commits in between do not wait.
-    async fn purge_events(&self, before: EventId, events_max: u32) -> Result<Purged>;
-    /// Deletes expired log entries (each log's own retention) and idempotency records older than `idempotency_before_ms`; at most `rows_max` rows.
-    async fn purge_logs(
-        &self,
-        now_ms: i64,
-        idempotency_before_ms: i64,
-        rows_max: u32,
-    ) -> Result<u64>;
     /// How much is used and how much is left.
     async fn usage(&self) -> Result<Usage>;
-}
-
-/// What a purge removed.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Purged {
-    /// Events removed.
-    pub events: u64,
-    /// Deliveries that had not ended and were removed all the same (at most 100 are named).
-    pub unfinished: Vec<DeliveryId>,
-    /// How many those were.
-    pub unfinished_count: u64,
 }
 
 /// How much is used and how much is left.
@@ -615,7 +599,7 @@ pub trait Nodes: Send + Sync {
 // ---------------------------------------------------------------------------------------------------------------
 // Configuration, keys, audit
 
-/// Buses, rules and targets of one moment, or some of them.
+/// Buses, rules, targets and archives of one moment, or some of them.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// Goes up with every change.
@@ -626,6 +610,8 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// All targets, secrets sealed.
     pub targets: Vec<Target>,
+    /// All archives.
+    pub archives: Vec<Archive>,
 }
 
 /// How the configuration differs from an earlier version of it.
@@ -663,7 +649,7 @@ pub enum Change {
         /// What must be there.
         expect: Expect,
     },
-    /// Deletes a bus with its rules and targets.
+    /// Deletes a bus with its rules, targets and archives.
     DeleteBus {
         /// Its name.
         name: BusName,
@@ -711,6 +697,27 @@ pub enum Change {
         rule: RuleName,
         /// Its name.
         name: TargetName,
+        /// The revision it must have.
+        revision: i64,
+    },
+    /// Makes or replaces an archive; what is in it stays.
+    PutArchive {
+        /// Its bus.
+        bus: BusName,
+        /// Its name.
+        name: ArchiveName,
+        /// What it is to be.
+        spec: ArchiveSpec,
+        /// What must be there.
+        expect: Expect,
+    },
+    /// Deletes an archive. Its copies are gone for users at once, and removed in chunks afterwards
+    /// ([`Retention::purge_archive`]).
+    DeleteArchive {
+        /// Its bus.
+        bus: BusName,
+        /// Its name.
+        name: ArchiveName,
         /// The revision it must have.
         revision: i64,
     },
@@ -1060,10 +1067,10 @@ pub trait Maintenance: Send + Sync {
 
 /// All of it.
 pub trait Store:
-    EventLog + DeliveryQueue + Nodes + ConfigStore + History + Replays + Maintenance
+    EventLog + DeliveryQueue + Nodes + ConfigStore + History + Replays + Retention + Maintenance
 {
 }
-impl<T: EventLog + DeliveryQueue + Nodes + ConfigStore + History + Replays + Maintenance> Store
-    for T
+impl<T> Store for T where
+    T: EventLog + DeliveryQueue + Nodes + ConfigStore + History + Replays + Retention + Maintenance
 {
 }

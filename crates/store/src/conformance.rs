@@ -1,6 +1,7 @@
 //! What every store must do, whatever its database. A store's own tests call [`conformance_suite!`] with a function
 //! that opens an empty store; each case below then becomes one test of that store.
 
+pub(crate) mod archive;
 pub(crate) mod commit;
 pub(crate) mod config;
 pub(crate) mod fixtures;
@@ -80,12 +81,23 @@ macro_rules! conformance_suite {
                 a_replay_reads_its_bus_in_pages_without_repeats,
                 a_replay_reads_the_events_it_names,
             ],
+            archive: [
+                archives_are_made_changed_and_deleted_with_their_bus,
+                a_copy_is_made_in_the_commit_of_its_event_or_not_at_all,
+                a_copy_outlives_its_event,
+                an_archive_is_read_in_pages_without_gaps,
+                an_archive_loses_its_oldest_by_age_and_by_size,
+                a_deleted_archive_is_emptied_and_forgotten,
+            ],
             retention: [
                 old_events_go_with_everything_about_them,
                 a_purge_is_bounded_and_names_what_had_not_ended,
                 many_unfinished_are_counted_and_some_are_named,
                 log_entries_go_by_the_retention_of_their_log,
                 old_idempotency_records_go,
+                events_and_bytes_are_counted_by_bus_and_taken_down,
+                events_of_some_buses_go_in_bounded_steps,
+                a_bus_loses_its_oldest_by_size,
             ],
             history: [
                 an_event_and_its_deliveries_are_found,

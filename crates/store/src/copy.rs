@@ -339,6 +339,17 @@ pub(crate) static TABLES: &[Table] = &[
         ],
     ),
     table(
+        "archive_usage",
+        2,
+        false,
+        &[
+            ("archive_id", Number),
+            ("node_id", Number),
+            ("events", Number),
+            ("bytes", Number),
+        ],
+    ),
+    table(
         "replay",
         1,
         true,

@@ -130,6 +130,11 @@ pub(crate) fn is_unsupported(error: &sqlx::Error) -> bool {
     class.is_some_and(|class| state::UNSUPPORTED.contains(&class))
 }
 
+/// Whether somebody else had locked what was wanted for longer than one would wait.
+pub(crate) fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    sql_state(error) == Some(state::LOCK_NOT_AVAILABLE)
+}
+
 /// Whether the same statement may succeed when it is simply made again: another transaction got into its way.
 pub(crate) fn is_worth_repeating(error: &sqlx::Error) -> bool {
     sql_state(error).is_some_and(|state| [state::SERIALIZATION, state::DEADLOCK].contains(&state))

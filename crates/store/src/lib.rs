@@ -18,10 +18,13 @@ mod error;
 pub mod postgres;
 mod process;
 mod replays;
+mod retention;
 mod sample;
 pub mod sqlite;
+mod usage;
 
 pub use api::*;
 pub use postgres::{PostgresOptions, PostgresStore};
 pub use replays::*;
+pub use retention::*;
 pub use sqlite::{SqliteOptions, SqliteStore, Synchronous};

@@ -22,7 +22,7 @@ use crate::problem::Problem;
 pub(crate) struct DeleteQuery {
     /// `true` checks everything and answers what would be deleted, but deletes nothing.
     dry_run: Option<bool>,
-    /// `true` deletes the bus with its rules and targets.
+    /// `true` deletes the bus with its rules, targets and archives.
     cascade: Option<bool>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) async fn list_buses(
     ))
 }
 
-/// Reads a bus.
+/// Reads a bus, with how much is stored of it.
 #[utoipa::path(get, path = "/v1/buses/{bus}", tag = "buses", params(BusPath), security(("key" = ["config:read"])),
     responses((status = 200, description = "The bus", body = BusView)))]
 pub(crate) async fn get_bus(
@@ -106,7 +106,7 @@ pub(crate) async fn patch_bus(
 
 /// Deletes a bus.
 ///
-/// One with rules only with `cascade=true`. Events and their history stay as long as they are kept.
+/// One with rules or archives only with `cascade=true`. Events and their history stay as long as they are kept.
 #[utoipa::path(delete, path = "/v1/buses/{bus}", tag = "buses", params(BusPath, DeleteQuery, ConditionHeaders),
     security(("key" = ["config:write"])),
     responses((status = 204, description = "Deleted"), (status = 200, description = "Dry run: what would be deleted", body = BusView)))]

@@ -79,6 +79,36 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         "",
     ),
     (
+        "get /v1/buses/{bus}/archives",
+        "config:read",
+        "/v1/buses/default/archives",
+        "",
+    ),
+    (
+        "get /v1/buses/{bus}/archives/{archive}",
+        "config:read",
+        "/v1/buses/default/archives/a",
+        "",
+    ),
+    (
+        "put /v1/buses/{bus}/archives/{archive}",
+        "config:write",
+        "/v1/buses/default/archives/a",
+        "{}",
+    ),
+    (
+        "patch /v1/buses/{bus}/archives/{archive}",
+        "config:write",
+        "/v1/buses/default/archives/none",
+        "{}",
+    ),
+    (
+        "delete /v1/buses/{bus}/archives/{archive}",
+        "config:write",
+        "/v1/buses/default/archives/none",
+        "",
+    ),
+    (
         "post /v1/buses/{bus}/rules:test",
         "config:read",
         "/v1/buses/default/rules:test",

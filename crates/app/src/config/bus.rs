@@ -4,7 +4,7 @@ use belfry_model::access::Scope;
 use belfry_model::config::{Bus, BusSpec};
 use belfry_model::json::merge_patch;
 use belfry_model::{BusId, BusName};
-use belfry_store::{Change, Expect, Store, StoreError};
+use belfry_store::{BusSize, Change, Expect, Store, StoreError};
 use serde_json::Value;
 
 use super::index::BusConfig;
@@ -16,7 +16,14 @@ use crate::error::{Code, Error, Result, faults_under};
 use crate::input;
 
 /// Members that only the server writes.
-const READ_ONLY: [&str; 5] = ["rules", "revision", "createdAt", "updatedAt", "dryRun"];
+const READ_ONLY: [&str; 6] = [
+    "rules",
+    "usage",
+    "revision",
+    "createdAt",
+    "updatedAt",
+    "dryRun",
+];
 /// Tells a first start from one after somebody deleted bus `default`.
 const FIRST_START_META: &str = "first-start.done";
 
@@ -26,17 +33,20 @@ impl App {
         actor.require(&Scope::ConfigRead)?;
         let index = self.index().await?;
         let (limit, after) = (page.limit()?, page.after::<BusName>('b')?);
+        let sizes = self.store.bus_sizes().await?;
         let rest = index
             .buses
             .iter()
             .filter(|(name, _)| after.as_ref().is_none_or(|after| *name > after));
-        Ok(by_name(rest, limit, 'b', |_, bus| view(bus)))
+        Ok(by_name(rest, limit, 'b', |_, bus| with_usage(bus, &sizes)))
     }
 
     /// One bus.
     pub async fn get_bus(&self, actor: &Actor, name: &BusName) -> Result<BusView> {
         actor.require(&Scope::ConfigRead)?;
-        Ok(view(self.index().await?.bus(name)?))
+        let index = self.index().await?;
+        let bus = index.bus(name)?;
+        Ok(with_usage(bus, &self.store.bus_sizes().await?))
     }
 
     /// Makes or replaces a bus.
@@ -165,7 +175,7 @@ impl App {
         })
     }
 
-    /// Deletes a bus. One with rules only if `cascade` is asked for; `default` only without rules.
+    /// Deletes a bus. One with rules or archives only if `cascade` is asked for; `default` only without any.
     pub async fn delete_bus(
         &self,
         actor: &Actor,
@@ -202,15 +212,24 @@ impl App {
 }
 
 fn refuse_if_needed(index: &Index, old: &BusConfig, cascade: bool) -> Result<()> {
-    let (name, count) = (&old.bus.name, old.rules.len());
-    if count > 0 && name.as_str() == BusName::DEFAULT {
-        let detail = format!("bus {name} has {count} rules; it can be deleted only without any");
-        return Err(Error::new(Code::BusNotEmpty, detail));
-    }
-    if count > 0 && !cascade {
-        let detail =
-            format!("bus {name} has {count} rules; delete them first, or ask for cascade=true");
-        return Err(Error::new(Code::BusNotEmpty, detail));
+    let name = &old.bus.name;
+    let (rules, archives) = (old.rules.len(), old.archives.len());
+    let held = match (rules, archives) {
+        (0, 0) => None,
+        (_, 0) => Some(format!("{rules} rules")),
+        (0, _) => Some(format!("{archives} archives")),
+        _ => Some(format!("{rules} rules and {archives} archives")),
+    };
+    if let Some(held) = held {
+        if name.as_str() == BusName::DEFAULT {
+            let detail = format!("bus {name} has {held}; it can be deleted only without any");
+            return Err(Error::new(Code::BusNotEmpty, detail));
+        }
+        if !cascade {
+            let detail =
+                format!("bus {name} has {held}; delete them first, or ask for cascade=true");
+            return Err(Error::new(Code::BusNotEmpty, detail));
+        }
     }
     let others = index.buses.values().filter(|bus| bus.bus.name != *name);
     let user = others
@@ -248,6 +267,14 @@ fn not_system(name: &BusName) -> Result<()> {
 
 fn view(bus: &BusConfig) -> BusView {
     BusView::new(&bus.bus, bus.rules.len())
+}
+
+fn with_usage(bus: &BusConfig, sizes: &[BusSize]) -> BusView {
+    let size = sizes.iter().find(|size| size.bus == bus.bus.id);
+    BusView {
+        usage: Some(size.map(Into::into).unwrap_or_default()),
+        ..view(bus)
+    }
 }
 
 /// One page of things in the order of their names.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use belfry_model::config::{Bus, Rule, Target};
-use belfry_model::{BusId, BusName, RuleId, RuleName, TargetName};
+use belfry_model::config::{Archive, Bus, Rule, Target};
+use belfry_model::{ArchiveName, BusId, BusName, RuleId, RuleName, TargetName};
 use belfry_store::ConfigDiff;
 
 use crate::App;
@@ -21,11 +21,12 @@ pub(crate) struct Index {
     names: HashMap<BusId, BusName>,
 }
 
-/// A bus with its rules.
+/// A bus with its rules and archives.
 #[derive(Debug, Clone)]
 pub(crate) struct BusConfig {
     pub(crate) bus: Bus,
     pub(crate) rules: BTreeMap<RuleName, Arc<RuleConfig>>,
+    pub(crate) archives: BTreeMap<ArchiveName, Archive>,
 }
 
 /// A rule with its targets.
@@ -57,6 +58,15 @@ impl Index {
                 rules.remove(&rule.name);
             }
         }
+        for archive in gone.archives {
+            if let Some(archives) = self.archives_mut(archive.bus)
+                && archives
+                    .get(&archive.name)
+                    .is_some_and(|known| known.id == archive.id)
+            {
+                archives.remove(&archive.name);
+            }
+        }
         for bus in gone.buses {
             if self.names.remove(&bus.id).is_some() {
                 self.buses.remove(&bus.name);
@@ -67,9 +77,13 @@ impl Index {
             match self.buses.get_mut(&bus.name) {
                 Some(known) if known.bus.id == bus.id => Arc::make_mut(known).bus = bus,
                 _ => {
-                    let rules = BTreeMap::new();
                     let name = bus.name.clone();
-                    self.buses.insert(name, Arc::new(BusConfig { bus, rules }));
+                    let bus = BusConfig {
+                        bus,
+                        rules: BTreeMap::new(),
+                        archives: BTreeMap::new(),
+                    };
+                    self.buses.insert(name, Arc::new(bus));
                 }
             }
         }
@@ -98,6 +112,10 @@ impl Index {
             let targets = self.targets_mut(&places, target.rule)?;
             targets.insert(target.name.clone(), target);
         }
+        for archive in made.archives {
+            let archives = self.archives_mut(archive.bus)?;
+            archives.insert(archive.name.clone(), archive);
+        }
         self.version = made.version;
         Some(())
     }
@@ -105,6 +123,11 @@ impl Index {
     fn rules_mut(&mut self, bus: BusId) -> Option<&mut BTreeMap<RuleName, Arc<RuleConfig>>> {
         let bus = self.buses.get_mut(self.names.get(&bus)?)?;
         Some(&mut Arc::make_mut(bus).rules)
+    }
+
+    fn archives_mut(&mut self, bus: BusId) -> Option<&mut BTreeMap<ArchiveName, Archive>> {
+        let bus = self.buses.get_mut(self.names.get(&bus)?)?;
+        Some(&mut Arc::make_mut(bus).archives)
     }
 
     fn targets_mut(
@@ -141,6 +164,11 @@ impl Index {
         found.ok_or_else(|| {
             Error::not_found("target", &format!("{name} of rule {rule} on bus {bus}"))
         })
+    }
+
+    pub(crate) fn archive(&self, bus: &BusName, name: &ArchiveName) -> Result<&Archive> {
+        let found = self.bus(bus)?.archives.get(name);
+        found.ok_or_else(|| Error::not_found("archive", &format!("{name} on bus {bus}")))
     }
 
     /// The name of a bus that is still there.

@@ -1,10 +1,13 @@
-//! Buses, rules and targets as clients read them: secrets masked.
+//! Buses, rules, targets and archives as clients read them: secrets masked.
 
 use std::collections::BTreeMap;
 
-use belfry_model::config::{Bus, DeadLetter, Dedup, Order, RateLimit, RetryPolicy, Rule, Target};
+use belfry_model::config::{
+    Archive, Bus, DeadLetter, Dedup, Order, RateLimit, Retention, RetryPolicy, Rule, Target,
+};
 use belfry_model::json::JsonText;
-use belfry_model::{BusName, RuleName, TargetName};
+use belfry_model::{ArchiveName, BusName, EventId, RuleName, TargetName};
+use belfry_store::{ArchiveSize, BusSize};
 use belfry_targets::{GeneratedSecret, Handshake, TargetKind, find_kind, mask};
 use serde::Serialize;
 use serde_json::Value;
@@ -28,8 +31,16 @@ pub struct BusView {
     /// How repeats of an event are recognised.
     #[schema(value_type = schema::Dedup)]
     pub dedup: Dedup,
+    /// How long its events are kept; what it does not say is as the server has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Retention>, required = false)]
+    pub retention: Option<Retention>,
     /// How many rules it has.
     pub rules: usize,
+    /// What is stored of it; absent in answers to changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub usage: Option<UsageView>,
     /// Counts changes; the `ETag` is `"r<revision>"`.
     pub revision: i64,
     /// When it was made.
@@ -48,10 +59,111 @@ impl BusView {
             name: bus.name.clone(),
             description: bus.spec.description.clone(),
             dedup: bus.spec.dedup.clone(),
+            retention: bus.spec.retention,
             rules,
+            usage: None,
             revision: bus.revision,
             created_at: Stamp(bus.created_at_ms),
             updated_at: Stamp(bus.updated_at_ms),
+            dry_run: false,
+        }
+    }
+}
+
+/// How much is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Usage)]
+pub struct UsageView {
+    /// Events.
+    pub events: u64,
+    /// Bytes of the events, without what is known about them.
+    pub bytes: u64,
+    /// When the oldest was accepted (of an archive).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub oldest_at: Option<Stamp>,
+    /// When the newest was accepted (of an archive).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub newest_at: Option<Stamp>,
+}
+
+impl From<&BusSize> for UsageView {
+    fn from(size: &BusSize) -> Self {
+        Self {
+            events: size.events,
+            bytes: size.bytes,
+            ..Self::default()
+        }
+    }
+}
+
+impl From<&ArchiveSize> for UsageView {
+    fn from(size: &ArchiveSize) -> Self {
+        let at = |id: EventId| Stamp(id.time_ms());
+        Self {
+            events: size.events,
+            bytes: size.bytes,
+            oldest_at: size.oldest.map(at),
+            newest_at: size.newest.map(at),
+        }
+    }
+}
+
+/// An archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Archive)]
+pub struct ArchiveView {
+    /// Its bus.
+    #[schema(value_type = String, examples("default"))]
+    pub bus: BusName,
+    /// Its name.
+    #[schema(value_type = String, examples("orders"))]
+    pub name: ArchiveName,
+    /// For people.
+    pub description: String,
+    /// A disabled archive takes nothing more; what is in it stays.
+    pub enabled: bool,
+    /// Only events that match it, exactly as it was written; absent: every event of the bus.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, required = false)]
+    pub pattern: Option<JsonText>,
+    /// How long copies are kept; absent: for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Retention>, required = false)]
+    pub retention: Option<Retention>,
+    /// What is in it; absent in answers to changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub usage: Option<UsageView>,
+    /// Counts changes; the `ETag` is `"r<revision>"`.
+    pub revision: i64,
+    /// When it was made.
+    pub created_at: Stamp,
+    /// When it was last changed.
+    pub updated_at: Stamp,
+    /// Present and true when nothing was written because `dryRun` was asked for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub dry_run: bool,
+}
+
+impl ArchiveView {
+    pub(crate) fn new(bus: &BusName, archive: &Archive) -> Self {
+        let spec = &archive.spec;
+        Self {
+            bus: bus.clone(),
+            name: archive.name.clone(),
+            description: spec.description.clone(),
+            enabled: spec.enabled,
+            pattern: spec.pattern.clone(),
+            retention: spec.retention,
+            usage: None,
+            revision: archive.revision,
+            created_at: Stamp(archive.created_at_ms),
+            updated_at: Stamp(archive.updated_at_ms),
             dry_run: false,
         }
     }

@@ -1,7 +1,7 @@
-//! `belfry apply` and `belfry diff`: making buses and rules what files say.
+//! `belfry apply` and `belfry diff`: making buses, rules and archives what files say.
 //!
 //! All documents are read first, then all are tried on the server (`dryRun`), and only when everything is valid is
-//! anything changed: buses, then rules, then what `--prune` removes. A run that is cut short is repeated as it is.
+//! anything changed: buses, then rules and archives, then what `--prune` removes. A run that is cut short is repeated as it is.
 
 mod compare;
 
@@ -27,7 +27,7 @@ pub struct ApplyArgs {
     /// File or directory with documents, - for standard input; can be given several times.
     #[arg(short, long = "file", required = true, value_name = "PATH")]
     files: Vec<PathBuf>,
-    /// Deletes rules that no document describes, on the buses that the documents name.
+    /// Deletes rules that no document describes, on the buses that the documents name. Archives stay: they hold events.
     #[arg(long)]
     prune: bool,
     /// Says what would be done, and does nothing.
@@ -171,8 +171,8 @@ async fn plan(client: &Client, documents: Vec<Document>, prune: bool) -> Result<
     let mut new_buses = BTreeSet::new();
     for document in documents {
         let identity = document.identity.clone();
-        if matches!(identity, Identity::Rule(..)) && new_buses.contains(identity.bus()) {
-            // The server cannot try a rule on a bus that is not there yet; it will judge it when it is made.
+        if !matches!(identity, Identity::Bus(_)) && new_buses.contains(identity.bus()) {
+            // The server cannot try what is on a bus that is not there yet; it will judge it when it is made.
             let after = yaml(&serde_json::from_str(&document.shown).context(&document.place)?)?;
             let (before, revisions) = (String::new(), Vec::new());
             steps.push(Step {

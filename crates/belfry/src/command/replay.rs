@@ -15,7 +15,7 @@ use crate::output::{Format, Output};
 #[derive(Debug, Subcommand)]
 pub enum ReplayCommand {
     /// Puts stored events onto their bus again, or counts them
-    Start(StartArgs),
+    Start(Box<StartArgs>),
     /// Shows a replay and where it stands
     Show(OneArgs),
     /// Lists replays, newest first
@@ -51,6 +51,9 @@ pub struct StartArgs {
     /// Events that were posted to this bus.
     #[arg(long, default_value = "default")]
     bus: String,
+    /// Read from this archive of the bus, not from the history.
+    #[arg(long)]
+    archive: Option<String>,
     /// Accepted at or after: 2026-11-21T08:00:00Z, or a span back from now such as 15m, 2h, 7d.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -87,7 +90,13 @@ impl StartArgs {
     fn body(&self) -> Result<Value> {
         let mut body = Map::new();
         let mut put = |name: &str, value: Value| drop(body.insert(name.to_owned(), value));
-        put("from", json!({"bus": self.bus}));
+        put(
+            "from",
+            match &self.archive {
+                Some(archive) => json!({"bus": self.bus, "archive": archive}),
+                None => json!({"bus": self.bus}),
+            },
+        );
         if !self.description.is_empty() {
             put("description", json!(self.description));
         }
@@ -127,7 +136,7 @@ impl StartArgs {
 /// Does it.
 pub async fn run(command: ReplayCommand) -> Result {
     match command {
-        ReplayCommand::Start(args) => start(args).await,
+        ReplayCommand::Start(args) => start(*args).await,
         ReplayCommand::Show(args) => one(&args, Method::GET, "").await,
         ReplayCommand::Pause(args) => one(&args, Method::POST, "/pause").await,
         ReplayCommand::Resume(args) => one(&args, Method::POST, "/resume").await,
@@ -196,6 +205,7 @@ fn show_replay(out: Output, replay: &Value) -> Result {
             ("replayed", of("/replayed")),
             ("error", of("/error")),
             ("from bus", of("/from/bus")),
+            ("from archive", of("/from/archive")),
             ("since", of("/since")),
             ("until", of("/until")),
             ("rules", of("/rules")),

@@ -22,6 +22,9 @@ pub enum Kind {
     /// Where a rule's events go
     #[value(alias = "targets")]
     Target,
+    /// Copies of a bus's events
+    #[value(alias = "archives")]
+    Archive,
     /// An API key
     #[value(alias = "keys")]
     Key,
@@ -44,7 +47,7 @@ pub enum Kind {
 pub struct GetArgs {
     /// What.
     kind: Kind,
-    /// Its name or id; a rule also as BUS/RULE, a target as RULE/TARGET or BUS/RULE/TARGET.
+    /// Its name or id; a rule or archive also as BUS/NAME, a target as RULE/TARGET or BUS/RULE/TARGET.
     name: String,
     /// The bus, unless the name says it.
     #[arg(long, default_value = "default")]
@@ -57,14 +60,14 @@ pub struct GetArgs {
 /// Arguments of `delete`.
 #[derive(Debug, Args)]
 pub struct DeleteArgs {
-    /// What: bus, rule, target or key (a key is revoked).
+    /// What: bus, rule, target, archive or key (a key is revoked).
     kind: Kind,
-    /// Its name or id; a rule also as BUS/RULE, a target as RULE/TARGET or BUS/RULE/TARGET.
+    /// Its name or id; a rule or archive also as BUS/NAME, a target as RULE/TARGET or BUS/RULE/TARGET.
     name: String,
     /// The bus, unless the name says it.
     #[arg(long, default_value = "default")]
     bus: String,
-    /// Deletes a bus with all its rules.
+    /// Deletes a bus with all its rules and archives.
     #[arg(long)]
     cascade: bool,
     /// Says only whether it could be deleted.
@@ -214,6 +217,8 @@ fn path(kind: Kind, bus: &str, name: &str) -> Result<String> {
         (Kind::Bus, [name]) => format!("/v1/buses/{name}"),
         (Kind::Rule, [rule]) => format!("/v1/buses/{bus}/rules/{rule}"),
         (Kind::Rule, [bus, rule]) => format!("/v1/buses/{bus}/rules/{rule}"),
+        (Kind::Archive, [archive]) => format!("/v1/buses/{bus}/archives/{archive}"),
+        (Kind::Archive, [bus, archive]) => format!("/v1/buses/{bus}/archives/{archive}"),
         (Kind::Target, [rule, target]) => format!("/v1/buses/{bus}/rules/{rule}/targets/{target}"),
         (Kind::Target, [bus, rule, target]) => {
             format!("/v1/buses/{bus}/rules/{rule}/targets/{target}")
@@ -280,6 +285,10 @@ pub async fn list(args: ListArgs) -> Result {
                 show::TARGETS,
             )
         }
+        Kind::Archive => (
+            Call::get(format!("/v1/buses/{bus}/archives")),
+            show::ARCHIVES,
+        ),
         Kind::Key => (Call::get("/v1/keys"), show::KEYS),
         Kind::Log => (Call::get("/v1/logs"), show::LOGS),
         Kind::Node => (Call::get("/v1/nodes"), show::NODES),
@@ -373,6 +382,10 @@ mod tests {
         assert_eq!(
             path(Kind::Rule, "default", "b/a").unwrap(),
             "/v1/buses/b/rules/a"
+        );
+        assert_eq!(
+            path(Kind::Archive, "default", "b/a").unwrap(),
+            "/v1/buses/b/archives/a"
         );
         assert_eq!(
             path(Kind::Target, "default", "b/a/t").unwrap(),

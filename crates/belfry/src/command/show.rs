@@ -74,7 +74,19 @@ pub const BUSES: &[Column] = &[
     ("NAME", &["/name"]),
     ("RULES", &["/rules"]),
     ("DEDUP", &["/dedup/mode"]),
+    ("EVENTS", &["/usage/events"]),
+    ("BYTES", &["/usage/bytes"]),
     ("UPDATED", &["/updatedAt"]),
+    ("DESCRIPTION", &["/description"]),
+];
+/// Columns of archives.
+pub const ARCHIVES: &[Column] = &[
+    ("NAME", &["/name"]),
+    ("ENABLED", &["/enabled"]),
+    ("EVENTS", &["/usage/events"]),
+    ("BYTES", &["/usage/bytes"]),
+    ("OLDEST", &["/usage/oldestAt"]),
+    ("NEWEST", &["/usage/newestAt"]),
     ("DESCRIPTION", &["/description"]),
 ];
 /// Columns of replays.
@@ -82,6 +94,7 @@ pub const REPLAYS: &[Column] = &[
     ("REPLAY", &["/id"]),
     ("STATE", &["/state"]),
     ("BUS", &["/from/bus"]),
+    ("ARCHIVE", &["/from/archive"]),
     ("PERCENT", &["/percent"]),
     ("REPLAYED", &["/replayed"]),
     ("STARTED", &["/createdAt"]),

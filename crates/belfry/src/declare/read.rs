@@ -23,6 +23,7 @@ struct Envelope {
 enum Kind {
     Bus,
     Rule,
+    Archive,
 }
 
 #[derive(Deserialize)]
@@ -124,11 +125,16 @@ fn document(text: &str, place: Place, variables: Variables<'_>) -> Result<Docume
     } = from_slice(text.as_bytes())?;
     let name_error =
         |at: &str, error: &dyn std::error::Error| vec![FieldError::new(at, error.to_string())];
+    let on_bus = |name: Option<&str>| {
+        let name = name.unwrap_or("default");
+        name.parse()
+            .map_err(|error| name_error("/metadata/bus", &error))
+    };
     let identity = match kind {
         Kind::Bus if metadata.bus.is_some() => {
             return Err(vec![FieldError::new(
                 "/metadata/bus",
-                "only a Rule is on a bus; a Bus has only a name",
+                "only a Rule or an Archive is on a bus; a Bus has only a name",
             )]);
         }
         Kind::Bus => Identity::Bus(
@@ -138,12 +144,14 @@ fn document(text: &str, place: Place, variables: Variables<'_>) -> Result<Docume
                 .map_err(|error| name_error("/metadata/name", &error))?,
         ),
         Kind::Rule => Identity::Rule(
+            on_bus(metadata.bus.as_deref())?,
             metadata
-                .bus
-                .as_deref()
-                .unwrap_or("default")
+                .name
                 .parse()
-                .map_err(|error| name_error("/metadata/bus", &error))?,
+                .map_err(|error| name_error("/metadata/name", &error))?,
+        ),
+        Kind::Archive => Identity::Archive(
+            on_bus(metadata.bus.as_deref())?,
             metadata
                 .name
                 .parse()
@@ -153,14 +161,14 @@ fn document(text: &str, place: Place, variables: Variables<'_>) -> Result<Docume
     let mut has_references = false;
     let shown = spec.as_ref().map_or("{}", |spec| spec.get()).to_owned();
     let body = match (kind, spec) {
-        (Kind::Bus, _) => shown.clone(),
+        (Kind::Bus, _) | (Kind::Archive, None) => shown.clone(),
         (Kind::Rule, None) => {
             return Err(vec![FieldError::new(
                 "/spec",
                 "a Rule needs a spec with a pattern",
             )]);
         }
-        (Kind::Rule, Some(spec)) => {
+        (Kind::Rule | Kind::Archive, Some(spec)) => {
             let directory = place.file.parent().unwrap_or_else(|| Path::new("."));
             let mut references = References {
                 directory,
@@ -168,7 +176,7 @@ fn document(text: &str, place: Place, variables: Variables<'_>) -> Result<Docume
                 found: false,
                 errors: Vec::new(),
             };
-            let body = rule_body(&spec, &mut references)?;
+            let body = body_of(&spec, &mut references)?;
             if !references.errors.is_empty() {
                 return Err(references.errors);
             }
@@ -207,7 +215,7 @@ fn raw(value: &impl serde::Serialize, at: &str) -> Result<Box<RawValue>, Errors>
 }
 
 /// Replaces references in the settings of targets and unpacks JSON written as text; the rest stays as written.
-fn rule_body(spec: &RawValue, references: &mut References<'_>) -> Result<String, Errors> {
+fn body_of(spec: &RawValue, references: &mut References<'_>) -> Result<String, Errors> {
     let mut spec = object(spec, "/spec")?;
     for (name, value) in &mut spec.0 {
         match name.as_str() {

@@ -52,6 +52,28 @@ fn documents_of_a_directory_come_sorted_with_buses_first() {
 }
 
 #[test]
+fn an_archive_may_have_a_pattern_and_comes_after_its_bus() {
+    let yaml = "kind: Archive\nmetadata: {name: all}\n---\nkind: Archive\nmetadata: {bus: b, name: a}\nspec:\n  pattern: |\n    {\"n\": [1.50e2]}\n---\nkind: Bus\nmetadata: {name: b}\n";
+    let (_dir, path) = write("a.yaml", yaml);
+    let documents = load(&[path], &nothing).unwrap();
+    let shown: Vec<_> = documents
+        .iter()
+        .map(|one| (one.identity.path(), one.body.as_str()))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("/v1/buses/b".to_owned(), "{}"),
+            (
+                "/v1/buses/b/archives/a".to_owned(),
+                "{\"pattern\":{\"n\": [1.50e2]}}"
+            ),
+            ("/v1/buses/default/archives/all".to_owned(), "{}"),
+        ]
+    );
+}
+
+#[test]
 fn patterns_keep_their_text() {
     let text = r#"{"kind":"Rule","metadata":{"name":"r","bus":"b"},"spec":{"enabled":true,"pattern":{"n":[{"numeric":["=",1.50e2]}],"m":["\u4e2d"]},"targets":{"t":{"type":"log","settings":{"log":"x"},"transform":{"big":12345678901234567890123}}}}}"#;
     let (_dir, path) = write("r.json", text);
@@ -97,7 +119,7 @@ fn every_error_names_file_document_and_pointer() {
         "r.yaml document 1: /spec/targets/t/settings/secret: the environment variable NOPE is not set",
         "r.yaml document 1: /spec/targets/t/settings/cert: the file gone.pem cannot be read",
         "r.yaml document 2: /kind: ",
-        "r.yaml document 3: /metadata/bus: only a Rule is on a bus",
+        "r.yaml document 3: /metadata/bus: only a Rule or an Archive is on a bus",
         "r.yaml document 4: /metadata/name: expected 1 to 64 characters",
         "r.yaml document 5: /spec: a Rule needs a spec",
         "r.yaml document 6: /sepc: ",

@@ -14,12 +14,13 @@ use belfry_model::{
     TargetName,
 };
 use belfry_store::{
-    ApiKey, Attempt, AuditEntry, AuditRecord, Backlog, Batch, Change, CircuitNote, Claim, Claimed,
-    ConfigDiff, ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventKey, EventKeyRow,
-    EventLog, EventQuery, EventRecord, Freed, History, IdempotencyRecord, Joined, LogEntry,
-    LogInfo, LogQuery, Maintenance, Membership, NewReplay, NodeIdentity, NodeInfo, Nodes, Page,
-    Purged, RecentKeys, Recovered, Replay, ReplayPage, ReplayRead, Replays, Result, Store,
-    StoreError, TargetPath, Usage,
+    ApiKey, ArchivePurge, ArchiveSize, Attempt, AuditEntry, AuditRecord, Backlog, Batch, BusPurge,
+    BusPurged, BusSize, Change, CircuitNote, Claim, Claimed, Config, ConfigDiff, ConfigStore,
+    DeliveryQuery, DeliveryQueue, DeliveryRecord, EventKey, EventKeyRow, EventLog, EventQuery,
+    EventRecord, Freed, History, IdempotencyRecord, Joined, LogEntry, LogInfo, LogQuery,
+    Maintenance, Membership, NewReplay, NodeIdentity, NodeInfo, Nodes, Page, Purged, RecentKeys,
+    Recovered, Replay, ReplayPage, ReplayRead, Replays, Result, Retention, Store, StoreError,
+    TargetPath, Usage,
 };
 use tokio::runtime::Runtime;
 
@@ -327,21 +328,6 @@ impl EventLog for Flaky {
     async fn find_idempotency(&self, scope: &[u8; 32]) -> Result<Option<IdempotencyRecord>> {
         self.look(self.inner.find_idempotency(scope)).await
     }
-    async fn purge_events(&self, before: EventId, events_max: u32) -> Result<Purged> {
-        self.call(self.inner.purge_events(before, events_max)).await
-    }
-    async fn purge_logs(
-        &self,
-        now_ms: i64,
-        idempotency_before_ms: i64,
-        rows_max: u32,
-    ) -> Result<u64> {
-        self.call(
-            self.inner
-                .purge_logs(now_ms, idempotency_before_ms, rows_max),
-        )
-        .await
-    }
     async fn usage(&self) -> Result<Usage> {
         self.look(self.inner.usage()).await
     }
@@ -572,6 +558,44 @@ impl History for Flaky {
         query: &LogQuery,
     ) -> Result<Option<Page<LogEntry, DeliveryId>>> {
         self.look(self.inner.list_log_entries(log, query)).await
+    }
+}
+
+#[async_trait]
+impl Retention for Flaky {
+    async fn prepare_days(&self) -> Result<()> {
+        self.call(self.inner.prepare_days()).await
+    }
+    async fn purge_events(&self, before: EventId, events_max: u32) -> Result<Purged> {
+        self.call(self.inner.purge_events(before, events_max)).await
+    }
+    async fn purge_logs(
+        &self,
+        now_ms: i64,
+        idempotency_before_ms: i64,
+        rows_max: u32,
+    ) -> Result<u64> {
+        self.call(
+            self.inner
+                .purge_logs(now_ms, idempotency_before_ms, rows_max),
+        )
+        .await
+    }
+    async fn purge_for_room(&self, before: EventId, events_max: u32) -> Result<Purged> {
+        self.call(self.inner.purge_for_room(before, events_max))
+            .await
+    }
+    async fn purge_buses(&self, what: &BusPurge) -> Result<BusPurged> {
+        self.call(self.inner.purge_buses(what)).await
+    }
+    async fn purge_archive(&self, what: &ArchivePurge) -> Result<(u64, u64)> {
+        self.call(self.inner.purge_archive(what)).await
+    }
+    async fn bus_sizes(&self) -> Result<Vec<BusSize>> {
+        self.look(self.inner.bus_sizes()).await
+    }
+    async fn archive_sizes(&self) -> Result<Vec<ArchiveSize>> {
+        self.look(self.inner.archive_sizes()).await
     }
 }
 

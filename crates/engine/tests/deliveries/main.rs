@@ -6,6 +6,7 @@
     reason = "tests: an unmet expectation ends the test"
 )]
 
+mod archives;
 mod faults;
 mod flaky;
 mod lanes;
@@ -256,6 +257,7 @@ async fn what_an_earlier_run_left_unfinished_is_delivered_by_the_next() -> Resul
         bus,
         event,
         fan: vec![target],
+        archives: vec![],
         trace_id: None,
         key: None,
         strict: false,

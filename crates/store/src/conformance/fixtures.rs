@@ -57,6 +57,7 @@ pub(crate) fn new_event(step: i64, fan: &[i32]) -> NewEvent {
         bus: BUS,
         event: event(&facts(step)),
         fan: fan.iter().copied().map(TargetId).collect(),
+        archives: vec![],
         trace_id: Some("0af7651916cd43dd8448eb211c80319c".to_owned()),
         key: None,
         strict: false,

@@ -1,10 +1,11 @@
 //! Removing what is too old.
 
 use belfry_model::delivery::DeliveryStatus::{Dead, Delivered, Retrying};
-use belfry_model::{BusId, EventId};
+use belfry_model::replay::ReplayMark;
+use belfry_model::{BusId, EventId, NodeId, ReplayId};
 
 use super::fixtures::*;
-use crate::{Batch, Purged, Store};
+use crate::{Batch, BusPurge, BusSize, NewEvent, Purged, Store};
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -163,4 +164,166 @@ pub(crate) async fn old_idempotency_records_go(store: &dyn Store) {
             .unwrap(),
         Purged::default()
     );
+}
+
+const HOUR_MS: i64 = 3_600_000;
+
+fn on(bus: BusId, step: i64) -> NewEvent {
+    NewEvent {
+        bus,
+        ..new_event(step, &[])
+    }
+}
+
+fn bytes(events: &[&NewEvent]) -> u64 {
+    events.iter().map(|new| new.event.doc().len() as u64).sum()
+}
+
+/// The hour that a moment lies in.
+fn hour(step: i64) -> EventId {
+    EventId::first_at((T0 + step) / HOUR_MS * HOUR_MS)
+}
+
+pub(crate) async fn events_and_bytes_are_counted_by_bus_and_taken_down(store: &dyn Store) {
+    let (one, two) = (BusId(1), BusId(2));
+    let mut replayed = on(two, 2);
+    replayed.replay = Some(ReplayMark {
+        replay: ReplayId(1),
+        of: id(1),
+    });
+    let of_another = NewEvent {
+        id: id_of(NodeId(9), 5),
+        ..on(one, 5)
+    };
+    let batches = [
+        vec![on(one, 1), replayed, on(one, 3)],
+        vec![of_another, on(one, HOUR_MS + 1)],
+    ];
+    for events in batches.clone() {
+        let batch = Batch {
+            events,
+            ..Batch::default()
+        };
+        store.commit(&batch).await.unwrap();
+    }
+    let [first, second] = &batches;
+    let sizes = store.bus_sizes().await.unwrap();
+    let expected = [
+        BusSize {
+            bus: one,
+            events: 4,
+            bytes: bytes(&[&first[0], &first[2], &second[0], &second[1]]),
+            from: hour(1),
+        },
+        BusSize {
+            bus: two,
+            events: 1,
+            bytes: bytes(&[&first[1]]),
+            from: hour(2),
+        },
+    ];
+    assert_eq!(sizes, expected);
+    store.purge_events(id(4), 100).await.unwrap();
+    let sizes = store.bus_sizes().await.unwrap();
+    let left = BusSize {
+        events: 2,
+        bytes: bytes(&[&second[0], &second[1]]),
+        ..expected[0]
+    };
+    assert_eq!(sizes, [left]);
+    store.purge_events(id(HOUR_MS), 100).await.unwrap();
+    let sizes = store.bus_sizes().await.unwrap();
+    let left = BusSize {
+        events: 1,
+        bytes: bytes(&[&second[1]]),
+        bus: one,
+        from: hour(HOUR_MS + 1),
+    };
+    assert_eq!(sizes, [left]);
+}
+
+pub(crate) async fn events_of_some_buses_go_in_bounded_steps(store: &dyn Store) {
+    let mut batch = Batch {
+        events: (1..=30)
+            .map(|step| on(BusId(1 + i32::try_from(step % 3).unwrap()), step))
+            .collect(),
+        ..Batch::default()
+    };
+    // Bus 1 has 3, 6, ..., bus 2 has 1, 4, ..., bus 3 has 2, 5, ...
+    batch.events[3].fan = vec![belfry_model::TargetId(10)];
+    batch.pending = vec![pending(delivery(4, 10), T0)];
+    store.commit(&batch).await.unwrap();
+    let mut what = BusPurge {
+        buses: vec![BusId(2)],
+        others: false,
+        after: id(0),
+        before: id(20),
+        scan_max: 5,
+        events_max: 100,
+        bytes_max: u64::MAX,
+    };
+    let step = store.purge_buses(&what).await.unwrap();
+    assert_eq!(
+        (step.purged.events, step.reached, step.ended),
+        (2, id(5), false)
+    );
+    assert_eq!(step.purged.unfinished, [delivery(4, 10)]);
+    assert!(store.targets_with_pending().await.unwrap().is_empty());
+    what.after = step.reached;
+    what.scan_max = 100;
+    what.events_max = 2;
+    let step = store.purge_buses(&what).await.unwrap();
+    assert_eq!(
+        (step.purged.events, step.reached, step.ended),
+        (2, id(10), false)
+    );
+    what.after = step.reached;
+    what.events_max = 100;
+    let step = store.purge_buses(&what).await.unwrap();
+    assert_eq!((step.purged.events, step.ended), (3, true));
+    assert!(step.reached < id(20) && step.reached >= id(19));
+    let left = store.bus_sizes().await.unwrap();
+    assert_eq!(
+        left.iter().map(|size| size.events).collect::<Vec<_>>(),
+        [10, 3, 10]
+    );
+    // All others.
+    what.others = true;
+    what.after = id(0);
+    let step = store.purge_buses(&what).await.unwrap();
+    assert_eq!((step.purged.events, step.ended), (12, true));
+    let left = store.bus_sizes().await.unwrap();
+    assert_eq!(
+        left.iter().map(|size| size.events).collect::<Vec<_>>(),
+        [4, 3, 4]
+    );
+}
+
+pub(crate) async fn a_bus_loses_its_oldest_by_size(store: &dyn Store) {
+    let batch = Batch {
+        events: (11..=19).map(|step| on(BusId(1), step)).collect(),
+        ..Batch::default()
+    };
+    let each = bytes(&[&batch.events[0]]);
+    store.commit(&batch).await.unwrap();
+    let size = store.bus_sizes().await.unwrap()[0];
+    let what = BusPurge {
+        buses: vec![BusId(1)],
+        others: false,
+        after: EventId::from_stored(size.from.get() - 1),
+        before: id(1000),
+        scan_max: 100,
+        events_max: 100,
+        bytes_max: 2 * each + 1,
+    };
+    let step = store.purge_buses(&what).await.unwrap();
+    assert_eq!(
+        (step.bytes, step.reached, step.ended),
+        (3 * each, id(13), false)
+    );
+    assert_eq!(
+        store.bus_sizes().await.unwrap()[0].bytes,
+        size.bytes - 3 * each
+    );
+    assert_eq!(store.usage().await.unwrap().oldest_event, Some(id(14)));
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use belfry_model::ArchiveId;
 use belfry_model::delivery::DeliveryStatus::{Delivered, Retrying};
 
 use super::*;
@@ -20,7 +21,12 @@ async fn fill(store: &dyn Store) {
     store.set_meta("key_check", "sealed").await.unwrap();
     let (first, second) = (delivery(1, 1), delivery(2, 1));
     let batch = Batch {
-        events: (0..1200).map(|step| new_event(step, &[1])).collect(),
+        events: (0..1200)
+            .map(|step| crate::NewEvent {
+                archives: if step < 3 { vec![ArchiveId(1)] } else { vec![] },
+                ..new_event(step, &[1])
+            })
+            .collect(),
         outcomes: vec![outcome(first, Delivered), outcome(second, Retrying)],
         attempts: vec![attempt(second, 1)],
         pending: vec![pending(second, T0 + 5000)],
@@ -30,6 +36,14 @@ async fn fill(store: &dyn Store) {
         ..Batch::default()
     };
     store.commit(&batch).await.unwrap();
+    let note = crate::CircuitNote {
+        target: belfry_model::TargetId(1),
+        node: NODE,
+        open_until_ms: T0,
+        paused_until_ms: T0,
+        failures: 3,
+    };
+    store.note_circuits(&[note], &[], T0).await.unwrap();
 }
 
 async fn filled(path: &Path) -> Place {

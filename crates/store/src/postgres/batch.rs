@@ -17,6 +17,7 @@ use super::rows::fan_text;
 use super::{Conn, Db, PostgresStore, order, partitions, recent, replays};
 use crate::error::{self, unavailable};
 use crate::sample::{Packer, with_first_tries};
+use crate::usage;
 use crate::{
     Batch, LOG_RETENTION_DAYS_DEFAULT, NewEvent, NewLogEntry, Pending, Release, Result, StoreError,
 };
@@ -97,6 +98,7 @@ fn statement(
     let mut sql = Statement::new();
     fence(&mut sql, batch)?;
     add_events(&mut sql, batch)?;
+    add_counts(&mut sql, batch)?;
     add_outcomes(&mut sql, batch, packer)?;
     add_pending(&mut sql, batch)?;
     add_log_entries(&mut sql, &batch.log_entries, logs)?;
@@ -151,6 +153,7 @@ fn add_events(sql: &mut Statement, batch: &Batch) -> Result<()> {
         sql.columns(&kinds);
         sql.text.push_str(FENCED);
         event_columns(sql, &plain)?;
+        add_copies(sql, batch)?;
     }
     if !repeats.is_empty() {
         let insert = format!("INSERT INTO event ({head}, replay_id, replay_of) SELECT * FROM");
@@ -192,6 +195,69 @@ fn add_events(sql: &mut Statement, batch: &Batch) -> Result<()> {
         column!(sql, strict, &[u8], |(_, key, _)| key.as_slice());
         column!(sql, strict, i64, |(_, _, id)| id.get());
     }
+    Ok(())
+}
+
+/// Copies of `events`, which must be the part before: its documents are sent once.
+fn add_copies(sql: &mut Statement, batch: &Batch) -> Result<()> {
+    let copies = usage::copies(batch);
+    if copies.is_empty() {
+        return Ok(());
+    }
+    sql.text
+        .push_str(" RETURNING seq, ce_id, source, type, subject, doc");
+    sql.part(
+        "archived",
+        "INSERT INTO archived_event (archive_id, seq, ce_id, source, type, subject, doc) \
+         SELECT copy.archive_id, e.seq, e.ce_id, e.source, e.type, e.subject, e.doc FROM",
+    );
+    sql.columns(&["bigint", "bigint"]);
+    sql.text
+        .push_str(" AS copy (archive_id, seq) JOIN events e ON e.seq = copy.seq");
+    column!(sql, copies, i64, |(archive, _)| i64::from(archive.0));
+    column!(sql, copies, i64, |(_, event)| event.get());
+    Ok(())
+}
+
+/// What is counted of it by bus and by archive.
+fn add_counts(sql: &mut Statement, batch: &Batch) -> Result<()> {
+    let buses = usage::of_buses(batch);
+    if buses.is_empty() {
+        return Ok(());
+    }
+    sql.part(
+        "bus_counts",
+        "INSERT INTO bus_usage (bus_id, hour, node_id, events, bytes) SELECT * FROM",
+    );
+    sql.columns(&["bigint", "bigint", "bigint", "bigint", "bigint"]);
+    sql.text.push_str(FENCED);
+    sql.text.push_str(
+        " ON CONFLICT (bus_id, hour, node_id) DO UPDATE SET events = bus_usage.events + excluded.events, \
+         bytes = bus_usage.bytes + excluded.bytes",
+    );
+    column!(sql, buses, i64, |((bus, _, _), _)| i64::from(bus.0));
+    column!(sql, buses, i64, |((_, hour, _), _)| *hour);
+    column!(sql, buses, i64, |((_, _, node), _)| i64::from(node.0));
+    column!(sql, buses, i64, |(_, count)| count.events);
+    column!(sql, buses, i64, |(_, count)| count.bytes);
+    let archives = usage::of_archives(batch);
+    if archives.is_empty() {
+        return Ok(());
+    }
+    sql.part(
+        "archive_counts",
+        "INSERT INTO archive_usage (archive_id, node_id, events, bytes) SELECT * FROM",
+    );
+    sql.columns(&["bigint", "bigint", "bigint", "bigint"]);
+    sql.text.push_str(FENCED);
+    sql.text.push_str(
+        " ON CONFLICT (archive_id, node_id) DO UPDATE SET events = archive_usage.events + excluded.events, \
+         bytes = archive_usage.bytes + excluded.bytes",
+    );
+    column!(sql, archives, i64, |((archive, _), _)| i64::from(archive.0));
+    column!(sql, archives, i64, |((_, node), _)| i64::from(node.0));
+    column!(sql, archives, i64, |(_, count)| count.events);
+    column!(sql, archives, i64, |(_, count)| count.bytes);
     Ok(())
 }
 

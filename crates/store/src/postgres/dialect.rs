@@ -1,9 +1,10 @@
 //! The statements and words in which Postgres differs inside the shared files. Lists come as JSON texts, as they do to
 //! SQLite.
 
+use belfry_model::EventId;
 use sqlx::{QueryBuilder, Row as _};
 
-use super::{Conn, Db};
+use super::{Conn, Db, partitions};
 use crate::Result;
 
 /// The clock by which leases are judged: the server's, for those of the nodes may differ.
@@ -22,6 +23,12 @@ pub(super) const COMMITS_ONE_BY_ONE: bool = false;
 pub(super) const DELIVERY_JOINS: &str = "JOIN LATERAL (SELECT * FROM event WHERE event.seq = d.seq LIMIT 1) e ON TRUE \
      LEFT JOIN LATERAL (SELECT due_at_ms FROM pending WHERE pending.seq = d.seq AND pending.target_id = d.target_id LIMIT 1) p \
      ON TRUE WHERE ";
+
+/// Up to where removing events gives room: days that are dropped as a whole. Rows that are deleted only leave holes, so the
+/// size would never come down.
+pub(super) const fn room_before(before: EventId) -> EventId {
+    partitions::start(partitions::day_of(before.time_ms()))
+}
 
 /// Begins a transaction whose statements all see one moment.
 pub(super) const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -61,11 +68,15 @@ pub(super) const UNFINISHED: &str = "INSERT INTO pending (target_id, due_at_ms, 
      WHERE e.seq > $2 AND (e.seq >> 14) & 255 = $3 AND (d.status IS NULL OR d.status IN (0, 2)) \
      AND NOT EXISTS (SELECT 1 FROM pending p WHERE p.seq = e.seq AND p.target_id = fan.target)";
 
-/// The fan-out tells every delivery, also those that are still in memory and have no row.
-pub(super) const UNFINISHED_BELOW: &str = "SELECT e.seq, fan.target \
-     FROM event e CROSS JOIN LATERAL (SELECT value::bigint AS target FROM jsonb_array_elements_text(e.fan::jsonb) AS value) fan \
-     WHERE e.seq <= $1 AND NOT EXISTS (SELECT 1 FROM delivery d \
-     WHERE d.seq = e.seq AND d.target_id = fan.target AND d.status NOT IN (0, 2)) ORDER BY e.seq";
+/// Deliveries of the events for which `which` holds (a condition on `seq`) that have not ended. The fan-out tells every
+/// one, also those that are still in memory and have no row.
+pub(super) fn unfinished_of(which: &str) -> String {
+    format!(
+        "SELECT e.seq, fan.target FROM event e CROSS JOIN LATERAL (SELECT value::bigint AS target FROM jsonb_array_elements_text(e.fan::jsonb) AS value) fan \
+         WHERE e.{which} AND NOT EXISTS (SELECT 1 FROM delivery d \
+         WHERE d.seq = e.seq AND d.target_id = fan.target AND d.status NOT IN (0, 2)) ORDER BY e.seq"
+    )
+}
 
 /// An event that is gone leaves its work without a document (`LEFT JOIN`): such rows are removed, or the target would
 /// have work due for ever that nobody can do. What another node is claiming is passed over.

@@ -31,6 +31,7 @@ pub(crate) async fn open() -> (PostgresStore, PostgresOptions) {
 
 mod doubt;
 mod listener;
+mod partitions;
 mod upgrade;
 
 mod suite {

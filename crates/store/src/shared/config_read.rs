@@ -1,7 +1,7 @@
-//! Buses, rules and targets, as they are and as history names them.
+//! Buses, rules, targets and archives, as they are and as history names them.
 
-use belfry_model::config::{Bus, Disabled, Rule, Target};
-use belfry_model::{BusId, BusName, RuleId, RuleName, TargetId, TargetName};
+use belfry_model::config::{Archive, Bus, Disabled, Rule, Target};
+use belfry_model::{ArchiveId, BusId, BusName, RuleId, RuleName, TargetId, TargetName};
 use sqlx::{AssertSqlSafe, Connection as _, QueryBuilder, Row as _};
 
 use super::dialect::BEGIN_SNAPSHOT;
@@ -34,6 +34,9 @@ const BUSES: [&str; 2] =
 const RULES: [&str; 2] = select!(
     "x.id, x.bus_id, x.name, x.spec, x.revision, x.created_at_ms, x.updated_at_ms FROM rule x"
 );
+const ARCHIVES: [&str; 2] = select!(
+    "x.id, x.bus_id, x.name, x.spec, x.revision, x.created_at_ms, x.updated_at_ms FROM archive x"
+);
 const TARGETS: [&str; 2] = select!(
     "x.id, x.rule_id, r.bus_id, x.name, x.spec, x.disabled_reason, x.disabled_at_ms, x.revision, x.created_at_ms, \
      x.updated_at_ms FROM target x JOIN rule r ON r.id = x.rule_id"
@@ -56,6 +59,7 @@ pub(super) async fn load_config_since(conn: &mut Conn, since: i64) -> Result<Con
         (diff.made.buses, diff.gone.buses) = rows(&mut tx, BUSES, since, bus).await?;
         (diff.made.rules, diff.gone.rules) = rows(&mut tx, RULES, since, rule).await?;
         (diff.made.targets, diff.gone.targets) = rows(&mut tx, TARGETS, since, target).await?;
+        (diff.made.archives, diff.gone.archives) = rows(&mut tx, ARCHIVES, since, archive).await?;
     }
     tx.rollback().await?;
     Ok(diff)
@@ -127,6 +131,18 @@ fn target(columns: &mut Columns<'_>) -> Result<Target> {
             (Some(reason), Some(at_ms)) => Some(Disabled { reason, at_ms }),
             _ => None,
         },
+        revision: columns.integer()?,
+        created_at_ms: columns.integer()?,
+        updated_at_ms: columns.integer()?,
+    })
+}
+
+fn archive(columns: &mut Columns<'_>) -> Result<Archive> {
+    Ok(Archive {
+        id: ArchiveId(columns.small("archive id")?),
+        bus: columns.bus_id()?,
+        name: columns.parsed("archive name")?,
+        spec: from_json("archive", &columns.text()?)?,
         revision: columns.integer()?,
         created_at_ms: columns.integer()?,
         updated_at_ms: columns.integer()?,

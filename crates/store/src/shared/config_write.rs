@@ -88,6 +88,31 @@ pub(super) async fn apply(conn: &mut Conn, change: &Change, at: Moment) -> Resul
             delete(conn, &DELETE_TARGET, id, at).await?;
             touch_rule(conn, rule, at).await
         }
+        Change::PutArchive {
+            bus,
+            name,
+            spec,
+            expect,
+        } => {
+            let bus = bus_id(conn, bus).await?;
+            let spec = json_text(spec)?;
+            match expect {
+                Expect::Absent => insert_archive(conn, bus, name.as_str(), &spec, at).await,
+                Expect::Revision(revision) => {
+                    let id = current(conn, ARCHIVE, bus, name.as_str(), *revision).await?;
+                    update(conn, UPDATE_ARCHIVE, id, &spec, at).await
+                }
+            }
+        }
+        Change::DeleteArchive {
+            bus,
+            name,
+            revision,
+        } => {
+            let bus = bus_id(conn, bus).await?;
+            let id = current(conn, ARCHIVE, bus, name.as_str(), *revision).await?;
+            delete(conn, &DELETE_ARCHIVE, id, at).await
+        }
         Change::DisableTarget { target, disabled } => {
             disable(conn, *target, disabled.as_ref(), at).await
         }
@@ -107,12 +132,16 @@ const RULE: &str =
     "SELECT id, revision FROM rule WHERE bus_id = $1 AND name = $2 AND deleted_at_ms IS NULL";
 const TARGET: &str =
     "SELECT id, revision FROM target WHERE rule_id = $1 AND name = $2 AND deleted_at_ms IS NULL";
+const ARCHIVE: &str =
+    "SELECT id, revision FROM archive WHERE bus_id = $1 AND name = $2 AND deleted_at_ms IS NULL";
 
 const UPDATE_BUS: &str = "UPDATE bus SET spec = $1, revision = revision + 1, updated_at_ms = $2, changed_version = $3 WHERE id = $4";
 const UPDATE_RULE: &str = "UPDATE rule SET spec = $1, revision = revision + 1, updated_at_ms = $2, changed_version = $3 WHERE id = $4";
+const UPDATE_ARCHIVE: &str = "UPDATE archive SET spec = $1, revision = revision + 1, updated_at_ms = $2, changed_version = $3 WHERE id = $4";
 
 // Children first: afterwards they could not be told from those deleted earlier.
-const DELETE_BUS: [&str; 3] = [
+const DELETE_BUS: [&str; 4] = [
+    "UPDATE archive SET deleted_at_ms = $1, changed_version = $2 WHERE deleted_at_ms IS NULL AND bus_id = $3",
     "UPDATE target SET deleted_at_ms = $1, changed_version = $2 WHERE deleted_at_ms IS NULL AND rule_id IN \
      (SELECT id FROM rule WHERE bus_id = $3 AND deleted_at_ms IS NULL)",
     "UPDATE rule SET deleted_at_ms = $1, changed_version = $2 WHERE deleted_at_ms IS NULL AND bus_id = $3",
@@ -124,6 +153,8 @@ const DELETE_RULE: [&str; 2] = [
 ];
 const DELETE_TARGET: [&str; 1] =
     ["UPDATE target SET deleted_at_ms = $1, changed_version = $2 WHERE id = $3"];
+const DELETE_ARCHIVE: [&str; 1] =
+    ["UPDATE archive SET deleted_at_ms = $1, changed_version = $2 WHERE id = $3"];
 
 async fn find(
     conn: &mut Conn,
@@ -195,6 +226,28 @@ async fn insert_rule(conn: &mut Conn, bus: i64, name: &str, spec: &str, at: Mome
     .bind(spec)
     .bind(at.now_ms)
         .bind(at.version)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn insert_archive(
+    conn: &mut Conn,
+    bus: i64,
+    name: &str,
+    spec: &str,
+    at: Moment,
+) -> Result<()> {
+    expect_absent(conn, ARCHIVE, bus, name).await?;
+    sqlx::query(
+        "INSERT INTO archive (bus_id, name, spec, revision, created_at_ms, updated_at_ms, changed_version) \
+         VALUES ($1, $2, $3, 1, $4, $4, $5)",
+    )
+    .bind(bus)
+    .bind(name)
+    .bind(spec)
+    .bind(at.now_ms)
+    .bind(at.version)
     .execute(conn)
     .await?;
     Ok(())

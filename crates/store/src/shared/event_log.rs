@@ -12,8 +12,7 @@ use super::rows::{Columns, DbRow};
 use super::{Conn, Store, find};
 use crate::sample::{Fresh, Samples};
 use crate::{
-    Batch, EventKey, EventKeyRow, EventLog, IdempotencyRecord, Purged, RecentKeys, Recovered,
-    Result, Usage,
+    Batch, EventKey, EventKeyRow, EventLog, IdempotencyRecord, RecentKeys, Recovered, Result, Usage,
 };
 
 const GIVE_BACK: &str = "UPDATE pending SET due_at_ms = $1, owner = NULL WHERE owner = $2";
@@ -183,20 +182,6 @@ impl EventLog for Store {
             .fetch_optional(reader.conn()?)
             .await?;
         row.map(|row| Columns::of(&row).idempotency()).transpose()
-    }
-
-    async fn purge_events(&self, before: EventId, events_max: u32) -> Result<Purged> {
-        self.purge_chunk(before, events_max).await
-    }
-
-    async fn purge_logs(
-        &self,
-        now_ms: i64,
-        idempotency_before_ms: i64,
-        rows_max: u32,
-    ) -> Result<u64> {
-        self.purge_log_chunk(now_ms, idempotency_before_ms, rows_max)
-            .await
     }
 
     async fn usage(&self) -> Result<Usage> {

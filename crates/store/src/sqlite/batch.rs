@@ -9,6 +9,7 @@ use super::bulk::{Bulk, PLAIN, Row, Script, Step};
 use super::rows::fan_text;
 use super::{Conn, SqliteStore, order, recent, replays};
 use crate::sample::{Packer, with_first_tries};
+use crate::usage;
 use crate::{
     Batch, IdempotencyRecord, LOG_RETENTION_DAYS_DEFAULT, NewEvent, Pending, Release, Result,
     StoreError,
@@ -32,6 +33,35 @@ static REPLAYED_EVENT: LazyLock<Bulk> = LazyLock::new(|| {
 });
 
 const RECENT: &str = "INSERT INTO recent (seq, keys) VALUES (?, ?)";
+
+/// Copies of events that the same transaction has just stored: their documents are bound once.
+static ARCHIVED_EVENT: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO archived_event (archive_id, seq, ce_id, source, type, subject, doc) \
+         SELECT a.archive_id, e.seq, e.ce_id, e.source, e.type, e.subject, e.doc \
+         FROM (SELECT column1 AS archive_id, column2 AS seq",
+        2,
+        ") a CROSS JOIN event e ON e.seq = a.seq",
+    )
+});
+
+static BUS_USAGE: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO bus_usage (bus_id, hour, node_id, events, bytes) SELECT *",
+        5,
+        "ON CONFLICT (bus_id, hour, node_id) DO UPDATE SET events = bus_usage.events + excluded.events, \
+         bytes = bus_usage.bytes + excluded.bytes",
+    )
+});
+
+static ARCHIVE_USAGE: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO archive_usage (archive_id, node_id, events, bytes) SELECT *",
+        4,
+        "ON CONFLICT (archive_id, node_id) DO UPDATE SET events = archive_usage.events + excluded.events, \
+         bytes = archive_usage.bytes + excluded.bytes",
+    )
+});
 
 /// The first event with a key keeps it: a later one is a repeat that slipped through, and must not stop the batch.
 static STRICT_KEY: LazyLock<Bulk> = LazyLock::new(|| {
@@ -189,6 +219,7 @@ pub(super) fn statements(batch: &Batch, packer: &mut Packer<'_>) -> Result<Scrip
             EVENT.add(run, &mut out, |new, row| event(row, new).map(drop))?;
         }
     }
+    add_counts(batch, &mut out)?;
     let strict: Vec<_> = batch
         .events
         .iter()
@@ -253,6 +284,36 @@ pub(super) fn statements(batch: &Batch, packer: &mut Packer<'_>) -> Result<Scrip
         })?;
     }
     Ok(out)
+}
+
+/// What buses and archives get of it: counts, and copies.
+fn add_counts(batch: &Batch, out: &mut Script) -> Result<()> {
+    BUS_USAGE.add(
+        &usage::of_buses(batch),
+        out,
+        |((bus, hour, node), count), row| {
+            row.put(bus.0)?
+                .put(*hour)?
+                .put(i64::from(node.0))?
+                .put(count.events)?
+                .put(count.bytes)
+                .map(drop)
+        },
+    )?;
+    ARCHIVED_EVENT.add(&usage::copies(batch), out, |(archive, event), row| {
+        row.put(archive.0)?.put(event.get()).map(drop)
+    })?;
+    ARCHIVE_USAGE.add(
+        &usage::of_archives(batch),
+        out,
+        |((archive, node), count), row| {
+            row.put(archive.0)?
+                .put(i64::from(node.0))?
+                .put(count.events)?
+                .put(count.bytes)
+                .map(drop)
+        },
+    )
 }
 
 fn event<'r, 'a>(row: &'r mut Row<'a>, new: &NewEvent) -> Result<&'r mut Row<'a>> {

@@ -1,5 +1,6 @@
 //! The statements and words in which SQLite differs inside the shared files.
 
+use belfry_model::EventId;
 use sqlx::QueryBuilder;
 
 use super::{Conn, Db};
@@ -18,6 +19,11 @@ pub(super) const COMMITS_ONE_BY_ONE: bool = true;
 /// belongs to it. SQLite's planner would otherwise be free to begin with the event.
 pub(super) const DELIVERY_JOINS: &str = "CROSS JOIN event e ON e.seq = d.seq \
      LEFT JOIN pending p ON p.seq = d.seq AND p.target_id = d.target_id WHERE ";
+
+/// Up to where removing events gives room: pages are used again at once.
+pub(super) const fn room_before(before: EventId) -> EventId {
+    before
+}
 
 /// Begins a transaction whose statements all see one moment.
 pub(super) const BEGIN_SNAPSHOT: &str = "BEGIN";
@@ -55,10 +61,15 @@ pub(super) const UNFINISHED: &str = "INSERT INTO pending (target_id, due_at_ms, 
      WHERE e.seq > $2 AND (e.seq >> 14) & 255 = $3 AND (d.status IS NULL OR d.status IN (0, 2)) \
      AND NOT EXISTS (SELECT 1 FROM pending p WHERE p.seq = e.seq AND p.target_id = fan.value)";
 
-/// The fan-out tells every delivery, also those that are still in memory and have no row.
-pub(super) const UNFINISHED_BELOW: &str = "SELECT e.seq, fan.value FROM event e CROSS JOIN json_each(e.fan) fan \
-     WHERE e.seq <= $1 AND NOT EXISTS (SELECT 1 FROM delivery d \
-     WHERE d.seq = e.seq AND d.target_id = fan.value AND d.status NOT IN (0, 2)) ORDER BY e.seq";
+/// Deliveries of the events for which `which` holds (a condition on `seq`) that have not ended. The fan-out tells every
+/// one, also those that are still in memory and have no row.
+pub(super) fn unfinished_of(which: &str) -> String {
+    format!(
+        "SELECT e.seq, fan.value FROM event e CROSS JOIN json_each(e.fan) fan \
+         WHERE e.{which} AND NOT EXISTS (SELECT 1 FROM delivery d \
+         WHERE d.seq = e.seq AND d.target_id = fan.value AND d.status NOT IN (0, 2)) ORDER BY e.seq"
+    )
+}
 
 /// An event that is gone leaves its work without a document (`LEFT JOIN`): such rows are removed, or the target would
 /// have work due for ever that nobody can do.

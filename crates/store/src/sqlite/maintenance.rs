@@ -12,7 +12,7 @@ use super::check::{beside, log_bytes};
 use super::open::{backup_options, sync_directory};
 use super::tables::TABLES;
 use super::{Conn, SqliteStore};
-use crate::{Maintenance, Result, StoreError, Usage};
+use crate::{Maintenance, Purged, Result, StoreError, Usage};
 
 /// Two look-ups at the ends of the key; `min` and `max` in one would read every row.
 pub(super) const ENDS: &str = "SELECT (SELECT min(seq) FROM event), (SELECT max(seq) FROM event)";
@@ -24,6 +24,18 @@ const FREE_PAGES_MIN: i64 = 4096;
 const GIVE_BACK: &str = "PRAGMA incremental_vacuum(2048)";
 
 impl SqliteStore {
+    /// There are no days here.
+    #[expect(clippy::unused_async, reason = "the shared files ask every database")]
+    pub(super) async fn make_days(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Rows are deleted one by one.
+    #[expect(clippy::unused_async, reason = "the shared files ask every database")]
+    pub(super) async fn drop_day(&self, _before: EventId) -> Result<Option<Purged>> {
+        Ok(None)
+    }
+
     /// Makes the file smaller by a little, if much of it is free.
     pub(super) async fn after_purge(&self) -> Result<()> {
         let mut writer = self.lock_writer().await?;

@@ -43,7 +43,8 @@ pub(super) fn under_spec(answer: &Answer) -> String {
 }
 
 /// Members that only the server writes.
-const OF_SERVER: [&str; 10] = [
+const OF_SERVER: [&str; 11] = [
+    "usage",
     "revision",
     "createdAt",
     "updatedAt",

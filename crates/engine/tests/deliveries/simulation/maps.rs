@@ -16,13 +16,13 @@ use belfry_model::{
     TargetId, TargetName,
 };
 use belfry_store::{
-    ApiKey, Attempt, AuditEntry, AuditRecord, Backlog, Batch, Change, CircuitNote, Claim, Claimed,
-    Config, ConfigDiff, ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventFacts,
-    EventKey, EventKeyRow, EventLog, EventQuery, EventRecord, Expect, Freed, History,
-    IdempotencyRecord, Joined, LogEntry, LogInfo, LogQuery, Maintenance, Membership, NewEvent,
-    NewLogEntry, NewReplay, NodeIdentity, NodeInfo, Nodes, Outcome, Page, Pending, Purged,
-    RecentKey, RecentKeys, Recovered, Replay, ReplayPage, ReplayRead, Replays, Result, StoreError,
-    TargetPath, Usage,
+    ApiKey, ArchivePurge, ArchiveSize, Attempt, AuditEntry, AuditRecord, Backlog, Batch, BusPurge,
+    BusPurged, BusSize, Change, CircuitNote, Claim, Claimed, Config, ConfigDiff, ConfigStore,
+    DeliveryQuery, DeliveryQueue, DeliveryRecord, EventFacts, EventKey, EventKeyRow, EventLog,
+    EventQuery, EventRecord, Expect, Freed, History, IdempotencyRecord, Joined, LogEntry, LogInfo,
+    LogQuery, Maintenance, Membership, NewEvent, NewLogEntry, NewReplay, NodeIdentity, NodeInfo,
+    Nodes, Outcome, Page, Pending, Purged, RecentKey, RecentKeys, Recovered, Replay, ReplayPage,
+    ReplayRead, Replays, Result, Retention, StoreError, TargetPath, Usage,
 };
 
 /// A few maps behind one lock.
@@ -480,12 +480,6 @@ impl EventLog for Maps {
     async fn find_idempotency(&self, scope: &[u8; 32]) -> Result<Option<IdempotencyRecord>> {
         Ok(self.rows().idempotency.get(scope).cloned())
     }
-    async fn purge_events(&self, _before: EventId, _events_max: u32) -> Result<Purged> {
-        unasked()
-    }
-    async fn purge_logs(&self, _now_ms: i64, _before_ms: i64, _rows_max: u32) -> Result<u64> {
-        Ok(0)
-    }
     async fn usage(&self) -> Result<Usage> {
         let rows = self.rows();
         Ok(Usage {
@@ -493,6 +487,43 @@ impl EventLog for Maps {
             newest_event: rows.events.keys().next_back().copied(),
             ..Usage::default()
         })
+    }
+}
+
+#[async_trait]
+impl Retention for Maps {
+    async fn prepare_days(&self) -> Result<()> {
+        Ok(())
+    }
+    async fn purge_events(&self, before: EventId, _events_max: u32) -> Result<Purged> {
+        if self
+            .rows()
+            .events
+            .keys()
+            .next()
+            .is_some_and(|oldest| *oldest < before)
+        {
+            return unasked();
+        }
+        Ok(Purged::default())
+    }
+    async fn purge_for_room(&self, _before: EventId, _events_max: u32) -> Result<Purged> {
+        unasked()
+    }
+    async fn purge_buses(&self, _what: &BusPurge) -> Result<BusPurged> {
+        unasked()
+    }
+    async fn purge_archive(&self, _what: &ArchivePurge) -> Result<(u64, u64)> {
+        unasked()
+    }
+    async fn purge_logs(&self, _now_ms: i64, _before_ms: i64, _rows_max: u32) -> Result<u64> {
+        Ok(0)
+    }
+    async fn bus_sizes(&self) -> Result<Vec<BusSize>> {
+        unasked()
+    }
+    async fn archive_sizes(&self) -> Result<Vec<ArchiveSize>> {
+        Ok(Vec::new())
     }
 }
 

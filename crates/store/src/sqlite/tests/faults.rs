@@ -8,7 +8,7 @@ use belfry_model::delivery::DeliveryStatus;
 use super::super::SqliteStore;
 use super::open_file;
 use crate::conformance::fixtures::*;
-use crate::{Batch, DeliveryQueue as _, EventLog as _, History as _, StoreError};
+use crate::{Batch, DeliveryQueue as _, EventLog as _, History as _, Retention as _, StoreError};
 
 async fn run(store: &SqliteStore, sql: &str) {
     let mut writer = store.lock_writer().await.unwrap();

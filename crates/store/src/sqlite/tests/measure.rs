@@ -10,7 +10,7 @@ use super::super::{SqliteOptions, SqliteStore};
 use crate::conformance::fixtures::*;
 use crate::{
     Batch, Claim, DeliveryQuery, DeliveryQueue as _, EventLog as _, EventQuery, History as _,
-    Maintenance as _,
+    Maintenance as _, Retention as _,
 };
 
 const GROUP: i64 = 200;

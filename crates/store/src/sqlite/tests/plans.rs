@@ -335,21 +335,31 @@ async fn recovery_and_retention_go_by_key_ranges() {
         &["SEARCH event USING INTEGER PRIMARY KEY"],
     )
     .await;
-    uses(
-        &store,
-        dialect::UNFINISHED_BELOW,
-        &["SEARCH e USING INTEGER PRIMARY KEY (rowid<?)"],
-    )
-    .await;
-    for sql in retention::REMOVE {
-        uses(&store, sql, &["SEARCH"]).await;
+    for which in [retention::up_to(7), retention::these([7, 9])] {
+        let by_key = "SEARCH e USING INTEGER PRIMARY KEY (rowid";
+        uses(&store, &dialect::unfinished_of(&which), &[by_key]).await;
+        for sql in retention::removals(&which) {
+            uses(&store, &sql, &["SEARCH"]).await;
+        }
+        uses(&store, &retention::remove_pending(&which), &["SEARCH"]).await;
+        let by_key = "SEARCH event USING INTEGER PRIMARY KEY";
+        uses(&store, &retention::remove_events(&which), &[by_key]).await;
     }
     uses(
         &store,
-        retention::REMOVE_EVENTS,
-        &["SEARCH event USING INTEGER PRIMARY KEY"],
+        &retention::of_buses(&[BUS], true),
+        &["SEARCH event USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"],
     )
     .await;
+    for sql in [retention::OLDEST_COPIES, retention::REMOVE_COPIES] {
+        let by_key = "SEARCH archived_event USING PRIMARY KEY (archive_id=? AND seq<?)";
+        uses(&store, sql, &[by_key]).await;
+    }
+    let sizes = plan(&store, retention::ARCHIVE_SIZES).await;
+    let ends = sizes
+        .iter()
+        .filter(|step| step.contains("SEARCH c USING PRIMARY KEY (archive_id=?)"));
+    assert_eq!(ends.count(), 2, "{sizes:#?}");
     // Targets are as few as the configuration; their samples are found by key.
     let samples = plan(&store, retention::REMOVE_SAMPLES).await;
     assert!(
