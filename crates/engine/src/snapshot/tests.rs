@@ -94,6 +94,7 @@ fn config(states: &[State]) -> anyhow::Result<Config> {
             .iter()
             .map(|(id, ..)| target(*id))
             .collect::<anyhow::Result<_>>()?,
+        archives: Vec::new(),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use belfry_model::TargetId;
-use belfry_model::config::{Bus, Disabled, Rule, Target};
+use belfry_model::config::{Archive, Bus, Disabled, Rule, Target};
 
 use super::fixtures::*;
 use crate::Expect::{Absent, Revision};
@@ -382,6 +382,7 @@ struct Known {
     buses: BTreeMap<i32, Bus>,
     rules: BTreeMap<i32, Rule>,
     targets: BTreeMap<i32, Target>,
+    archives: BTreeMap<i32, Archive>,
 }
 
 impl Known {
@@ -399,7 +400,12 @@ impl Known {
         for target in diff.gone.targets {
             self.targets.remove(&target.id.0);
         }
+        for archive in diff.gone.archives {
+            self.archives.remove(&archive.id.0);
+        }
         let made = diff.made;
+        self.archives
+            .extend(made.archives.into_iter().map(|one| (one.id.0, one)));
         self.buses
             .extend(made.buses.into_iter().map(|one| (one.id.0, one)));
         self.rules
@@ -422,7 +428,18 @@ fn any_change(next: &mut impl FnMut(u32) -> u32) -> Change {
     };
     let any: Expect = expect(next(4));
     let revision = i64::from(next(4));
-    match next(8) {
+    match next(10) {
+        8 => Change::PutArchive {
+            bus: bus.parse().unwrap(),
+            name: rule.parse().unwrap(),
+            spec: serde_json::from_str("{}").unwrap(),
+            expect: any,
+        },
+        9 => Change::DeleteArchive {
+            bus: bus.parse().unwrap(),
+            name: rule.parse().unwrap(),
+            revision,
+        },
         0 => put_bus(bus, any),
         1 | 2 => put_rule(bus, rule, any),
         3 | 4 => put_target(bus, rule, target, any),
@@ -464,6 +481,8 @@ pub(crate) async fn the_differences_add_up_to_the_whole(store: &dyn Store) {
             known.targets.values().cloned().collect::<Vec<_>>(),
             all.targets
         );
+        let archives: Vec<_> = known.archives.values().cloned().collect();
+        assert_eq!(archives, all.archives);
     }
     assert!(made > 50, "too few of the changes could be made: {made}");
 }
