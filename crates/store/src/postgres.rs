@@ -13,7 +13,7 @@
 //! | `committer` | the connection of the hot path, and what may still come of one that was given up |
 //! | `batch` | the commit of the hot path: one statement, one round trip |
 //! | `maintenance` | sizes, closing |
-//! | `whole` | reading and writing whole tables, for copies |
+//! | `whole` | a database as the end of a copy |
 //! | `dialect` | statements and words that the shared files leave to the database |
 //!
 //! A commit is one statement, so it is its own transaction, and arrays carry its rows. Everything else is a short
@@ -62,8 +62,6 @@ mod replays;
 mod retention;
 #[path = "shared/rows.rs"]
 mod rows;
-#[path = "shared/tables.rs"]
-mod tables;
 #[path = "shared/transfer.rs"]
 mod transfer;
 #[path = "shared/walk.rs"]

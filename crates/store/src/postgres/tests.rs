@@ -30,6 +30,8 @@ pub(crate) async fn open() -> (PostgresStore, PostgresOptions) {
 }
 
 mod doubt;
+mod plans;
+mod schema;
 
 mod suite {
     crate::conformance::conformance_suite!(crate::postgres::tests::open);
