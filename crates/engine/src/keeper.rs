@@ -25,6 +25,7 @@ const LOGS_EVERY: Duration = Duration::from_mins(1);
 const FAILING_EVERY: Duration = Duration::from_mins(10);
 /// Retention by size starts at the limit and ends at nine tenths of it.
 const SIZE_TARGET_PERCENT: u64 = 90;
+const MIB: u64 = 1024 * 1024;
 /// Pending rows counted for a gauge, per target.
 const BACKLOG_COUNT_MAX: u32 = 10_000;
 
@@ -119,17 +120,11 @@ async fn look_at_usage(shared: &Arc<Shared>) {
     purge(shared, &usage).await;
 }
 
-/// Refuses events before the disk is full: what is accepted must still find room for its outcome.
+/// Refuses events before the disk is full, or the database as large as it may be: what is accepted must still find room
+/// for its outcome.
 async fn guard_disk(shared: &Shared, usage: &Usage) {
-    let min = shared.settings.disk_free_min_bytes;
-    let low = usage.disk_free_bytes.filter(|&free| free < min);
+    let problem = no_room(shared, usage);
     let before = shared.disk.problem();
-    let problem = low.map(|_| {
-        format!(
-            "less than {} MiB are free on the disk that holds the database",
-            min / 1_048_576
-        )
-    });
     if before.is_some() != problem.is_some() {
         tracing::warn!(
             problem = problem.as_deref().unwrap_or("none any more"),
@@ -140,6 +135,23 @@ async fn guard_disk(shared: &Shared, usage: &Usage) {
             .await;
     }
     shared.disk.set(problem);
+}
+
+fn no_room(shared: &Shared, usage: &Usage) -> Option<String> {
+    let settings = &shared.settings;
+    let (free_min, size_max) = (settings.disk_free_min_bytes, settings.size_max_bytes);
+    if usage.disk_free_bytes.is_some_and(|free| free < free_min) {
+        return Some(format!(
+            "less than {} MiB are free on the disk that holds the database",
+            free_min / MIB
+        ));
+    }
+    let size_max = size_max.filter(|&size_max| usage.used_bytes > size_max)?;
+    Some(format!(
+        "the database holds {} MiB, more than the {} MiB it may",
+        usage.used_bytes / MIB,
+        size_max / MIB
+    ))
 }
 
 /// Deletes events beyond their age, then the oldest beyond the size limit, in short transactions.

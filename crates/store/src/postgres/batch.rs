@@ -485,7 +485,7 @@ impl PostgresStore {
     /// long is given up: what it was asked may still happen, until [`Self::settle`] has ended its server process.
     pub(super) async fn commit_batch(&self, batch: &Batch) -> Result<()> {
         let mut held = self.committer.lock().await;
-        self.settle().await?;
+        self.in_time(self.settle()).await?;
         // Taken out: a caller that goes away in the middle must not leave a connection that still answers for it.
         let mut committer = match held.take() {
             Some(committer) => committer,
