@@ -8,6 +8,7 @@
 
 mod faults;
 mod flaky;
+mod isolation;
 mod lanes;
 mod nodes;
 mod order;
