@@ -67,7 +67,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 
 /// Loads the configuration if it has changed.
 async fn follow_config(shared: &Arc<Shared>) {
-    match shared.store.config_version().await {
+    match shared.ask(shared.store.config_version()).await {
         Ok(version) if version == shared.snapshot.load().version => {}
         Ok(_) => {
             if let Err(error) = reload(shared).await {
@@ -81,7 +81,7 @@ async fn follow_config(shared: &Arc<Shared>) {
 /// Loads, compiles and puts in force.
 pub(crate) async fn reload(shared: &Arc<Shared>) -> Result<(), belfry_store::StoreError> {
     let _one_at_a_time = shared.reloading.lock().await;
-    let config = shared.store.load_config().await?;
+    let config = shared.ask(shared.store.load_config()).await?;
     let before = shared.snapshot.load_full();
     let with = shared.with.clone();
     let snapshot = aside(move || Snapshot::compile(config, &before, &with)).await?;
@@ -104,7 +104,7 @@ async fn aside<T: Send + 'static>(
 }
 
 async fn look_at_usage(shared: &Arc<Shared>) {
-    let usage = match shared.store.usage().await {
+    let usage = match shared.ask(shared.store.usage()).await {
         Ok(usage) => usage,
         Err(error) => {
             tracing::warn!(%error, "the store's usage could not be read");
@@ -364,7 +364,7 @@ async fn gauges(shared: &Shared) {
     metrics::depth("inflight", in_flight);
     metrics::targets("all", lanes.len());
     metrics::targets("open", open);
-    match shared.store.backlog(BACKLOG_COUNT_MAX).await {
+    match shared.ask(shared.store.backlog(BACKLOG_COUNT_MAX)).await {
         Ok(backlog) => {
             let count: u64 = backlog.iter().map(|one| one.count).sum();
             let blocked: u64 = backlog.iter().map(|one| one.blocked).sum();
