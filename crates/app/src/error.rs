@@ -282,7 +282,7 @@ impl From<AcceptError> for Error {
             AcceptError::Full(why) => Self::new(Code::DiskFull, why).retry_after(FULL_RETRY),
             AcceptError::Unavailable => Self::new(
                 Code::Unavailable,
-                "the event could not be stored; send it again",
+                "the event could not be stored, or not in time; send it again with the same id",
             )
             .retry_after(STORE_RETRY),
             AcceptError::ShuttingDown => Self::new(

@@ -1,5 +1,7 @@
 //! How the server is doing.
 
+use std::time::Duration;
+
 use belfry_engine::DeliveryNotice;
 use belfry_model::access::Scope;
 use belfry_store::Usage;
@@ -11,6 +13,9 @@ use crate::App;
 use crate::actor::Actor;
 use crate::error::Result;
 use crate::time::Stamp;
+
+/// A load balancer wants to know now, not when the database is back.
+const PING_LIMIT: Duration = Duration::from_secs(2);
 
 /// How the server is doing, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -97,8 +102,10 @@ impl App {
         let engine = self.engine.status();
         let mut problems = engine.problems;
         let mut ready = engine.accepting;
-        if let Err(error) = self.store.ping().await {
-            tracing::warn!(%error, "the database does not answer");
+        let answer = tokio::time::timeout(PING_LIMIT, self.store.ping()).await;
+        let answer = answer.map_err(|_elapsed| format!("nothing within {PING_LIMIT:?}"));
+        if let Err(error) = answer.and_then(|answer| answer.map_err(|error| error.to_string())) {
+            tracing::warn!(error, "the database does not answer");
             problems.push("the database does not answer".to_owned());
             ready = false;
         }

@@ -117,6 +117,9 @@ settings! {
         waiting_events_max: Count<1, 10_000_000> = "20000",
         /// Bytes of events that may wait for their commit; beyond it senders are told 429.
         waiting_bytes_max: ByteSize = "64MiB",
+        /// How long a sender waits for the commit; then it is told 503, whatever the database does. Its events may be
+        /// stored all the same: sent again with the same ids, they are recognised.
+        answer_timeout: Duration = "15s",
         /// Events remembered to recognise repeats; the oldest are forgotten first.
         dedup_entries_max: Count<1, 100_000_000> = "1000000",
         /// How long the answer for an `Idempotency-Key` is kept.
@@ -223,8 +226,12 @@ settings! {
         age: Duration = "30d",
         /// Size of the database beyond which the oldest events are deleted. Not set: no limit.
         bytes: Option<ByteSize> = "",
-        /// Events are refused (503) while less than this is free on the disk.
+        /// Events are refused (503) while less than this is free on the disk. Not known of a Postgres' disk: there
+        /// `size_max` does the same.
         disk_free_min: ByteSize = "256MiB",
+        /// Events are refused (503) while the database is larger than this, looked at every 5 s: leave room for what
+        /// comes in meanwhile, and for the outcomes of what is held. Not set: no limit.
+        size_max: Option<ByteSize> = "",
         /// Whether successful attempts keep request and response too, not only failed ones.
         record_successes: bool = "true",
     }

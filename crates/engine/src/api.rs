@@ -18,6 +18,8 @@ pub struct EngineSettings {
     pub waiting_events_max: usize,
     /// Bytes of events that may wait for their commit.
     pub waiting_bytes_max: usize,
+    /// How long a sender waits for the commit of its events.
+    pub answer_timeout: Duration,
     /// Operations in one commit.
     pub batch_ops_max: usize,
     /// Bytes of events in one commit.
@@ -52,6 +54,8 @@ pub struct EngineSettings {
     pub retention_bytes: Option<u64>,
     /// Events are refused while less than this is free on the disk.
     pub disk_free_min_bytes: u64,
+    /// Events are refused while the database is larger. `None`: no limit.
+    pub size_max_bytes: Option<u64>,
     /// Replays that this node works on at once.
     pub replays_max: usize,
     /// How long answers for an `Idempotency-Key` are kept.
@@ -70,6 +74,7 @@ impl Default for EngineSettings {
         Self {
             waiting_events_max: 20_000,
             waiting_bytes_max: 64 * MIB,
+            answer_timeout: Duration::from_secs(15),
             batch_ops_max: 1000,
             batch_bytes_max: 4 * MIB,
             lane_deliveries_max: 2048,
@@ -87,6 +92,7 @@ impl Default for EngineSettings {
             retention_age: Duration::from_hours(30 * 24),
             retention_bytes: None,
             disk_free_min_bytes: 256 * MIB as u64,
+            size_max_bytes: None,
             replays_max: 4,
             idempotency_age: Duration::from_hours(24),
             record_successes: true,
@@ -170,7 +176,7 @@ pub struct Accepted {
     pub duplicate: bool,
 }
 
-/// Why events were not accepted. Nothing of the request was stored.
+/// Why events were not accepted. Nothing of the request was stored, except perhaps where it says so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AcceptError {
     /// No such bus.
@@ -185,7 +191,7 @@ pub enum AcceptError {
     /// The disk is full or nearly so.
     #[error("{0}")]
     Full(String),
-    /// The store did not commit.
+    /// The store did not commit, or did not say so in time: then the events may be stored all the same.
     #[error("the event could not be stored")]
     Unavailable,
     /// The server is going down.

@@ -58,6 +58,8 @@ pub(crate) struct AcceptOp {
     pub(crate) idempotency: Option<(IdempotencyKey, InProgress)>,
     pub(crate) waiting: Waiting,
     pub(crate) bytes: usize,
+    /// When its sender stops waiting.
+    pub(crate) until: Instant,
     pub(crate) reply: oneshot::Sender<Result<Vec<Accepted>, AcceptError>>,
 }
 
@@ -201,6 +203,7 @@ impl Committer {
                 tokio::time::sleep(LINGER).await;
             }
             self.gather(&mut accepts, &mut done);
+            refuse_late(&mut accepts);
             last_operations = accepts.len() + done.len();
             backoff = if self.round(accepts, done, ticked).await {
                 BACKOFF_FIRST
@@ -1026,6 +1029,14 @@ fn refusal(error: &StoreError) -> AcceptError {
         }
         _ => AcceptError::Unavailable,
     }
+}
+
+/// What waited behind a store that hung. Its senders were told 503 and send it again: stored now, it would be there twice
+/// where repeats are not looked for.
+fn refuse_late(accepts: &mut Vec<AcceptOp>) {
+    let now = Instant::now();
+    let late = accepts.extract_if(.., |op| op.until <= now).collect();
+    refuse(late, &AcceptError::Unavailable);
 }
 
 fn refuse(ops: Vec<AcceptOp>, why: &AcceptError) {

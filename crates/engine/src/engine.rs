@@ -104,9 +104,22 @@ impl Engine {
         self.shared.snapshot.load_full()
     }
 
-    /// Accepts events, all or none. Returns after they are durable.
+    /// Accepts events, all or none. Returns after they are durable; after [`EngineSettings::answer_timeout`] in any case.
     pub async fn accept(
         &self,
+        bus: &BusName,
+        events: Vec<Event>,
+        cx: AcceptContext,
+    ) -> Result<Vec<Accepted>, AcceptError> {
+        let until = Instant::now() + self.shared.settings.answer_timeout;
+        tokio::time::timeout_at(until, self.accept_until(until, bus, events, cx))
+            .await
+            .unwrap_or(Err(AcceptError::Unavailable))
+    }
+
+    async fn accept_until(
+        &self,
+        until: Instant,
         bus: &BusName,
         events: Vec<Event>,
         cx: AcceptContext,
@@ -171,6 +184,7 @@ impl Engine {
             idempotency,
             waiting,
             bytes,
+            until,
             reply,
         };
         match self.accepts.try_send(op) {

@@ -22,6 +22,7 @@ const LOGS_EVERY: Duration = Duration::from_mins(1);
 const FAILING_EVERY: Duration = Duration::from_mins(10);
 /// Days are made ahead for longer than this.
 const DAYS_EVERY: Duration = Duration::from_hours(1);
+const MIB: u64 = 1024 * 1024;
 /// Pending rows counted for a gauge, per target.
 const BACKLOG_COUNT_MAX: u32 = 10_000;
 
@@ -71,7 +72,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 
 /// Loads the configuration if it has changed.
 async fn follow_config(shared: &Arc<Shared>) {
-    match shared.store.config_version().await {
+    match shared.ask(shared.store.config_version()).await {
         Ok(version) if version == shared.snapshot.load().version => {}
         Ok(_) => {
             if let Err(error) = reload(shared).await {
@@ -86,13 +87,15 @@ async fn follow_config(shared: &Arc<Shared>) {
 pub(crate) async fn reload(shared: &Arc<Shared>) -> Result<(), belfry_store::StoreError> {
     let _one_at_a_time = shared.reloading.lock().await;
     let before = shared.snapshot.load_full();
-    let diff = shared.store.load_config_since(before.version).await?;
+    let diff = shared
+        .ask(shared.store.load_config_since(before.version))
+        .await?;
     let mut changed = compile(shared, &before, diff).await?;
     if changed.is_none() {
         tracing::warn!(
             "the changes of the configuration do not fit what is in force; all of it is loaded"
         );
-        let whole = shared.store.load_config_since(0).await?;
+        let whole = shared.ask(shared.store.load_config_since(0)).await?;
         changed = compile(shared, &before, whole).await?;
     }
     if let Some((snapshot, touched)) = changed {
@@ -130,7 +133,7 @@ async fn aside<T: Send + 'static>(
 }
 
 async fn look_at_usage(shared: &Arc<Shared>, walks: &mut Walks, days: bool) {
-    let usage = match shared.store.usage().await {
+    let usage = match shared.ask(shared.store.usage()).await {
         Ok(usage) => usage,
         Err(error) => {
             tracing::warn!(%error, "the store's usage could not be read");
@@ -146,17 +149,11 @@ async fn look_at_usage(shared: &Arc<Shared>, walks: &mut Walks, days: bool) {
     retention::turn(shared, &usage, walks, days).await;
 }
 
-/// Refuses events before the disk is full: what is accepted must still find room for its outcome.
+/// Refuses events before the disk is full, or the database as large as it may be: what is accepted must still find room
+/// for its outcome.
 async fn guard_disk(shared: &Shared, usage: &Usage) {
-    let min = shared.settings.disk_free_min_bytes;
-    let low = usage.disk_free_bytes.filter(|&free| free < min);
+    let problem = no_room(shared, usage);
     let before = shared.disk.problem();
-    let problem = low.map(|_| {
-        format!(
-            "less than {} MiB are free on the disk that holds the database",
-            min / 1_048_576
-        )
-    });
     if before.is_some() != problem.is_some() {
         tracing::warn!(
             problem = problem.as_deref().unwrap_or("none any more"),
@@ -167,6 +164,23 @@ async fn guard_disk(shared: &Shared, usage: &Usage) {
             .await;
     }
     shared.disk.set(problem);
+}
+
+fn no_room(shared: &Shared, usage: &Usage) -> Option<String> {
+    let settings = &shared.settings;
+    let (free_min, size_max) = (settings.disk_free_min_bytes, settings.size_max_bytes);
+    if usage.disk_free_bytes.is_some_and(|free| free < free_min) {
+        return Some(format!(
+            "less than {} MiB are free on the disk that holds the database",
+            free_min / MIB
+        ));
+    }
+    let size_max = size_max.filter(|&size_max| usage.used_bytes > size_max)?;
+    Some(format!(
+        "the database holds {} MiB, more than the {} MiB it may",
+        usage.used_bytes / MIB,
+        size_max / MIB
+    ))
 }
 
 async fn purge_logs(shared: &Shared) {
@@ -199,7 +213,10 @@ async fn purge_keys(shared: &Shared) {
         if shared.closed.is_cancelled() {
             return;
         }
-        match shared.store.purge_keys(before, retention::CHUNK).await {
+        match shared
+            .ask(shared.store.purge_keys(before, retention::CHUNK))
+            .await
+        {
             Ok(0) => return,
             Ok(_) => {}
             Err(error) => {
@@ -327,7 +344,7 @@ async fn gauges(shared: &Shared) {
     metrics::depth("inflight", in_flight);
     metrics::targets("all", lanes.len());
     metrics::targets("open", open);
-    match shared.store.backlog(BACKLOG_COUNT_MAX).await {
+    match shared.ask(shared.store.backlog(BACKLOG_COUNT_MAX)).await {
         Ok(backlog) => {
             let count: u64 = backlog.iter().map(|one| one.count).sum();
             let blocked: u64 = backlog.iter().map(|one| one.blocked).sum();

@@ -87,7 +87,8 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 /// Looks at some of the blocked work and sets free what waits behind nothing. `stuck` is where the last look ended.
 async fn free_stuck(shared: &Shared, stuck: &mut Option<DeliveryId>) {
     let now_ms = shared.clock.now_ms();
-    match shared.store.free_stuck(*stuck, STUCK_MAX, now_ms).await {
+    let freed = shared.store.free_stuck(*stuck, STUCK_MAX, now_ms);
+    match shared.ask(freed).await {
         Ok(freed) => {
             *stuck = freed.next;
             for target in freed.targets {
@@ -105,7 +106,7 @@ pub(crate) async fn sweep(shared: &Shared) -> bool {
         let targets = shared.store.targets_with_pending().await?;
         shared.store.next_due(&targets).await
     };
-    match due.await {
+    match shared.ask(due).await {
         Ok(due) => {
             for (target, at) in due {
                 shared.hints.wake(target, at);
@@ -211,7 +212,7 @@ async fn again(shared: &Shared, target: TargetId, full: bool, now_ms: i64) {
     if full {
         return shared.hints.wake(target, now_ms);
     }
-    match shared.store.next_due(&[target]).await {
+    match shared.ask(shared.store.next_due(&[target])).await {
         Ok(due) => {
             let next = due.first().map(|(_, at)| *at);
             if next.is_none_or(|at| at > now_ms)

@@ -159,11 +159,14 @@ impl Turn<'_> {
         let longest = walks.follow(&snapshot, millis(self.shared.settings.retention_age));
         let before = cutoff(self.now_ms, longest);
         if days {
-            if let Err(error) = self.shared.store.prepare_days().await {
+            if let Err(error) = self.shared.ask(self.shared.store.prepare_days()).await {
                 tracing::warn!(%error, "the coming days could not be prepared; trying again");
             }
             // Also where nothing is old enough: days in which nothing ever was go, too.
-            let purged = self.shared.store.purge_events(before, CHUNK).await?;
+            let purged = self
+                .shared
+                .ask(self.shared.store.purge_events(before, CHUNK))
+                .await?;
             self.note(&purged);
         }
         self.by_age(usage.clone(), before).await?;
@@ -174,11 +177,11 @@ impl Turn<'_> {
             .buses()
             .any(|rules| retention(rules.bus.spec.retention).bytes.is_some());
         if limits {
-            for size in self.shared.store.bus_sizes().await? {
+            for size in self.shared.ask(self.shared.store.bus_sizes()).await? {
                 self.bus(&snapshot, size).await?;
             }
         }
-        let archives = self.shared.store.archive_sizes().await?;
+        let archives = self.shared.ask(self.shared.store.archive_sizes()).await?;
         for size in &archives {
             self.archive(&snapshot, size).await?;
         }
@@ -204,12 +207,15 @@ impl Turn<'_> {
 
     async fn by_age(&mut self, mut usage: Usage, before: EventId) -> Result<(), StoreError> {
         while usage.oldest_event.is_some_and(|oldest| oldest < before) && self.next().await {
-            let purged = self.shared.store.purge_events(before, CHUNK).await?;
+            let purged = self
+                .shared
+                .ask(self.shared.store.purge_events(before, CHUNK))
+                .await?;
             self.note(&purged);
             if purged.events == 0 {
                 break;
             }
-            usage = self.shared.store.usage().await?;
+            usage = self.shared.ask(self.shared.store.usage()).await?;
         }
         Ok(())
     }
@@ -219,9 +225,9 @@ impl Turn<'_> {
         let Some(limit) = self.shared.settings.retention_bytes else {
             return Ok(());
         };
-        let store = Arc::clone(&self.shared.store);
+        let shared = self.shared;
         let used = async || {
-            let usage = store.usage().await?;
+            let usage = shared.ask(shared.store.usage()).await?;
             Ok::<_, StoreError>(usage.used_bytes.saturating_sub(copies))
         };
         let mut bytes = used().await?;
@@ -235,7 +241,10 @@ impl Turn<'_> {
         );
         let before = cutoff(self.now_ms, NEWEST_MS);
         while bytes >= limit / 100 * SIZE_TARGET_PERCENT && self.next().await {
-            let purged = self.shared.store.purge_for_room(before, CHUNK).await?;
+            let purged = self
+                .shared
+                .ask(self.shared.store.purge_for_room(before, CHUNK))
+                .await?;
             self.note(&purged);
             if purged.events == 0 {
                 break;
@@ -246,7 +255,7 @@ impl Turn<'_> {
     }
 
     async fn of_buses(&mut self, what: &BusPurge) -> Result<BusPurged, StoreError> {
-        let done = self.shared.store.purge_buses(what).await?;
+        let done = self.shared.ask(self.shared.store.purge_buses(what)).await?;
         self.note(&done.purged);
         Ok(done)
     }
@@ -343,7 +352,10 @@ impl Turn<'_> {
                 events_max: CHUNK,
                 bytes_max: bytes_max.map_or(u64::MAX, |max| max.saturating_sub(removed)),
             };
-            let (events, bytes) = self.shared.store.purge_archive(&what).await?;
+            let (events, bytes) = self
+                .shared
+                .ask(self.shared.store.purge_archive(&what))
+                .await?;
             removed += bytes;
             if events == 0 || bytes_max.is_some_and(|max| removed >= max) {
                 break;

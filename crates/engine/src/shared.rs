@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use belfry_model::{Clock, TargetId};
-use belfry_store::Store;
+use belfry_store::{Store, StoreError};
 use tokio::sync::{Notify, Semaphore, broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,6 +18,9 @@ use crate::membership::Lease;
 use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
 use crate::work::Done;
+
+/// Far longer than any of the questions asked in the background takes.
+const SILENCE_MAX: Duration = Duration::from_mins(1);
 
 /// What every part of the engine holds on to.
 pub(crate) struct Shared {
@@ -241,6 +245,19 @@ impl Shared {
         self.lease.fenced.cancel();
         self.closing.cancel();
         self.in_flight.close();
+    }
+
+    /// What the store answers, if it does: a connection of which nothing is heard any more must not end what goes on in
+    /// the background for as long as the process lives.
+    pub(crate) async fn ask<T>(
+        &self,
+        question: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        tokio::time::timeout(SILENCE_MAX, question)
+            .await
+            .unwrap_or_else(|_elapsed| {
+                Err(StoreError::Unavailable("the database is silent".into()))
+            })
     }
 
     /// Gives a result to the committer. After the committer has ended (shutdown) the result is dropped: the watermark

@@ -5,16 +5,15 @@
 //! becomes visible at the end or not at all: a file under its name, a Postgres by one transaction.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use crate::postgres::{PostgresOptions, PostgresStore};
-use crate::sqlite::{SqliteOptions, SqliteStore};
-use crate::{Maintenance as _, Result, StoreError};
-
-use Kind::{Bytes, Number, Text};
+use crate::sqlite::{self, SqliteOptions, SqliteStore};
+use crate::{Result, StoreError};
 
 /// What a column holds, in every database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +21,38 @@ pub(crate) enum Kind {
     Number,
     Text,
     Bytes,
+}
+
+/// A column of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    /// Whether it may hold nothing.
+    pub(crate) optional: bool,
+}
+
+/// A table, as the migrations make it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Table {
+    pub(crate) name: String,
+    pub(crate) columns: Vec<Column>,
+    /// The places of the columns of its key, in the key's order.
+    pub(crate) key: Vec<usize>,
+    /// The column whose numbers the database gives out.
+    pub(crate) numbered: Option<String>,
+}
+
+impl Table {
+    pub(crate) fn key(&self) -> impl Iterator<Item = &Column> {
+        self.key.iter().filter_map(|&at| self.columns.get(at))
+    }
+
+    /// The names of its columns, as they stand in statements.
+    pub(crate) fn names(&self) -> String {
+        let names: Vec<_> = self.columns.iter().map(|one| one.name.as_str()).collect();
+        names.join(", ")
+    }
 }
 
 /// A value of a row.
@@ -32,356 +63,33 @@ pub(crate) enum Cell {
     Bytes(Option<Vec<u8>>),
 }
 
-/// A table: its columns, those of the key first.
-#[derive(Debug)]
-pub(crate) struct Table {
-    pub(crate) name: &'static str,
-    keys: usize,
-    /// Whether the database gives out the numbers of its first column.
-    numbered: bool,
-    pub(crate) columns: &'static [(&'static str, Kind)],
+/// Some rows of a table, each in the order of its columns.
+pub(crate) type Rows = Vec<Vec<Cell>>;
+
+/// What is copied from: all tables as they are at one moment. No server can start on it meanwhile.
+#[async_trait]
+pub(crate) trait Source: Send {
+    /// Refuses while a server uses the database.
+    async fn is_at_rest(&mut self) -> Result<()>;
+    /// How many rows a table has.
+    async fn count(&mut self, table: &'static Table) -> Result<u64>;
+    /// Reads a table in the order of its key.
+    async fn read(&mut self, table: &'static Table, out: mpsc::Sender<Rows>) -> Result<()>;
+    async fn close(self: Box<Self>);
 }
 
-impl Table {
-    pub(crate) fn key(&self) -> impl Iterator<Item = (&'static str, Kind)> {
-        self.columns.iter().take(self.keys).copied()
-    }
-
-    pub(crate) fn names(&self) -> String {
-        let names: Vec<_> = self.columns.iter().map(|column| column.0).collect();
-        names.join(", ")
-    }
-
-    /// The column whose numbers the database gives out.
-    pub(crate) fn numbered(&self) -> Option<&'static str> {
-        let first = self.columns.first().map(|column| column.0);
-        first.filter(|_| self.numbered)
-    }
+/// What is copied to. Nobody sees anything of it before it is finished.
+#[async_trait]
+pub(crate) trait Destination: Send {
+    /// Refuses a table that holds anything but what a new database does, and removes that.
+    async fn empty(&mut self, table: &'static Table) -> Result<()>;
+    async fn write(&mut self, table: &'static Table, rows: Rows) -> Result<()>;
+    /// All rows of the table are written.
+    async fn end(&mut self, table: &'static Table) -> Result<()>;
+    async fn finish(self: Box<Self>) -> Result<()>;
+    /// Leaves no trace.
+    async fn abandon(self: Box<Self>);
 }
-
-const fn table(
-    name: &'static str,
-    keys: usize,
-    numbered: bool,
-    columns: &'static [(&'static str, Kind)],
-) -> Table {
-    Table {
-        name,
-        keys,
-        numbered,
-        columns,
-    }
-}
-
-/// Holds one row in a new database.
-pub(crate) const CONFIG_VERSION: &str = "config_version";
-
-/// Every table, those that others refer to first.
-pub(crate) static TABLES: &[Table] = &[
-    table(
-        "config_version",
-        1,
-        false,
-        &[("one", Number), ("version", Number)],
-    ),
-    table(
-        "bus",
-        1,
-        true,
-        &[
-            ("id", Number),
-            ("name", Text),
-            ("spec", Text),
-            ("revision", Number),
-            ("created_at_ms", Number),
-            ("updated_at_ms", Number),
-            ("deleted_at_ms", Number),
-            ("changed_version", Number),
-        ],
-    ),
-    table(
-        "rule",
-        1,
-        true,
-        &[
-            ("id", Number),
-            ("bus_id", Number),
-            ("name", Text),
-            ("spec", Text),
-            ("revision", Number),
-            ("created_at_ms", Number),
-            ("updated_at_ms", Number),
-            ("deleted_at_ms", Number),
-            ("changed_version", Number),
-        ],
-    ),
-    table(
-        "target",
-        1,
-        true,
-        &[
-            ("id", Number),
-            ("rule_id", Number),
-            ("name", Text),
-            ("kind", Text),
-            ("spec", Text),
-            ("disabled_reason", Text),
-            ("disabled_at_ms", Number),
-            ("revision", Number),
-            ("created_at_ms", Number),
-            ("updated_at_ms", Number),
-            ("deleted_at_ms", Number),
-            ("changed_version", Number),
-        ],
-    ),
-    table(
-        "archive",
-        1,
-        true,
-        &[
-            ("id", Number),
-            ("bus_id", Number),
-            ("name", Text),
-            ("spec", Text),
-            ("revision", Number),
-            ("created_at_ms", Number),
-            ("updated_at_ms", Number),
-            ("deleted_at_ms", Number),
-            ("changed_version", Number),
-        ],
-    ),
-    table(
-        "api_key",
-        1,
-        false,
-        &[
-            ("id", Text),
-            ("name", Text),
-            ("hash", Bytes),
-            ("scopes", Text),
-            ("created_at_ms", Number),
-            ("expires_at_ms", Number),
-            ("revoked_at_ms", Number),
-            ("requests_per_second", Number),
-        ],
-    ),
-    table(
-        "audit",
-        1,
-        true,
-        &[
-            ("number", Number),
-            ("at_ms", Number),
-            ("actor", Text),
-            ("action", Text),
-            ("resource", Text),
-            ("before_json", Text),
-            ("after_json", Text),
-            ("request_id", Text),
-        ],
-    ),
-    table("meta", 1, false, &[("key", Text), ("value", Text)]),
-    table(
-        "log",
-        1,
-        true,
-        &[("id", Number), ("name", Text), ("retention_days", Number)],
-    ),
-    table(
-        "event",
-        1,
-        false,
-        &[
-            ("seq", Number),
-            ("bus_id", Number),
-            ("ce_id", Text),
-            ("source", Text),
-            ("type", Text),
-            ("subject", Text),
-            ("trace_id", Text),
-            ("fan", Text),
-            ("doc", Bytes),
-            ("replay_id", Number),
-            ("replay_of", Number),
-        ],
-    ),
-    table(
-        "delivery",
-        2,
-        false,
-        &[
-            ("seq", Number),
-            ("target_id", Number),
-            ("status", Number),
-            ("attempts", Number),
-            ("status_code", Number),
-            ("duration_ms", Number),
-            ("at_ms", Number),
-            ("reason", Number),
-            ("detail", Text),
-            ("first_try", Bytes),
-        ],
-    ),
-    table(
-        "attempt",
-        3,
-        false,
-        &[
-            ("seq", Number),
-            ("target_id", Number),
-            ("number", Number),
-            ("set_off_by", Number),
-            ("started_at_ms", Number),
-            ("duration_ms", Number),
-            ("status_code", Number),
-            ("reason", Number),
-            ("detail", Text),
-            ("next_at_ms", Number),
-            ("record", Bytes),
-        ],
-    ),
-    table(
-        "record_sample",
-        2,
-        false,
-        &[("target_id", Number), ("id", Number), ("text", Bytes)],
-    ),
-    table(
-        "pending",
-        3,
-        false,
-        &[
-            ("target_id", Number),
-            ("due_at_ms", Number),
-            ("seq", Number),
-            ("attempts", Number),
-            ("attempts_before", Number),
-            ("since_ms", Number),
-            ("set_off_by", Number),
-            ("owner", Number),
-            ("order_key", Number),
-        ],
-    ),
-    table("recent", 1, false, &[("seq", Number), ("keys", Bytes)]),
-    table(
-        "strict_key",
-        2,
-        false,
-        &[("bus_id", Number), ("key", Bytes), ("seq", Number)],
-    ),
-    table(
-        "log_entry",
-        3,
-        false,
-        &[
-            ("log_id", Number),
-            ("seq", Number),
-            ("target_id", Number),
-            ("ce_id", Text),
-            ("source", Text),
-            ("type", Text),
-            ("subject", Text),
-            ("text", Text),
-        ],
-    ),
-    table(
-        "idempotency",
-        1,
-        false,
-        &[
-            ("scope", Bytes),
-            ("fingerprint", Bytes),
-            ("at_ms", Number),
-            ("answer", Bytes),
-        ],
-    ),
-    table(
-        "node",
-        1,
-        false,
-        &[
-            ("node_id", Number),
-            ("watermark", Number),
-            ("epoch", Number),
-            ("lease_until_ms", Number),
-            ("state", Number),
-            ("name", Text),
-            ("version", Text),
-            ("started_at_ms", Number),
-            ("process", Text),
-        ],
-    ),
-    table(
-        "circuit",
-        1,
-        false,
-        &[
-            ("target_id", Number),
-            ("node_id", Number),
-            ("open_until_ms", Number),
-            ("paused_until_ms", Number),
-            ("failures", Number),
-            ("at_ms", Number),
-        ],
-    ),
-    table(
-        "archived_event",
-        2,
-        false,
-        &[
-            ("archive_id", Number),
-            ("seq", Number),
-            ("ce_id", Text),
-            ("source", Text),
-            ("type", Text),
-            ("subject", Text),
-            ("doc", Bytes),
-        ],
-    ),
-    table(
-        "archive_usage",
-        2,
-        false,
-        &[
-            ("archive_id", Number),
-            ("node_id", Number),
-            ("events", Number),
-            ("bytes", Number),
-        ],
-    ),
-    table(
-        "replay",
-        1,
-        true,
-        &[
-            ("id", Number),
-            ("spec", Text),
-            ("state", Number),
-            ("cursor", Number),
-            ("looked_at", Number),
-            ("replayed", Number),
-            ("detail", Text),
-            ("owner", Number),
-            ("lease_until_ms", Number),
-            ("created_by", Text),
-            ("created_at_ms", Number),
-            ("updated_at_ms", Number),
-            ("ended_at_ms", Number),
-        ],
-    ),
-    table(
-        "bus_usage",
-        3,
-        false,
-        &[
-            ("bus_id", Number),
-            ("hour", Number),
-            ("node_id", Number),
-            ("events", Number),
-            ("bytes", Number),
-        ],
-    ),
-];
 
 /// One end of a copy.
 #[derive(Debug, Clone)]
@@ -390,6 +98,35 @@ pub enum Place {
     Sqlite(PathBuf),
     /// A database on a server.
     Postgres(PostgresOptions),
+}
+
+impl Place {
+    async fn source(&self) -> Result<Box<dyn Source>> {
+        match self {
+            Self::Sqlite(path) if !path.exists() => Err(StoreError::Unusable(format!(
+                "there is no database {}",
+                path.display()
+            ))),
+            Self::Sqlite(path) => {
+                let store = SqliteStore::open(SqliteOptions::file(path)).await?;
+                store.into_source().await
+            }
+            Self::Postgres(options) => {
+                let store = PostgresStore::open(options.clone()).await?;
+                store.into_source().await
+            }
+        }
+    }
+
+    async fn destination(&self) -> Result<Box<dyn Destination>> {
+        match self {
+            Self::Sqlite(path) => sqlite::destination(path).await,
+            Self::Postgres(options) => {
+                let store = PostgresStore::open(options.clone()).await?;
+                store.into_destination().await
+            }
+        }
+    }
 }
 
 /// What was copied of a table.
@@ -420,55 +157,35 @@ pub enum Step {
     },
 }
 
-#[derive(Debug)]
-enum End {
-    Sqlite(Box<SqliteStore>),
-    Postgres(Box<PostgresStore>),
-}
+/// Whoever wants to know how far a copy is.
+type Tell<'a> = &'a mut (dyn FnMut(Step) + Send);
 
-/// Rows read and not yet written.
+/// Pages read and not yet written.
 const PAGES_AHEAD: usize = 4;
 
 /// Copies everything. Fails without a trace at the destination, unless the comparison at the end fails.
-pub async fn copy(
-    from: &Place,
-    to: &Place,
-    tell: &mut (dyn FnMut(Step) + Send),
-) -> Result<Vec<Copied>> {
-    if let Place::Sqlite(path) = from
-        && !path.exists()
-    {
-        let shown = path.display();
-        return Err(StoreError::Unusable(format!(
-            "there is no database {shown}"
-        )));
-    }
-    let source = End::open(from).await?;
+pub async fn copy(from: &Place, to: &Place, tell: Tell<'_>) -> Result<Vec<Copied>> {
+    let tables = sqlite::tables().await?;
+    let mut source = from.source().await?;
     source.is_at_rest().await?;
     let mut rows = 0;
-    for table in TABLES {
+    for table in tables {
         rows += source.count(table).await?;
     }
     tell(Step::Begins { rows });
-    let copied = match to {
-        Place::Sqlite(path) => into_file(&source, path, tell).await?,
-        Place::Postgres(options) => into_server(&source, options, tell).await?,
+    let mut destination = to.destination().await?;
+    let copied = match fill(tables, &mut *source, &mut *destination, tell).await {
+        Ok(copied) => copied,
+        Err(error) => {
+            destination.abandon().await;
+            return Err(error);
+        }
     };
-    let destination = End::open(to).await?;
-    let verified = verify(&destination, &copied, tell).await;
-    destination.close().await;
+    destination.finish().await?;
     source.close().await;
-    verified?;
-    Ok(copied)
-}
-
-async fn verify(
-    destination: &End,
-    copied: &[Copied],
-    tell: &mut (dyn FnMut(Step) + Send),
-) -> Result<()> {
-    for (table, expected) in TABLES.iter().zip(copied) {
-        let found = destination.digest(table, tell).await?;
+    let mut written = to.source().await?;
+    for (table, expected) in tables.iter().zip(&copied) {
+        let found = each_page(&mut *written, table, tell, async |_| Ok(())).await?;
         if found != *expected {
             return Err(StoreError::Internal(format!(
                 "table {} differs after the copy: {} rows with digest {} instead of {} with {}; do not use it",
@@ -476,149 +193,44 @@ async fn verify(
             )));
         }
     }
-    Ok(())
-}
-
-async fn into_file(
-    source: &End,
-    path: &Path,
-    tell: &mut (dyn FnMut(Step) + Send),
-) -> Result<Vec<Copied>> {
-    let cannot = |why: &dyn std::fmt::Display| {
-        StoreError::Unusable(format!("cannot write {}: {why}", path.display()))
-    };
-    if path.exists() {
-        return Err(cannot(&"there is such a file already"));
-    }
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    // Of a copy that was broken off.
-    crate::sqlite::remove(&partial).map_err(|error| cannot(&error))?;
-    let store = SqliteStore::open(SqliteOptions::file(&partial)).await?;
-    let mut copied = Vec::new();
-    let mut result = Ok(());
-    for table in TABLES {
-        let (pages, mut read) = mpsc::channel::<Vec<Vec<Cell>>>(PAGES_AHEAD);
-        let write = async {
-            let mut sum = Sum::new(table);
-            store.empty(table).await?;
-            while let Some(page) = read.recv().await {
-                sum.add(&page, tell);
-                store.fill(table, page).await?;
-            }
-            Ok(sum.end())
-        };
-        match both(source.read(table, pages), write).await {
-            Ok(one) => copied.push(one),
-            Err(error) => {
-                result = Err(error);
-                break;
-            }
-        }
-    }
-    store.close().await;
-    if result.is_ok() {
-        result = crate::sqlite::give_name(&partial, path).map_err(|error| cannot(&error));
-    }
-    if result.is_err() {
-        drop(crate::sqlite::remove(&partial));
-    }
-    result.map(|()| copied)
-}
-
-async fn into_server(
-    source: &End,
-    options: &PostgresOptions,
-    tell: &mut (dyn FnMut(Step) + Send),
-) -> Result<Vec<Copied>> {
-    let store = PostgresStore::open(options.clone()).await?;
-    let mut tx = store.begin_fill().await?;
-    let mut copied = Vec::new();
-    for table in TABLES {
-        let (pages, mut read) = mpsc::channel::<Vec<Vec<Cell>>>(PAGES_AHEAD);
-        let write = async {
-            let mut sum = Sum::new(table);
-            PostgresStore::empty(&mut tx, table).await?;
-            while let Some(page) = read.recv().await {
-                sum.add(&page, tell);
-                PostgresStore::fill(&mut tx, table, &page).await?;
-            }
-            PostgresStore::number_on(&mut tx, table).await?;
-            Ok(sum.end())
-        };
-        copied.push(both(source.read(table, pages), write).await?);
-    }
-    tx.commit().await?;
-    store.close().await;
+    written.close().await;
     Ok(copied)
 }
 
-/// Reads while it writes, and ends both with the first that fails.
-async fn both(
-    read: impl Future<Output = Result<()>>,
-    write: impl Future<Output = Result<Copied>>,
+async fn fill(
+    tables: &'static [Table],
+    source: &mut dyn Source,
+    destination: &mut dyn Destination,
+    tell: Tell<'_>,
+) -> Result<Vec<Copied>> {
+    let mut copied = Vec::with_capacity(tables.len());
+    for table in tables {
+        destination.empty(table).await?;
+        let write = async |page| destination.write(table, page).await;
+        copied.push(each_page(source, table, tell, write).await?);
+        destination.end(table).await?;
+    }
+    Ok(copied)
+}
+
+/// Reads a table and does something with each page meanwhile. Ends with the first that fails.
+async fn each_page(
+    source: &mut dyn Source,
+    table: &'static Table,
+    tell: Tell<'_>,
+    mut with: impl AsyncFnMut(Rows) -> Result<()>,
 ) -> Result<Copied> {
-    let ((), copied) = tokio::try_join!(read, write)?;
+    let (pages, mut read) = mpsc::channel::<Rows>(PAGES_AHEAD);
+    let work = async {
+        let mut sum = Sum::new(table);
+        while let Some(page) = read.recv().await {
+            sum.add(&page, tell);
+            with(page).await?;
+        }
+        Ok(sum.end())
+    };
+    let ((), copied) = tokio::try_join!(source.read(table, pages), work)?;
     Ok(copied)
-}
-
-impl End {
-    async fn open(place: &Place) -> Result<Self> {
-        Ok(match place {
-            Place::Sqlite(path) => Self::Sqlite(Box::new(
-                SqliteStore::open(SqliteOptions::file(path)).await?,
-            )),
-            Place::Postgres(options) => {
-                Self::Postgres(Box::new(PostgresStore::open(options.clone()).await?))
-            }
-        })
-    }
-
-    /// A file is locked by whoever uses it; on a server, nodes hold leases.
-    async fn is_at_rest(&self) -> Result<()> {
-        match self {
-            Self::Sqlite(_) => Ok(()),
-            Self::Postgres(store) => store.is_at_rest().await,
-        }
-    }
-
-    async fn count(&self, table: &'static Table) -> Result<u64> {
-        match self {
-            Self::Sqlite(store) => store.count(table).await,
-            Self::Postgres(store) => store.count(table).await,
-        }
-    }
-
-    async fn read(&self, table: &'static Table, out: mpsc::Sender<Vec<Vec<Cell>>>) -> Result<()> {
-        match self {
-            Self::Sqlite(store) => store.pour(table, &out).await,
-            Self::Postgres(store) => store.pour(table, &out).await,
-        }
-    }
-
-    async fn digest(
-        &self,
-        table: &'static Table,
-        tell: &mut (dyn FnMut(Step) + Send),
-    ) -> Result<Copied> {
-        let (pages, mut read) = mpsc::channel::<Vec<Vec<Cell>>>(PAGES_AHEAD);
-        let sum = async {
-            let mut sum = Sum::new(table);
-            while let Some(page) = read.recv().await {
-                sum.add(&page, tell);
-            }
-            Ok(sum.end())
-        };
-        both(self.read(table, pages), sum).await
-    }
-
-    async fn close(&self) {
-        match self {
-            Self::Sqlite(store) => store.close().await,
-            Self::Postgres(store) => store.close().await,
-        }
-    }
 }
 
 /// Number and digest of the rows that come by.
@@ -656,14 +268,16 @@ impl Sum {
         }
         let rows = page.len() as u64;
         self.rows += rows;
-        let table = self.table.name;
-        tell(Step::Rows { table, rows });
+        tell(Step::Rows {
+            table: &self.table.name,
+            rows,
+        });
     }
 
     fn end(self) -> Copied {
         let digest = self.hash.finalize();
         Copied {
-            table: self.table.name,
+            table: &self.table.name,
             rows: self.rows,
             digest: digest.iter().fold(String::new(), |mut text, byte| {
                 let _infallible = write!(text, "{byte:02x}");

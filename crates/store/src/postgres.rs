@@ -14,7 +14,7 @@
 //! | `batch` | the commit of the hot path: one statement, one round trip |
 //! | `listener` | being told of changes of the configuration |
 //! | `maintenance` | sizes, closing |
-//! | `whole` | reading and writing whole tables, for copies |
+//! | `whole` | a database as the end of a copy |
 //! | `dialect` | statements and words that the shared files leave to the database |
 //!
 //! A commit is one statement, so it is its own transaction, and arrays carry its rows. Everything else is a short
@@ -66,8 +66,6 @@ mod replays;
 mod retention;
 #[path = "shared/rows.rs"]
 mod rows;
-#[path = "shared/tables.rs"]
-mod tables;
 #[path = "shared/transfer.rs"]
 mod transfer;
 #[path = "shared/walk.rs"]

@@ -11,7 +11,8 @@
 //! | `migrate` | schema versions |
 //! | `writer` | the one writing connection and its transactions |
 //! | `restore` | a backup in the place of a database |
-//! | `whole` | reading and writing whole tables, for copies |
+//! | `schema` | the tables there are, as the migrations make them |
+//! | `whole` | a file as the end of a copy |
 //! | `bulk`, `batch` | many rows in few statements; the commit of the hot path |
 //! | `maintenance` | sizes, backup, closing |
 //! | `membership` | who has joined in this process; no other can |
@@ -31,6 +32,7 @@ mod membership;
 mod migrate;
 mod open;
 mod restore;
+mod schema;
 mod whole;
 mod writer;
 
@@ -68,8 +70,6 @@ mod replays;
 mod retention;
 #[path = "shared/rows.rs"]
 mod rows;
-#[path = "shared/tables.rs"]
-mod tables;
 #[path = "shared/transfer.rs"]
 mod transfer;
 #[path = "shared/walk.rs"]
@@ -92,7 +92,10 @@ use crate::Result;
 use crate::sample::Samples;
 use writer::Writer;
 
-pub(crate) use whole::{give_name, remove};
+#[cfg(test)]
+pub(crate) use schema::blank;
+pub(crate) use schema::tables;
+pub(crate) use whole::destination;
 
 /// The database that the files in `../shared` are compiled for here.
 type Db = sqlx::Sqlite;

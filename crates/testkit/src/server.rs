@@ -34,6 +34,7 @@ pub struct Options {
     settings: Vec<(String, String)>,
     data: Option<PathBuf>,
     admin_key: Option<String>,
+    prepared_by: Option<String>,
     quiet: bool,
 }
 
@@ -56,6 +57,14 @@ impl Options {
     #[must_use]
     pub fn admin_key(mut self, key: &str) -> Self {
         self.admin_key = Some(key.to_owned());
+        self
+    }
+
+    /// Runs this shell script in the process that becomes the server, such as `ulimit -f 8192`. `"$@"` is the server's
+    /// command, which follows unless the script runs it itself.
+    #[must_use]
+    pub fn prepared_by(mut self, script: &str) -> Self {
+        self.prepared_by = Some(script.to_owned());
         self
     }
 
@@ -82,7 +91,7 @@ impl Options {
             .data
             .clone()
             .unwrap_or_else(|| home.path().join("data"));
-        let mut process = Process::spawn(home.path(), &data, &self.settings)?;
+        let mut process = Process::spawn(home.path(), &data, &self)?;
         let (base, admin_key) = process.up(self.admin_key.as_deref(), ready).await?;
         Ok(Server {
             home,
@@ -102,7 +111,7 @@ impl Options {
             .data
             .clone()
             .unwrap_or_else(|| home.path().join("data"));
-        let mut process = Process::spawn(home.path(), &data, &self.settings)?;
+        let mut process = Process::spawn(home.path(), &data, &self)?;
         let status = process
             .wait(START_LIMIT)
             .await
@@ -159,6 +168,11 @@ impl Server {
     /// Where its data is.
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.process.child.id()
     }
 
     /// A client that may do everything.
@@ -252,7 +266,7 @@ impl Server {
     pub async fn restart(&mut self) -> Result<()> {
         self.kill9()?;
         self.earlier.push(self.process.output.finish_all());
-        self.process = Process::spawn(self.home.path(), &self.data, &self.options.settings)?;
+        self.process = Process::spawn(self.home.path(), &self.data, &self.options)?;
         (self.base, _) = self.process.up(Some(&self.admin_key), true).await?;
         Ok(())
     }
@@ -292,14 +306,21 @@ struct Process {
 }
 
 impl Process {
-    fn spawn(home: &Path, data: &Path, settings: &[(String, String)]) -> Result<Self> {
-        let mut command = clean(binary()?, home);
+    fn spawn(home: &Path, data: &Path, options: &Options) -> Result<Self> {
+        let mut command = if let Some(script) = &options.prepared_by {
+            let mut shell = clean("sh".into(), home);
+            let script = format!("{script}\nexec \"$@\"");
+            shell.args(["-c", &script, "sh"]).arg(binary()?);
+            shell
+        } else {
+            clean(binary()?, home)
+        };
         command
             .arg("serve")
             .args(["--listen", "127.0.0.1:0"])
             .arg("--data-dir")
             .arg(data);
-        for (name, value) in settings {
+        for (name, value) in &options.settings {
             command.arg("--set").arg(format!("{name}={value}"));
         }
         let mut child = command

@@ -226,7 +226,7 @@ pub static TYPES: &[ProblemType] = &[
         "UNAVAILABLE",
         503,
         "Temporarily unavailable",
-        "The database does not answer. Nothing was stored; send it again after `Retry-After`.",
+        "The database does not answer, or not in time. Send it again after `Retry-After`: events with the same ids, everything else with the same `Idempotency-Key`, for it may have been stored all the same.",
     ),
     of(
         "DISK_FULL",

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use belfry_store::ApiKey;
@@ -20,6 +21,8 @@ use crate::rate::{Limiter, RateState};
 
 /// How old the keys in memory may be.
 const FRESH_MS: i64 = 1000;
+/// A request does not wait longer for keys to be looked at: those in memory are used.
+const LOOK_LIMIT: Duration = Duration::from_secs(1);
 /// No key is longer.
 const TEXT_CHARS_MAX: usize = 200;
 
@@ -151,10 +154,20 @@ impl App {
         if fresh || !mine() {
             return Ok(());
         }
-        if self.store.config_version().await? != self.key_ring.keys.load().version {
-            self.refresh_keys().await?;
-        }
-        Ok(())
+        let look = async {
+            if self.store.config_version().await? != self.key_ring.keys.load().version {
+                self.refresh_keys().await?;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(LOOK_LIMIT, look)
+            .await
+            .unwrap_or_else(|_elapsed| {
+                Err(Error::new(
+                    Code::Unavailable,
+                    "the database does not answer in time",
+                ))
+            })
     }
 
     /// Reads the keys.

@@ -51,7 +51,7 @@ pub(super) async fn run(events: u64, event_bytes: usize, place: &Place) -> anyho
     let server = Server::start(&scratch.path, &place.settings, &variables, None)
         .await
         .context("the server did not start")?;
-    server.make_rule(&sink.url(), 1, false).await?;
+    server.make_rule(&sink.url(), 1, false, false).await?;
     let load = Arc::new(Load::to(
         server.address,
         "/v1/buses/default/events",

@@ -164,6 +164,7 @@ fn plan(fan_out: u16, phases: &[PhasePlan]) -> Plan {
     Plan {
         fan_out,
         signed: false,
+        order_keys: None,
         event_bytes: 600,
         flush_delay: Duration::ZERO,
         phases: phases.to_vec(),

@@ -40,6 +40,8 @@ pub(super) struct Load {
     filling: String,
     /// Events in one request.
     batch: usize,
+    /// Subjects of events, one after the other.
+    keys: u64,
     clock: Instant,
     number: AtomicU64,
     accepted: AtomicU64,
@@ -81,10 +83,17 @@ impl Load {
             // What the fixed members of an event leave of the wanted size.
             filling: "x".repeat(event_bytes.saturating_sub(296)),
             batch,
+            keys: 1000,
             clock,
             number: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
         }
+    }
+
+    /// The same with so many different subjects.
+    pub(super) fn with_keys(mut self, keys: Option<u32>) -> Self {
+        self.keys = keys.map_or(self.keys, u64::from).max(1);
+        self
     }
 
     /// Events that got a 202, over all runs.
@@ -180,7 +189,7 @@ impl Load {
     fn write_event(&self, body: &mut Vec<u8>, due: Instant) -> std::io::Result<()> {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let sent = due.saturating_duration_since(self.clock).as_micros();
-        let instance = number % 1000;
+        let instance = number % self.keys;
         write!(
             body,
             r#"{{"specversion":"1.0","id":"b-{number:09}-{sent:012}","source":"cvm.cloud.tencent","type":"cvm:ErrorEvent:DiskReadonly","subject":"ins-{instance:06}","time":"2026-01-01T08:00:00+08:00","region":"ap-guangzhou","datacontenttype":"application/json","data":{{"instanceId":"ins-{instance:06}","status":"1","detail":"{}"}}}}"#,

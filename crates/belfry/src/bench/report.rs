@@ -77,6 +77,8 @@ pub(super) struct Report {
     pub(super) peak_memory_bytes: u64,
     pub(super) fan_out: u16,
     pub(super) signed: bool,
+    /// Keys by which the targets keep order.
+    pub(super) order_keys: Option<u32>,
     pub(super) event_bytes: usize,
     pub(super) events: u64,
     pub(super) database_bytes_per_event: u64,
@@ -99,8 +101,11 @@ impl Report {
         let fan_out = match self.fan_out {
             0 => "stored only".to_owned(),
             count => format!(
-                "each to {count} webhook(s), {}",
-                if self.signed { "signed" } else { "not signed" }
+                "each to {count} webhook(s), {}{}",
+                if self.signed { "signed" } else { "not signed" },
+                self.order_keys
+                    .map(|keys| format!(", in order by {keys} key(s)"))
+                    .unwrap_or_default()
             ),
         };
         let delay = match self.flush_delay_ms {

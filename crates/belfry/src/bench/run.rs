@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Plan {
     pub(super) fan_out: u16,
     pub(super) signed: bool,
+    /// Keys by which the targets keep order.
+    pub(super) order_keys: Option<u32>,
     pub(super) event_bytes: usize,
     /// What a flush takes longer than it does.
     pub(super) flush_delay: Duration,
@@ -60,16 +62,17 @@ pub(super) async fn run(plan: &Plan, place: &Place) -> anyhow::Result<Report> {
         .context("the server did not start")?;
     if plan.fan_out > 0 {
         server
-            .make_rule(&sink.url(), plan.fan_out, plan.signed)
+            .make_rule(
+                &sink.url(),
+                plan.fan_out,
+                plan.signed,
+                plan.order_keys.is_some(),
+            )
             .await?;
     }
     let idle_memory_bytes = server.memory_bytes()?;
-    let load = Arc::new(Load::new(
-        server.address,
-        &server.key,
-        plan.event_bytes,
-        sink.clock(),
-    ));
+    let load = Load::new(server.address, &server.key, plan.event_bytes, sink.clock());
+    let load = Arc::new(load.with_keys(plan.order_keys));
     let expected = |load: &Load| load.accepted() * u64::from(plan.fan_out);
     // So that connections, caches and the database file are as in the middle of a day.
     let first = plan.phases.first().map_or(1, |phase| phase.connections);
@@ -86,7 +89,7 @@ pub(super) async fn run(plan: &Plan, place: &Place) -> anyhow::Result<Report> {
             PacePlan::Max => Pace::Closed,
             PacePlan::Rate(per_second) => Pace::Open { per_second },
             PacePlan::Half => Pace::Open {
-                per_second: half(phases.last().map_or(0.0, |phase| phase.accepted_per_second)),
+                per_second: half(phases.last().map_or(0.0, |phase| reached(phase, plan))),
             },
         };
         let mut measured = measure(
@@ -115,6 +118,7 @@ pub(super) async fn run(plan: &Plan, place: &Place) -> anyhow::Result<Report> {
         peak_memory_bytes: server.peak_memory_bytes()?,
         fan_out: plan.fan_out,
         signed: plan.signed,
+        order_keys: plan.order_keys,
         event_bytes: plan.event_bytes,
         events: accepted,
         database_bytes_per_event: database_bytes / accepted.max(1),
@@ -185,6 +189,16 @@ async fn measure(
 )]
 fn half(per_second: f64) -> u32 {
     ((per_second / 2.0) as u32).max(1)
+}
+
+/// Events a second that got through: those in order wait for each other after their 202.
+fn reached(phase: &Phase, plan: &Plan) -> f64 {
+    let delivered = phase.delivered_per_second / f64::from(plan.fan_out.max(1));
+    if plan.order_keys.is_some() {
+        phase.accepted_per_second.min(delivered)
+    } else {
+        phase.accepted_per_second
+    }
 }
 
 fn mean(a: Limits, b: Limits) -> Limits {

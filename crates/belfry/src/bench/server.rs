@@ -111,12 +111,13 @@ impl Server {
         }
     }
 
-    /// A rule that every event of the benchmark matches, with so many webhook targets.
+    /// A rule that every event of the benchmark matches, with so many webhook targets; `ordered`: by the event's subject.
     pub(super) async fn make_rule(
         &self,
         url: &str,
         fan_out: u16,
         signed: bool,
+        ordered: bool,
     ) -> anyhow::Result<()> {
         let targets: serde_json::Map<String, serde_json::Value> = (0..fan_out)
             .map(|number| {
@@ -127,10 +128,11 @@ impl Server {
                 };
                 let settings =
                     serde_json::json!({"url": format!("{url}{number}"), "signing": signing});
-                (
-                    format!("hook-{number}"),
-                    serde_json::json!({"type": "webhook", "settings": settings}),
-                )
+                let mut target = serde_json::json!({"type": "webhook", "settings": settings});
+                if ordered {
+                    target["order"] = serde_json::json!({"by": "subject"});
+                }
+                (format!("hook-{number}"), target)
             })
             .collect();
         let rule = serde_json::json!({

@@ -13,7 +13,7 @@ use super::show;
 use crate::failure::{Context as _, Failure, Result, chain};
 use crate::output::{Format, Output, Table};
 use crate::serve::refused;
-use crate::settings::{SettingsArgs, load_for};
+use crate::settings::{Settings, SettingsArgs, load_for};
 
 /// Commands about the database.
 #[derive(Debug, Subcommand)]
@@ -45,15 +45,19 @@ pub enum DbCommand {
     },
     /// Copies everything into another database, from SQLite to Postgres or back; no server may run on either
     ///
-    /// The destination must be empty. What is copied becomes visible at the end or not at all, and is then compared with
-    /// the source by number and digest of every table.
+    /// One of the two may be left out: it is then the database that a server with these settings would use, with its
+    /// password file and certificates. The destination must be empty. What is copied becomes visible at the end or not at
+    /// all, and is then compared with the source by number and digest of every table.
     Copy {
         /// A file, `sqlite:FILE` or `postgres://USER@HOST/DATABASE`; a password also from PGPASSWORD.
-        #[arg(long, value_name = "DATABASE")]
-        from: String,
+        #[arg(long, value_name = "DATABASE", required_unless_present = "to")]
+        from: Option<String>,
         /// The same, empty or not there.
         #[arg(long, value_name = "DATABASE")]
-        to: String,
+        to: Option<String>,
+        /// Where settings come from.
+        #[command(flatten)]
+        settings: SettingsArgs,
     },
     /// Shows sizes and numbers of rows, also while a server runs
     Stats {
@@ -108,7 +112,15 @@ pub async fn run(command: DbCommand) -> Result {
             replace,
             settings,
         } => {
-            let to = load_for(&settings)?.settings.database();
+            let settings = load_for(&settings)?.settings;
+            if let Some(options) = settings.postgres() {
+                return Err(Failure::failed(format!(
+                    "a backup is put in the place of a file, and store.url names {}",
+                    options.place()
+                ))
+                .hint("a dump of Postgres goes back with pg_restore; what the backup holds gets there with belfry db copy --from FILE"));
+            }
+            let to = settings.database();
             let kept = SqliteStore::restore(&from, &to, replace)
                 .await
                 .map_err(|error| Failure::failed(error.to_string()))?;
@@ -123,7 +135,13 @@ pub async fn run(command: DbCommand) -> Result {
             out.note("deliveries that were open at the time of the backup are made (again) by the next start; receivers recognise them by webhook-id");
             Ok(())
         }
-        DbCommand::Copy { from, to } => copy(&out, &from, &to).await,
+        DbCommand::Copy { from, to, settings } => {
+            let settings = load_for(&settings)?.settings;
+            let place = |named: Option<String>| {
+                named.map_or_else(|| configured(&settings), |named| place(&named))
+            };
+            copy(&out, &place(from), &place(to)).await
+        }
         DbCommand::Stats { settings, output } => {
             let store = reader(&settings).await?;
             let found = stats(&*store).await;
@@ -131,6 +149,13 @@ pub async fn run(command: DbCommand) -> Result {
             show(Output::new(output), &found?)
         }
     }
+}
+
+/// The database of a server with these settings.
+fn configured(settings: &Settings) -> Place {
+    settings
+        .postgres()
+        .map_or_else(|| Place::Sqlite(settings.database()), Place::Postgres)
 }
 
 /// A file, or the URL of a database on a server.
@@ -142,7 +167,7 @@ fn place(text: &str) -> Place {
     Place::Sqlite(file.strip_prefix("//").unwrap_or(file).into())
 }
 
-async fn copy(out: &Output, from: &str, to: &str) -> Result {
+async fn copy(out: &Output, from: &Place, to: &Place) -> Result {
     // Hidden where nobody looks at a terminal.
     let bar = indicatif::ProgressBar::new(0);
     let mut tell = |step| match step {
@@ -155,7 +180,7 @@ async fn copy(out: &Output, from: &str, to: &str) -> Result {
     if let Ok(style) = indicatif::ProgressStyle::with_template("{bar:40} {pos}/{len} {msg}") {
         bar.set_style(style);
     }
-    let copied = belfry_store::copy::copy(&place(from), &place(to), &mut tell).await;
+    let copied = belfry_store::copy::copy(from, to, &mut tell).await;
     bar.finish_and_clear();
     let copied = copied.map_err(|error| Failure::failed(chain(&error)))?;
     let mut table = Table::new(&["TABLE", "ROWS", "SHA-256"]);

@@ -122,6 +122,20 @@ impl Settings {
             "engine.lanes_bytes_max",
             || "must not be smaller than engine.lane_bytes_max".to_owned(),
         );
+        let size_max = self.retention.size_max.map(|size| size.0);
+        notes.must(
+            size_max.is_none_or(|max| self.retention.bytes.is_none_or(|bytes| bytes.0 < max)),
+            "retention.size_max",
+            || {
+                "must be larger than retention.bytes, from which on the oldest events are deleted"
+                    .to_owned()
+            },
+        );
+        notes.must(
+            !self.ingest.answer_timeout.is_zero(),
+            "ingest.answer_timeout",
+            || "expected more than 0".to_owned(),
+        );
         notes.must(
             self.engine.circuit_open <= self.engine.circuit_open_max,
             "engine.circuit_open_max",

@@ -70,6 +70,7 @@ impl Settings {
         EngineSettings {
             waiting_events_max: ingest.waiting_events_max.as_usize(),
             waiting_bytes_max: ingest.waiting_bytes_max.as_usize(),
+            answer_timeout: ingest.answer_timeout,
             batch_ops_max: engine.batch_ops_max.as_usize(),
             batch_bytes_max: engine.batch_bytes_max.as_usize(),
             lane_deliveries_max: engine.lane_deliveries_max.as_usize(),
@@ -87,6 +88,7 @@ impl Settings {
             retention_age: retention.age,
             retention_bytes: retention.bytes.map(|size| size.0),
             disk_free_min_bytes: retention.disk_free_min.0,
+            size_max_bytes: retention.size_max.map(|size| size.0),
             replays_max: self.limits.replays_max.as_usize(),
             idempotency_age: ingest.idempotency_age,
             record_successes: retention.record_successes,

@@ -1,6 +1,7 @@
 //! What becomes of events and results while the store fails.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -557,5 +558,62 @@ async fn the_watermark_does_not_pass_events_that_were_never_stored() -> Result<(
     rig.wait_for(left[0].event_uid, target, DeliveryStatus::Delivered)
         .await?;
     engine.shutdown(SOON).await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_keeps_no_sender_and_what_waited_behind_it_is_not_stored() -> Result<()>
+{
+    let (rig, flaky) = Rig::flaky(EngineSettings {
+        answer_timeout: Duration::from_millis(500),
+        ..settings()
+    })
+    .await?;
+    let begun = Arc::new(AtomicBool::new(false));
+    let note = Arc::clone(&begun);
+    flaky.refuse(move |batch| {
+        note.fetch_or(!batch.events.is_empty(), Ordering::Relaxed);
+        false
+    });
+    flaky.commits([Fault::Slow(Duration::from_secs(3))]);
+    let behind = async {
+        wait_until("the commit that hangs", SOON, async || {
+            Ok(begun.load(Ordering::Relaxed).then_some(()))
+        })
+        .await?;
+        anyhow::Ok(rig.post("behind", "t").await)
+    };
+    let (hangs, behind) = tokio::join!(rig.post("hangs", "t"), behind);
+    assert_eq!(hangs, Err(AcceptError::Unavailable));
+    assert_eq!(behind?, Err(AcceptError::Unavailable));
+    assert!(events(&rig).await?.is_empty(), "both were told in time");
+    // Sent again until it is accepted, the one is known and the other is not.
+    for (id, known) in [("hangs", true), ("behind", false)] {
+        let accepted = wait_until("the repeat to be accepted", SOON, async || {
+            Ok(rig.post(id, "t").await.ok())
+        })
+        .await?;
+        assert_eq!(accepted.duplicate, known, "{id}");
+    }
+    assert_eq!(events(&rig).await?.len(), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_database_that_is_larger_than_it_may_be_takes_no_events() -> Result<()> {
+    let rig = Rig::start(EngineSettings {
+        size_max_bytes: Some(1),
+        ..settings()
+    })
+    .await?;
+    let why = wait_until("the refusal", SOON, async || {
+        match rig.post("1", "t").await {
+            Err(AcceptError::Full(why)) => Ok(Some(why)),
+            _ => Ok(None),
+        }
+    })
+    .await?;
+    assert!(why.contains("more than the 0 MiB it may"), "{why}");
+    assert!(rig.engine.status().problems.contains(&why));
     Ok(())
 }

@@ -9,6 +9,7 @@
 mod archives;
 mod faults;
 mod flaky;
+mod isolation;
 mod lanes;
 mod nodes;
 mod order;

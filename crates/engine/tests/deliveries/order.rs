@@ -242,24 +242,18 @@ async fn two_nodes_that_fail_and_die_break_no_order_and_lose_nothing() -> Result
             let at = usize::try_from(draw(2))?;
             let (id, key) = (n.to_string(), format!("key-{}", draw(4)));
             // Ids follow the clock: an order between nodes is one that their clocks can tell.
-            while SystemClock.now_ms() <= last_ms {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            let accepted = loop {
+            wait_until("the clock to go on", SOON, async || {
+                Ok((SystemClock.now_ms() > last_ms).then_some(()))
+            })
+            .await?;
+            let bus = "default".parse()?;
+            let accepted = wait_until("the event to be accepted", SOON, async || {
                 // A refusal does not say that nothing was stored; the repeat is recognised by the same node only.
-                match nodes[at]
-                    .engine
-                    .accept(
-                        &"default".parse()?,
-                        vec![event(&keyed(&id, &key))],
-                        <_>::default(),
-                    )
-                    .await
-                {
-                    Ok(accepted) => break accepted,
-                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
-                }
-            };
+                let events = vec![event(&keyed(&id, &key))];
+                let accepted = nodes[at].engine.accept(&bus, events, <_>::default());
+                Ok(accepted.await.ok())
+            })
+            .await?;
             last_ms = accepted.first().map_or(0, |one| one.event_uid.time_ms());
             posted.entry(key).or_default().push(id);
             match draw(25) {

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use belfry_model::ArchiveId;
+use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
+
 use belfry_model::delivery::DeliveryStatus::{Delivered, Retrying};
 
 use super::*;
 use crate::conformance::fixtures::*;
-use crate::{Batch, ConfigStore as _, Expect, Store};
+use crate::{Batch, ConfigStore as _, Expect, Maintenance as _, NodeIdentity, Nodes as _, Store};
 
 /// Something in every table that a server writes to.
 async fn fill(store: &dyn Store) {
@@ -50,7 +52,39 @@ async fn filled(path: &Path) -> Place {
     let store = SqliteStore::open(SqliteOptions::file(path)).await.unwrap();
     fill(&store).await;
     store.close().await;
+    fill_the_rest(path).await;
     Place::Sqlite(path.to_owned())
+}
+
+/// A row in every table that has none yet, whatever tables there are.
+async fn fill_the_rest(path: &Path) {
+    let url = format!("sqlite://{}", path.display());
+    let mut conn = SqliteConnection::connect(&url).await.unwrap();
+    for table in sqlite::tables().await.unwrap() {
+        let values: Vec<_> = table
+            .columns
+            .iter()
+            .map(|column| match column.kind {
+                Kind::Number => "1",
+                Kind::Text => "'{}'",
+                Kind::Bytes => "x'01'",
+            })
+            .collect();
+        let (name, columns, values) = (&table.name, table.names(), values.join(", "));
+        let sql = format!(
+            "INSERT INTO {name} ({columns}) SELECT {values} WHERE NOT EXISTS (SELECT 1 FROM {name})"
+        );
+        sqlx::query(AssertSqlSafe(sql))
+            .execute(&mut conn)
+            .await
+            .unwrap();
+    }
+    conn.close().await.unwrap();
+}
+
+/// How many tables had rows in them.
+fn not_empty(copied: &[Copied]) -> usize {
+    copied.iter().filter(|one| one.rows > 0).count()
 }
 
 fn all(copied: &[Copied]) -> u64 {
@@ -70,6 +104,7 @@ async fn a_copy_holds_the_same_rows_and_a_server_goes_on_with_it() {
     .await
     .unwrap();
     assert!(all(&copied) > 1200, "{copied:?}");
+    assert_eq!(not_empty(&copied), sqlite::tables().await.unwrap().len());
     assert_eq!(told, (all(&copied), 2 * all(&copied)), "read on both sides");
     goes_on(&SqliteStore::open(SqliteOptions::file(&to)).await.unwrap()).await;
 }
@@ -178,4 +213,37 @@ async fn a_copy_to_a_server_and_back_is_the_same_and_a_full_server_is_refused() 
     let store = PostgresStore::open(options).await.unwrap();
     goes_on(&store).await;
     store.close().await;
+}
+
+#[tokio::test]
+async fn a_server_keeps_a_copy_away_and_a_copy_keeps_servers_away() {
+    let (store, options) = crate::postgres::open_for_tests().await;
+    let who = NodeIdentity {
+        name: "a".to_owned(),
+        version: "1".to_owned(),
+        lease_ms: 60_000,
+    };
+    let member = store.join(&who, T0).await.unwrap().member;
+    let server = Place::Postgres(options.clone());
+    let refused = server.source().await.unwrap().is_at_rest().await;
+    assert!(
+        refused.unwrap_err().to_string().contains("stop them first"),
+        "it holds its lease"
+    );
+    store.leave(member, T0).await.unwrap();
+    let mut source = server.source().await.unwrap();
+    source.is_at_rest().await.unwrap();
+    let impatient = PostgresStore::open(PostgresOptions {
+        statement_timeout: std::time::Duration::from_millis(200),
+        ..options
+    })
+    .await
+    .unwrap();
+    let refused = impatient.join(&who, T0).await;
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "{refused:?}"
+    );
+    source.close().await;
+    impatient.join(&who, T0).await.unwrap();
 }

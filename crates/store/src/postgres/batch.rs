@@ -107,6 +107,15 @@ fn statement(
     Ok(Some(sql))
 }
 
+/// What a batch is written with, for the tests that look at plans.
+#[cfg(test)]
+pub(super) fn as_statement(batch: &Batch) -> (String, PgArguments) {
+    let samples = crate::sample::Samples::default();
+    let made = statement(batch, &mut Packer::new(&samples), &HashMap::new()).unwrap();
+    let sql = made.expect("something to write");
+    (sql.text, sql.args)
+}
+
 /// The node's row: moves the watermark, and tells whether the node may write. Every other part asks it.
 fn fence(sql: &mut Statement, batch: &Batch) -> Result<()> {
     if let Some(by) = batch.by {
@@ -456,7 +465,7 @@ fn add_work(sql: &mut Statement, pending: &[&Pending], fenced: &str) -> Result<(
 }
 
 /// The first of a key, if it is blocked, becomes due.
-const RELEASE: &str = "UPDATE pending SET due_at_ms = free.due_at_ms FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[]) \
+pub(super) const RELEASE: &str = "UPDATE pending SET due_at_ms = free.due_at_ms FROM UNNEST($1::bigint[], $2::bigint[], $3::bigint[]) \
      AS free (target_id, order_key, due_at_ms) WHERE pending.target_id = free.target_id \
      AND pending.due_at_ms = 253402300799000 AND pending.seq = (SELECT min(q.seq) FROM pending q \
      WHERE q.target_id = free.target_id AND q.order_key = free.order_key)";
@@ -551,7 +560,7 @@ impl PostgresStore {
     /// long is given up: what it was asked may still happen, until [`Self::settle`] has ended its server process.
     pub(super) async fn commit_batch(&self, batch: &Batch) -> Result<()> {
         let mut held = self.committer.lock().await;
-        self.settle().await?;
+        self.in_time(self.settle()).await?;
         // Taken out: a caller that goes away in the middle must not leave a connection that still answers for it.
         let mut committer = match held.take() {
             Some(committer) => committer,

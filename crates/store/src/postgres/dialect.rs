@@ -4,6 +4,7 @@
 use belfry_model::EventId;
 use sqlx::{QueryBuilder, Row as _};
 
+use super::walk::Span;
 use super::{Conn, Db, partitions};
 use crate::Result;
 
@@ -57,6 +58,14 @@ pub(super) fn push_text_holds(query: &mut QueryBuilder<Db>, column: &str, text: 
         .push(", ''), ")
         .push_bind(text.to_owned())
         .push(") > 0");
+}
+
+/// Says of a span of pairs in which days it lies: partitions are not chosen by pairs.
+pub(super) fn push_days(sql: &mut QueryBuilder<Db>, alias: &str, span: Span) {
+    sql.push(format_args!(" AND {alias}.seq >= "))
+        .push_bind(span.low.0)
+        .push(format_args!(" AND {alias}.seq <= "))
+        .push_bind(span.high.0);
 }
 
 /// Every fan-out entry of the node's events above the watermark that has neither ended nor pending work. The attempts

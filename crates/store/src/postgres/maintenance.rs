@@ -4,10 +4,10 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use belfry_model::EventId;
-use sqlx::{AssertSqlSafe, Connection as _, Row as _};
+use sqlx::{Connection as _, Row as _};
 
-use super::PostgresStore;
-use super::tables::TABLES;
+use super::{PostgresStore, transfer};
+use crate::sqlite::tables;
 use crate::{Maintenance, Result, StoreError, Usage};
 
 /// Each end is one look-up per partition at the end of its key. The size is that of the own schema's tables with their
@@ -53,18 +53,12 @@ impl Maintenance for PostgresStore {
     }
 
     async fn stats(&self) -> Result<Vec<(String, u64)>> {
-        let mut stats = Vec::with_capacity(TABLES.len() + 1);
+        let mut stats = Vec::new();
         {
             let mut reader = self.reader().await?;
-            let conn = reader.conn()?;
-            for table in TABLES {
-                let sql = AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
-                let count: i64 = sqlx::query(sql)
-                    .persistent(false)
-                    .fetch_one(&mut *conn)
-                    .await?
-                    .try_get(0)?;
-                stats.push((table.to_owned(), u64::try_from(count).unwrap_or(0)));
+            for table in tables().await? {
+                let rows = transfer::count(reader.conn()?, table).await?;
+                stats.push((table.name.clone(), rows));
             }
         }
         stats.push(("used_bytes".to_owned(), self.measure().await?.used_bytes));

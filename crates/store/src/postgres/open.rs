@@ -88,7 +88,12 @@ pub(super) fn connect_options(options: &PostgresOptions) -> Result<PgConnectOpti
         .application_name("belfry")
         .statement_cache_capacity(STATEMENTS_CACHED)
         // Whatever the server's default: a 202 promises that the commit has reached the disk.
-        .options([("synchronous_commit", "on")])
+        .options([
+            ("synchronous_commit", "on"),
+            // Statements walk along a key and stop early. A bitmap reads all that qualifies first and sorts it then, which
+            // looks cheap to the planner for as long as it does not know how much waits behind one key.
+            ("enable_bitmapscan", "off"),
+        ])
         .disable_statement_logging();
     if let Some(password) = &options.password {
         connect = connect.password(password);

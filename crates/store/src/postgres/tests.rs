@@ -32,6 +32,8 @@ pub(crate) async fn open() -> (PostgresStore, PostgresOptions) {
 mod doubt;
 mod listener;
 mod partitions;
+mod plans;
+mod schema;
 mod upgrade;
 
 mod suite {

@@ -1,24 +1,28 @@
-//! Whole tables, for copies: everything is written in one transaction.
+//! A database on a server as the end of a copy: read at one moment, written in one transaction. Both hold a lock that
+//! keeps servers from joining meanwhile.
 
 use std::collections::BTreeSet;
 
+use async_trait::async_trait;
 use belfry_model::EventId;
-use sqlx::{AssertSqlSafe, Connection as _, Row as _, Transaction};
-use tokio::sync::mpsc;
+use sqlx::{AssertSqlSafe, Row as _, Transaction};
 
-use super::{Db, PostgresStore, partitions, transfer};
-use crate::copy::{CONFIG_VERSION, Cell, Table};
-use crate::{Result, StoreError};
+use super::transfer::{self, Whole};
+use super::{Db, PostgresStore, partitions};
+use crate::copy::{Cell, Destination, Rows, Table};
+use crate::{Maintenance as _, Result, StoreError};
 
-/// A long statement is meant to be long here.
-const NO_TIMEOUT: &str = "SET LOCAL statement_timeout = 0";
+/// All that is read sees one moment, from after the lock on. A long statement is meant to be long here.
+pub(super) const BEGIN_WHOLE: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE; \
+     SET LOCAL statement_timeout = 0; LOCK TABLE node IN SHARE MODE";
+const BEGIN_TO_FILL: &str = "SET LOCAL statement_timeout = 0; LOCK TABLE node IN EXCLUSIVE MODE";
 const LIVE: &str =
     "SELECT count(*) FROM node WHERE lease_until_ms > extract(epoch FROM clock_timestamp()) * 1000";
 
-impl PostgresStore {
-    /// Refuses while a node holds its lease.
-    pub(crate) async fn is_at_rest(&self) -> Result<()> {
-        let row = sqlx::query(LIVE).fetch_one(&self.readers).await?;
+impl Whole {
+    /// On a server, nodes hold leases.
+    pub(super) async fn nobody_uses_it(&mut self) -> Result<()> {
+        let row = sqlx::query(LIVE).fetch_one(self.conn()?).await?;
         let live: i64 = row.try_get(0)?;
         if live > 0 {
             return Err(StoreError::Unusable(format!(
@@ -27,56 +31,31 @@ impl PostgresStore {
         }
         Ok(())
     }
+}
 
-    pub(crate) async fn pour(
-        &self,
-        table: &'static Table,
-        out: &mpsc::Sender<Vec<Vec<Cell>>>,
-    ) -> Result<()> {
-        let mut conn = self.readers.acquire().await?;
-        let mut tx = conn.begin().await?;
-        sqlx::query(NO_TIMEOUT).execute(&mut *tx).await?;
-        transfer::read(&mut tx, table, out).await?;
-        tx.rollback().await?;
-        Ok(())
-    }
+/// A database in the making.
+struct Filling {
+    store: PostgresStore,
+    tx: Transaction<'static, Db>,
+}
 
-    pub(crate) async fn count(&self, table: &'static Table) -> Result<u64> {
-        transfer::count(self.reader().await?.conn()?, table).await
-    }
-
-    /// The transaction that a copy is written in.
-    pub(crate) async fn begin_fill(&self) -> Result<Transaction<'static, Db>> {
+impl PostgresStore {
+    /// To be filled by a copy.
+    pub(crate) async fn into_destination(self) -> Result<Box<dyn Destination>> {
         let mut tx = self.writers.begin().await?;
-        sqlx::query(NO_TIMEOUT).execute(&mut *tx).await?;
-        Ok(tx)
+        sqlx::raw_sql(BEGIN_TO_FILL).execute(&mut *tx).await?;
+        Ok(Box::new(Filling { store: self, tx }))
+    }
+}
+
+#[async_trait]
+impl Destination for Filling {
+    async fn empty(&mut self, table: &'static Table) -> Result<()> {
+        transfer::empty(&mut self.tx, table).await
     }
 
-    /// Refuses a table that holds anything but what a new database does, and removes that.
-    pub(crate) async fn empty(
-        tx: &mut Transaction<'static, Db>,
-        table: &'static Table,
-    ) -> Result<()> {
-        if table.name == CONFIG_VERSION {
-            let sql = format!("DELETE FROM {} WHERE version = 0", table.name);
-            sqlx::query(AssertSqlSafe(sql)).execute(&mut **tx).await?;
-        }
-        let rows = transfer::count(tx, table).await?;
-        if rows > 0 {
-            return Err(StoreError::Unusable(format!(
-                "the destination is not empty: its table {} has {rows} rows; use an empty database or schema",
-                table.name
-            )));
-        }
-        Ok(())
-    }
-
-    pub(crate) async fn fill(
-        tx: &mut Transaction<'static, Db>,
-        table: &'static Table,
-        rows: &[Vec<Cell>],
-    ) -> Result<()> {
-        if partitions::TABLES.contains(&table.name) {
+    async fn write(&mut self, table: &'static Table, rows: Rows) -> Result<()> {
+        if partitions::TABLES.contains(&table.name.as_str()) {
             // Their key begins with the event.
             let days: BTreeSet<i64> = rows
                 .iter()
@@ -87,25 +66,36 @@ impl PostgresStore {
                 .map(partitions::day_of)
                 .collect();
             if !days.is_empty() {
-                partitions::make(tx, days).await?;
+                partitions::make(&mut self.tx, days).await?;
             }
         }
-        transfer::write(tx, table, rows).await
+        transfer::write(&mut self.tx, table, &rows).await
     }
 
     /// Numbers that the database gives out go on after the copied ones.
-    pub(crate) async fn number_on(
-        tx: &mut Transaction<'static, Db>,
-        table: &'static Table,
-    ) -> Result<()> {
-        let Some(column) = table.numbered() else {
+    async fn end(&mut self, table: &'static Table) -> Result<()> {
+        let (name, Some(column)) = (&table.name, &table.numbered) else {
             return Ok(());
         };
-        let name = table.name;
         let sql = format!(
             "SELECT setval(pg_get_serial_sequence('{name}', '{column}'), coalesce(max({column}), 1), max({column}) IS NOT NULL) FROM {name}"
         );
-        sqlx::query(AssertSqlSafe(sql)).execute(&mut **tx).await?;
+        sqlx::query(AssertSqlSafe(sql))
+            .execute(&mut *self.tx)
+            .await?;
         Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<()> {
+        self.tx.commit().await?;
+        self.store.close().await;
+        Ok(())
+    }
+
+    async fn abandon(self: Box<Self>) {
+        if let Err(error) = self.tx.rollback().await {
+            tracing::debug!(%error, "the transaction of a copy ended by itself");
+        }
+        self.store.close().await;
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use belfry_model::NodeId;
 use futures_util::future::BoxFuture;
 use sqlx::Connection as _;
+use tokio::task::JoinError;
 
 use super::{Conn, PostgresStore};
 use crate::error::unavailable;
@@ -25,13 +26,27 @@ impl PostgresStore {
             tx.commit().await?;
             Ok(value)
         };
-        match tokio::spawn(transaction).await {
-            Ok(result) => result,
-            Err(error) if error.is_cancelled() => Err(unavailable("the server is shutting down")),
-            Err(error) => Err(StoreError::Internal(format!(
-                "a transaction ended early: {error}"
-            ))),
+        let transaction = tokio::spawn(transaction);
+        let end = transaction.abort_handle();
+        // The server ends each statement by itself: later than this nothing is heard of it any more.
+        let limit = self.options.statement_timeout * 2 + self.options.connect_timeout;
+        match tokio::time::timeout(limit, transaction).await {
+            Err(_elapsed) => {
+                end.abort();
+                Err(unavailable("the database did not answer in time"))
+            }
+            Ok(result) => ended(result),
         }
+    }
+
+    /// Gives up what the committer waits for when the server is silent: it has more to do than to wait.
+    pub(super) async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
+        tokio::time::timeout(self.options.commit_timeout, work)
+            .await
+            .unwrap_or_else(|_| Err(unavailable("the database did not answer in time")))
     }
 
     #[expect(clippy::unused_self, reason = "the shared files ask every database")]
@@ -42,4 +57,14 @@ impl PostgresStore {
 
     #[expect(clippy::unused_self, reason = "the shared files tell every database")]
     pub(super) fn add_holder(&self, _node: NodeId) {}
+}
+
+fn ended<T>(result: std::result::Result<Result<T>, JoinError>) -> Result<T> {
+    match result {
+        Ok(result) => result,
+        Err(error) if error.is_cancelled() => Err(unavailable("the server is shutting down")),
+        Err(error) => Err(StoreError::Internal(format!(
+            "a transaction ended early: {error}"
+        ))),
+    }
 }

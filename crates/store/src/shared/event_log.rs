@@ -121,7 +121,7 @@ impl EventLog for Store {
     }
 
     async fn commit(&self, batch: &Batch) -> Result<()> {
-        self.load_samples(batch).await?;
+        self.in_time(self.load_samples(batch)).await?;
         self.commit_batch(batch).await?;
         if !self.options.commit_delay.is_zero() {
             tokio::time::sleep(self.options.commit_delay).await;
@@ -130,15 +130,18 @@ impl EventLog for Store {
     }
 
     async fn event_keys_after(&self, after: EventId, limit: u32) -> Result<Vec<EventKeyRow>> {
-        // Whether a doubtful commit has happened is asked by this: it must not happen after the answer.
-        self.settle().await?;
-        let mut reader = self.reader().await?;
-        let rows = sqlx::query(KEYS_AFTER)
-            .bind(after.get())
-            .bind(i64::from(limit))
-            .fetch_all(reader.conn()?)
-            .await?;
-        rows.iter().map(key_row).collect()
+        self.in_time(async {
+            // Whether a doubtful commit has happened is asked by this: it must not happen after the answer.
+            self.settle().await?;
+            let mut reader = self.reader().await?;
+            let rows = sqlx::query(KEYS_AFTER)
+                .bind(after.get())
+                .bind(i64::from(limit))
+                .fetch_all(reader.conn()?)
+                .await?;
+            rows.iter().map(key_row).collect()
+        })
+        .await
     }
 
     async fn recent_keys(
@@ -158,21 +161,24 @@ impl EventLog for Store {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let mut reader = self.reader().await?;
-        let conn = reader.conn()?;
-        let mut found = Vec::with_capacity(keys.len());
-        for (bus, key) in keys {
-            let row = sqlx::query(FIND_STRICT)
-                .bind(bus.0)
-                .bind(key.as_slice())
-                .fetch_optional(&mut *conn)
-                .await?;
-            found.push(
-                row.map(|row| row.try_get(0).map(EventId::from_stored))
-                    .transpose()?,
-            );
-        }
-        Ok(found)
+        self.in_time(async {
+            let mut reader = self.reader().await?;
+            let conn = reader.conn()?;
+            let mut found = Vec::with_capacity(keys.len());
+            for (bus, key) in keys {
+                let row = sqlx::query(FIND_STRICT)
+                    .bind(bus.0)
+                    .bind(key.as_slice())
+                    .fetch_optional(&mut *conn)
+                    .await?;
+                found.push(
+                    row.map(|row| row.try_get(0).map(EventId::from_stored))
+                        .transpose()?,
+                );
+            }
+            Ok(found)
+        })
+        .await
     }
 
     async fn find_idempotency(&self, scope: &[u8; 32]) -> Result<Option<IdempotencyRecord>> {

@@ -4,7 +4,7 @@ use belfry_model::DeliveryId;
 use belfry_model::delivery::DeliveryStatus;
 use sqlx::QueryBuilder;
 
-use super::dialect::{DELIVERY_JOINS, push_bytes_hold, push_text_holds};
+use super::dialect::{DELIVERY_JOINS, push_bytes_hold, push_days, push_text_holds};
 use super::rows::{Columns, DbRow, in_list};
 use super::walk::{
     Key, Rows, Span, Walked, deadline, delivery_id, delivery_key, push_equal, push_pairs, span,
@@ -64,6 +64,7 @@ impl Deliveries<'_> {
             sql.push(" AND d.seq < ").push_bind(high);
         } else {
             push_pairs(sql, "d", span);
+            push_days(sql, "d", span);
         }
         if self.not_delivered() {
             // Word for word the condition of the partial indexes.

@@ -3,6 +3,7 @@
 use belfry_model::EventId;
 use sqlx::QueryBuilder;
 
+use super::walk::Span;
 use super::{Conn, Db};
 use crate::Result;
 
@@ -51,6 +52,9 @@ pub(super) fn push_text_holds(query: &mut QueryBuilder<Db>, column: &str, text: 
         .push_bind(text)
         .push(") > 0");
 }
+
+/// There are no partitions here.
+pub(super) fn push_days(_sql: &mut QueryBuilder<Db>, _alias: &str, _span: Span) {}
 
 /// Every fan-out entry of the node's events above the watermark that has neither ended nor pending work. The attempts
 /// of one that failed before are kept.

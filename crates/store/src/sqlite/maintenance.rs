@@ -6,12 +6,11 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use belfry_model::EventId;
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 
 use super::check::{beside, log_bytes};
 use super::open::{backup_options, sync_directory};
-use super::tables::TABLES;
-use super::{Conn, SqliteStore};
+use super::{Conn, SqliteStore, tables, transfer};
 use crate::{Maintenance, Purged, Result, StoreError, Usage};
 
 /// Two look-ups at the ends of the key; `min` and `max` in one would read every row.
@@ -150,18 +149,12 @@ impl Maintenance for SqliteStore {
     }
 
     async fn stats(&self) -> Result<Vec<(String, u64)>> {
-        let mut stats = Vec::with_capacity(TABLES.len() + 4);
+        let mut stats = Vec::new();
         {
             let mut reader = self.reader().await?;
-            let conn = reader.conn()?;
-            for table in TABLES {
-                let sql = AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
-                let count: i64 = sqlx::query(sql)
-                    .persistent(false)
-                    .fetch_one(&mut *conn)
-                    .await?
-                    .try_get(0)?;
-                stats.push((table.to_owned(), u64::try_from(count).unwrap_or(0)));
+            for table in tables().await? {
+                let rows = transfer::count(reader.conn()?, table).await?;
+                stats.push((table.name.clone(), rows));
             }
         }
         let usage = self.measure().await?;

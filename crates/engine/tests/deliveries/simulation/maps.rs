@@ -12,17 +12,17 @@ use belfry_model::config::{Bus, Rule, Target};
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
 use belfry_model::replay::ReplayState;
 use belfry_model::{
-    ArchiveId, BusId, BusName, DeliveryId, EventId, LogName, NodeId, ReplayId, RuleId, RuleName,
-    TargetId, TargetName,
+    ArchiveId, BusId, BusName, DeliveryId, EventId, LogName, NodeId, OrderKey, ReplayId, RuleId,
+    RuleName, TargetId, TargetName,
 };
 use belfry_store::{
-    ApiKey, ArchivePurge, ArchiveSize, Attempt, AuditEntry, AuditRecord, Backlog, Batch, BusPurge,
-    BusPurged, BusSize, Change, CircuitNote, Claim, Claimed, Config, ConfigDiff, ConfigStore,
-    DeliveryQuery, DeliveryQueue, DeliveryRecord, EventFacts, EventKey, EventKeyRow, EventLog,
-    EventQuery, EventRecord, Expect, Freed, History, IdempotencyRecord, Joined, LogEntry, LogInfo,
-    LogQuery, Maintenance, Membership, NewEvent, NewLogEntry, NewReplay, NodeIdentity, NodeInfo,
-    Nodes, Outcome, Page, Pending, Purged, RecentKey, RecentKeys, Recovered, Replay, ReplayPage,
-    ReplayRead, Replays, Result, Retention, StoreError, TargetPath, Usage,
+    ApiKey, ArchivePurge, ArchiveSize, Attempt, AuditEntry, AuditRecord, BLOCKED_MS, Backlog,
+    Batch, BusPurge, BusPurged, BusSize, Change, CircuitNote, Claim, Claimed, Config, ConfigDiff,
+    ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventFacts, EventKey, EventKeyRow,
+    EventLog, EventQuery, EventRecord, Expect, Freed, History, IdempotencyRecord, Joined, LogEntry,
+    LogInfo, LogQuery, Maintenance, Membership, NewEvent, NewLogEntry, NewReplay, NodeIdentity,
+    NodeInfo, Nodes, Outcome, Page, Pending, Purged, RecentKey, RecentKeys, Recovered, Replay,
+    ReplayPage, ReplayRead, Replays, Result, Retention, StoreError, TargetPath, Usage,
 };
 
 /// A few maps behind one lock.
@@ -96,8 +96,28 @@ impl Rows {
         for delivery in &batch.done {
             self.pending.remove(delivery);
         }
+        for (delivery, lease_until_ms) in &batch.unclaimed {
+            let held = self.pending.get_mut(delivery);
+            if let Some(held) = held.filter(|held| held.due_at_ms == *lease_until_ms) {
+                held.due_at_ms = BLOCKED_MS;
+                held.owner = None;
+            }
+        }
         for pending in &batch.pending {
-            self.pending.insert(pending.delivery, pending.clone());
+            let mut pending = pending.clone();
+            let mut others = batch.pending.iter().chain(self.pending.values());
+            if others.any(|one| is_before(one, &pending)) {
+                pending.due_at_ms = BLOCKED_MS;
+            }
+            self.pending.insert(pending.delivery, pending);
+        }
+        for free in &batch.release {
+            let first = self.of_key(free.target, free.key).next();
+            let first = first.map(|one| one.delivery);
+            let first = first.and_then(|delivery| self.pending.get_mut(&delivery));
+            if let Some(first) = first.filter(|first| first.due_at_ms == BLOCKED_MS) {
+                first.due_at_ms = free.due_at_ms;
+            }
         }
         for entry in &batch.log_entries {
             let key = (entry.log.clone(), entry.delivery);
@@ -176,29 +196,73 @@ impl Rows {
             .collect();
         due.sort_unstable();
         due.truncate(claim.limit as usize);
-        let (mut taken, mut bytes) = (Vec::new(), 0);
+        let mut room = Room {
+            count: claim.limit as usize,
+            bytes: claim.bytes_max,
+            any: false,
+        };
+        let (mut taken, mut found) = (Vec::new(), Vec::<(OrderKey, Vec<DeliveryId>)>::new());
         for (_, delivery) in due {
-            let Some(new) = self.events.get(&delivery.event) else {
-                self.pending.remove(&delivery);
-                continue;
-            };
-            bytes += new.event.doc().len() as u64;
-            if bytes > claim.bytes_max && !taken.is_empty() {
+            if let Some(key) = self.pending.get(&delivery).and_then(|one| one.order) {
+                match found.iter_mut().find(|one| one.0 == key) {
+                    Some((_, due)) => due.push(delivery),
+                    None => found.push((key, vec![delivery])),
+                }
+            } else if room.take(self.bytes(delivery)) {
+                taken.push(delivery);
+            } else {
                 break;
             }
-            if let Some(pending) = self.pending.get_mut(&delivery) {
+        }
+        let share = room.count / found.len().max(1);
+        let run = share.clamp(1, claim.run_max.max(1) as usize);
+        for (key, due) in found {
+            let first: Vec<_> = self.of_key(claim.target, key).take(run).collect();
+            let head = first.first().map(|one| one.delivery);
+            let free =
+                |one: &&&Pending| one.due_at_ms <= claim.now_ms || one.due_at_ms == BLOCKED_MS;
+            let from = taken.len();
+            for one in first.iter().take_while(free) {
+                if !room.take(self.bytes(one.delivery)) {
+                    break;
+                }
+                taken.push(one.delivery);
+            }
+            for delivery in due {
+                let stays = !taken[from..].contains(&delivery) && Some(delivery) != head;
+                if let Some(one) = self.pending.get_mut(&delivery).filter(|_| stays) {
+                    one.due_at_ms = BLOCKED_MS;
+                    one.owner = None;
+                }
+            }
+        }
+        taken
+            .into_iter()
+            .filter_map(|delivery| {
+                let new = self.events.get(&delivery.event)?;
+                let pending = self.pending.get_mut(&delivery)?;
                 pending.due_at_ms = claim.lease_until_ms;
                 pending.owner = Some(claim.owner);
-                taken.push(Claimed {
+                Some(Claimed {
                     pending: pending.clone(),
                     bus: new.bus,
                     event: new.event.clone(),
                     trace_id: new.trace_id.clone(),
                     replay: new.replay,
-                });
-            }
-        }
-        taken
+                })
+            })
+            .collect()
+    }
+
+    /// The work of a key, in its order.
+    fn of_key(&self, target: TargetId, key: OrderKey) -> impl Iterator<Item = &Pending> {
+        let all = self.pending.values();
+        all.filter(move |one| one.delivery.target == target && one.order == Some(key))
+    }
+
+    fn bytes(&self, delivery: DeliveryId) -> u64 {
+        let new = self.events.get(&delivery.event);
+        new.map_or(0, |new| new.event.doc().len() as u64)
     }
 
     pub(crate) fn redrive(
@@ -361,13 +425,44 @@ impl Rows {
         });
         Some(DeliveryRecord {
             outcome,
-            due_at_ms: self.pending.get(&id).map(|one| one.due_at_ms),
+            due_at_ms: self
+                .pending
+                .get(&id)
+                .map(|one| one.due_at_ms)
+                .filter(|due| *due != BLOCKED_MS),
             bus: new.bus,
             event: facts(new),
             trace_id: new.trace_id.clone(),
             replay: new.replay,
         })
     }
+}
+
+/// What a claim may still take; the first item is taken however big.
+struct Room {
+    count: usize,
+    bytes: u64,
+    any: bool,
+}
+
+impl Room {
+    fn take(&mut self, bytes: u64) -> bool {
+        let takes = self.count > 0 && (!self.any || bytes <= self.bytes);
+        if takes {
+            self.count -= 1;
+            self.bytes = self.bytes.saturating_sub(bytes);
+            self.any = true;
+        }
+        takes
+    }
+}
+
+/// Whether `one` comes before `other` in the order of their key.
+fn is_before(one: &Pending, other: &Pending) -> bool {
+    one.order.is_some()
+        && one.order == other.order
+        && one.delivery.target == other.delivery.target
+        && one.delivery.event < other.delivery.event
 }
 
 fn node_of(id: EventId) -> NodeId {
@@ -536,7 +631,7 @@ impl DeliveryQueue for Maps {
         let rows = self.rows();
         let due = |target: &TargetId| {
             let its = rows.pending.values();
-            its.filter(|one| one.delivery.target == *target)
+            its.filter(|one| one.delivery.target == *target && one.due_at_ms != BLOCKED_MS)
                 .map(|one| one.due_at_ms)
                 .min()
         };

@@ -10,8 +10,8 @@ use std::time::Duration;
 use belfry_engine::{AcceptError, Accepted};
 use belfry_model::config::RetryPolicy;
 use belfry_model::delivery::{DeliveryStatus, Trigger};
-use belfry_model::{BusId, Clock, DeliveryId, EventId, NodeId, TargetId};
-use belfry_store::{Batch, Claim, Claimed, Recovered};
+use belfry_model::{BusId, Clock, DeliveryId, EventId, NodeId, OrderKey, TargetId};
+use belfry_store::{BLOCKED_MS, Batch, Claim, Claimed, Recovered};
 use belfry_targets::Job;
 
 use super::chance::{Chance, Wall};
@@ -54,6 +54,8 @@ pub(crate) struct State {
     pub(crate) doubts: u32,
     wire: BTreeMap<DeliveryId, (u64, u32)>,
     taken: BTreeMap<DeliveryId, (u64, u32)>,
+    /// Of deliveries in order: those that were taken at some time, by target and key.
+    in_order: BTreeMap<(TargetId, OrderKey), BTreeSet<EventId>>,
     ended: BTreeMap<DeliveryId, DeliveryStatus>,
     /// Of redriven ones: when, and how many attempts were made before.
     redriven: BTreeMap<DeliveryId, (i64, u32)>,
@@ -83,6 +85,7 @@ impl World {
                 doubts: 0,
                 wire: BTreeMap::new(),
                 taken: BTreeMap::new(),
+                in_order: BTreeMap::new(),
                 ended: BTreeMap::new(),
                 redriven: BTreeMap::new(),
                 leases: BTreeMap::new(),
@@ -214,6 +217,19 @@ impl World {
         if job.attempt != made + 1 && state.doubts == 0 {
             wrong.push("has a number that does not follow");
         }
+        let key = |id: &DeliveryId| rows.pending.get(id)?.order;
+        if let Some(own) = key(&id).filter(|_| state.doubts == 0) {
+            let mut wire = state.wire.keys().filter(|on| **on != id);
+            if wire.any(|on| on.target == id.target && key(on) == Some(own)) {
+                wrong.push("is on the wire beside another of its key");
+            }
+            let mut before = rows.pending.range(..id).map(|one| one.1).filter(|one| {
+                one.delivery.target == id.target && one.order == Some(own) && one.owner.is_none()
+            });
+            if before.any(|one| one.due_at_ms > now_ms && one.due_at_ms != BLOCKED_MS) {
+                wrong.push("was sent while an earlier one of its key waits");
+            }
+        }
         if job.event.expires_at_ms().is_some_and(|at| at <= now_ms) {
             wrong.push("was sent after the event had expired");
         }
@@ -248,6 +264,16 @@ impl World {
         let alive = state.lives.contains(&life);
         if alive {
             state.taken.insert(id, (life, doubts));
+            let work = self.maps.rows().pending.get(&id).cloned();
+            if let Some(key) = work.and_then(|work| work.order) {
+                let taken = state.in_order.entry((id.target, key)).or_default();
+                let later = taken.last().is_some_and(|last| *last > id.event);
+                if taken.insert(id.event) && later && doubts == 0 {
+                    let now_ms = self.clock.now_ms();
+                    let what = format!("{id} was taken after a later one of its key");
+                    state.object(now_ms, &what);
+                }
+            }
         }
         alive
     }
@@ -354,6 +380,15 @@ impl State {
             self.leases.remove(id);
             if !rows.has_ended(*id) && !rows.pending.contains_key(id) {
                 wrong.push(format!("{id} has neither ended nor waits"));
+            }
+        }
+        for (id, lease_until_ms) in &batch.unclaimed {
+            if self
+                .leases
+                .get(id)
+                .is_some_and(|lease| lease.1 == *lease_until_ms)
+            {
+                self.leases.remove(id);
             }
         }
         for pending in &batch.pending {
