@@ -12,7 +12,6 @@
 //! then begins at the oldest event.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use belfry_model::config::Retention;

@@ -15,7 +15,7 @@ use belfry_model::{
 };
 use belfry_store::{
     ApiKey, ArchivePurge, ArchiveSize, Attempt, AuditEntry, AuditRecord, Backlog, Batch, BusPurge,
-    BusPurged, BusSize, Change, CircuitNote, Claim, Claimed, Config, ConfigDiff, ConfigStore,
+    BusPurged, BusSize, Change, CircuitNote, Claim, Claimed, ConfigDiff, ConfigStore,
     DeliveryQuery, DeliveryQueue, DeliveryRecord, EventKey, EventKeyRow, EventLog, EventQuery,
     EventRecord, Freed, History, IdempotencyRecord, Joined, LogEntry, LogInfo, LogQuery,
     Maintenance, Membership, NewReplay, NodeIdentity, NodeInfo, Nodes, Page, Purged, RecentKeys,

@@ -413,32 +413,10 @@ async fn recovery_retention_and_replays_go_by_key_ranges() {
             vec![event, delivery, "pending_pkey"],
         ),
         (
-            dialect::UNFINISHED_BELOW,
-            vec![high()],
-            vec![event, delivery],
-        ),
-        (
             retention::CHUNK_END,
             vec![Number(at(500)), Number(500)],
             vec![event],
         ),
-        (
-            retention::REMOVE_PENDING,
-            vec![high()],
-            vec!["pending_pkey on pending"],
-        ),
-        (retention::REMOVE[0], vec![high()], vec![delivery]),
-        (
-            retention::REMOVE[1],
-            vec![high()],
-            vec!["attempt_pkey on attempt"],
-        ),
-        (
-            retention::REMOVE[2],
-            vec![high()],
-            vec!["strict_key_by_event"],
-        ),
-        (retention::REMOVE_EVENTS, vec![high()], vec![event]),
         (
             retention::REMOVE_LOG_ENTRIES,
             vec![Number(1), high(), Number(500)],
@@ -477,5 +455,22 @@ async fn recovery_retention_and_replays_go_by_key_ranges() {
         ),
     ] {
         planner.uses(sql, args(&values), &steps).await;
+    }
+    for which in [retention::up_to(at(2)), retention::these([at(2), at(3)])] {
+        let none = || PgArguments::default();
+        let [deliveries, attempts, keys] = retention::removals(&which);
+        for (sql, steps) in [
+            (dialect::unfinished_of(&which), vec![event, delivery]),
+            (
+                retention::remove_pending(&which),
+                vec!["pending_pkey on pending"],
+            ),
+            (deliveries, vec![delivery]),
+            (attempts, vec!["attempt_pkey on attempt"]),
+            (keys, vec!["strict_key_by_event"]),
+            (retention::remove_events(&which), vec![event]),
+        ] {
+            planner.uses(&sql, none(), &steps).await;
+        }
     }
 }
