@@ -41,7 +41,7 @@ async fn a_new_target_gets_from_an_archive_what_the_history_has_lost() -> Result
     // The copies are on the disk, whatever happens to the process.
     server.kill9()?;
     server.restart().await?;
-    let admin = server.admin()?;
+    let (admin, cli) = (server.admin()?, server.cli());
     let sink = Sink::start().await?;
     let targets = json!({"new": webhook(&sink.url("/new"))});
     put_rule(

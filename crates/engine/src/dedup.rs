@@ -94,7 +94,7 @@ impl Recent {
         let entry = self.places.entry(
             key.word(),
             |place| of(place) == Some(key),
-            |place| of(place).map_or(0, |key| key.word()),
+            |place| of(place).map_or(0, Key::word),
         );
         match entry {
             Entry::Occupied(mut newest) => *newest.get_mut() = place,
