@@ -38,7 +38,7 @@ pub(super) const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ R
 /// the other by this row's lock: each checks what it expects before it writes, and versions are seen in their order. Commits of
 /// the hot path tell nothing: a notification makes those that have one wait for each other.
 pub(super) const RAISE_VERSION: &str = "WITH raised AS (UPDATE config_version SET version = version + 1 RETURNING version) \
-     SELECT version, pg_notify('belfry_config', current_schema()::text) FROM raised";
+     SELECT version, pg_notify('belfry.configuration', current_schema()::text) FROM raised";
 
 /// `column` (bytes) holds the bytes of `text`.
 pub(super) fn push_bytes_hold(query: &mut QueryBuilder<Db>, column: &str, text: &str) {

@@ -17,7 +17,7 @@ use crate::StoreError;
 use crate::error::{is_unsupported, unavailable};
 
 /// What `RAISE_VERSION` tells by; the text is the schema of whoever tells.
-const CHANNEL: &str = "belfry_config";
+const CHANNEL: &str = "belfry.configuration";
 /// After so long without a word it is asked whether the line is still there.
 const QUIET: Duration = Duration::from_secs(30);
 /// Between two tries to connect.
