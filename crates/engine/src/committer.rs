@@ -41,6 +41,8 @@ use crate::work::{Deferred, Done, Finished, Work};
 /// busy sender a millisecond and saves a third of the CPU.
 const BUSY_OPERATIONS: usize = 8;
 const LINGER: Duration = Duration::from_millis(1);
+/// So many are worth a commit without a wait.
+const MANY_OPERATIONS: usize = 64;
 /// How often slow deliveries are given a pending row and an idle watermark is written.
 const TICK: Duration = Duration::from_secs(1);
 /// Without an event for so long, a node moves its watermark all the same.
@@ -199,7 +201,8 @@ impl Committer {
                 Some(op) = self.accepts.recv() => accepts.push(op),
                 Some(op) = self.done.recv() => done.push(op),
             }
-            if last_operations >= BUSY_OPERATIONS && !ticked {
+            let waiting = self.accepts.len() + self.done.len();
+            if last_operations >= BUSY_OPERATIONS && waiting < MANY_OPERATIONS && !ticked {
                 tokio::time::sleep(LINGER).await;
             }
             self.gather(&mut accepts, &mut done);
