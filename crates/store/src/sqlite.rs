@@ -7,6 +7,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `check` | a file from outside: ours? whole? not newer? — without changing a byte |
+//! | `checkpoint` | moving the log into the file beside the commits |
 //! | `open` | lock file, creation, connections and their settings |
 //! | `migrate` | schema versions |
 //! | `writer` | the one writing connection and its transactions |
@@ -26,6 +27,7 @@
 mod batch;
 mod bulk;
 mod check;
+mod checkpoint;
 mod dialect;
 mod maintenance;
 mod membership;
@@ -90,6 +92,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::Result;
 use crate::sample::Samples;
+use checkpoint::Checkpoints;
 use writer::Writer;
 
 #[cfg(test)]
@@ -171,6 +174,7 @@ pub struct SqliteStore {
     options: SqliteOptions,
     /// Those of the targets that have had attempts.
     samples: std::sync::Mutex<Samples>,
+    checkpoints: Checkpoints,
     /// Keeps other servers away from the file for as long as it lives.
     lock: Option<std::fs::File>,
     /// Numbers that were joined through this store. The lock proves that nobody holds any other.

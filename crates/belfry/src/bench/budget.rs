@@ -79,6 +79,13 @@ pub(super) async fn measure(
         );
         let cpu = full.cpu_us_per_event + full.postgres_cpu_us_per_event.unwrap_or(0.0);
         lines.at_most("CPU per event, at the limit", "us", cpu, 80.0);
+        if !postgres {
+            lines.bytes(
+                "written per event, at the limit",
+                full.written_bytes_per_event,
+                4096.0,
+            );
+        }
         lines.times("202 at 8,000/s", busy.accept_us, [3.0, 25.0, 80.0], busy);
         lines.times(
             "receipt at 8,000/s",
@@ -95,9 +102,6 @@ pub(super) async fn measure(
         200.0,
     );
     lines.bytes("on disk per event", one.database_bytes_per_event, 1100.0);
-    if !postgres {
-        lines.bytes("written per event", one.written_bytes_per_event, 4096.0);
-    }
 
     progress("events with five deliveries");
     let five = run(&plan(5, &[max(128, window)]), place).await?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::wire::Wire;
@@ -22,6 +23,50 @@ pub(super) enum Pace {
         /// Of all connections together.
         per_second: u32,
     },
+}
+
+/// Whose turn it is, at a fixed rate.
+///
+/// Turns are given by a thread of its own: the timers of the runtime go by milliseconds, which would be the largest part
+/// of what is measured.
+struct Turns {
+    due: Semaphore,
+    taken: AtomicU64,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            due: Semaphore::new(0),
+            taken: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Turns {
+    /// Gives turns, each when it is due, until the window ends; then one to each connection, to end by.
+    fn give(&self, begun: Instant, per_second: u32, window: Duration, connections: u16) {
+        let mut given = 0;
+        while due(begun, per_second, given).duration_since(begun) < window {
+            std::thread::sleep(
+                due(begun, per_second, given).saturating_duration_since(Instant::now()),
+            );
+            self.due.add_permits(1);
+            given += 1;
+        }
+        self.due.add_permits(usize::from(connections));
+    }
+
+    /// Waits for a turn. Returns when it was due.
+    async fn next(&self, begun: Instant, per_second: u32) -> anyhow::Result<Instant> {
+        self.due.acquire().await?.forget();
+        let turn = self.taken.fetch_add(1, Ordering::Relaxed);
+        Ok(due(begun, per_second, turn))
+    }
+}
+
+fn due(begun: Instant, per_second: u32, turn: u64) -> Instant {
+    begun + Duration::from_nanos(turn * 1_000_000_000 / u64::from(per_second.max(1)))
 }
 
 /// When the senders stop.
@@ -109,11 +154,15 @@ impl Load {
         until: Until,
     ) -> anyhow::Result<Vec<u32>> {
         let begun = Instant::now();
-        let turn = Arc::new(AtomicU64::new(0));
+        let turns = Arc::new(Turns::default());
+        if let (Pace::Open { per_second }, Until::Elapsed(window)) = (pace, until) {
+            let turns = Arc::clone(&turns);
+            std::thread::spawn(move || turns.give(begun, per_second, window, connections));
+        }
         let tasks: Vec<_> = (0..connections)
             .map(|_| {
-                let (load, turn) = (Arc::clone(self), Arc::clone(&turn));
-                tokio::spawn(async move { load.connection(pace, begun, until, &turn).await })
+                let (load, turns) = (Arc::clone(self), Arc::clone(&turns));
+                tokio::spawn(async move { load.connection(pace, begun, until, &turns).await })
             })
             .collect();
         let mut times = Vec::new();
@@ -128,7 +177,7 @@ impl Load {
         pace: Pace,
         begun: Instant,
         until: Until,
-        turn: &AtomicU64,
+        turns: &Turns,
     ) -> anyhow::Result<Vec<u32>> {
         let stream = TcpStream::connect(self.address).await;
         let mut wire = Wire::new(stream.context("cannot connect to the server")?)?;
@@ -136,13 +185,7 @@ impl Load {
         loop {
             let due = match pace {
                 Pace::Closed => Instant::now(),
-                Pace::Open { per_second } => {
-                    let turn = turn.fetch_add(1, Ordering::Relaxed);
-                    let due = begun
-                        + Duration::from_nanos(turn * 1_000_000_000 / u64::from(per_second.max(1)));
-                    tokio::time::sleep_until(due).await;
-                    due
-                }
+                Pace::Open { per_second } => turns.next(begun, per_second).await?,
             };
             let ends = match until {
                 Until::Elapsed(window) => due.duration_since(begun) >= window,

@@ -61,6 +61,8 @@ pub(super) struct Phase {
     pub(super) cpu_us_per_event: f64,
     /// The same of the database server, where its process was given.
     pub(super) postgres_cpu_us_per_event: Option<f64>,
+    /// Log and checkpoints; nothing is known of a database server's.
+    pub(super) written_bytes_per_event: u64,
     pub(super) memory_bytes: u64,
     /// What the machine did by itself, just before and just after.
     pub(super) limits: Limits,
@@ -82,8 +84,6 @@ pub(super) struct Report {
     pub(super) event_bytes: usize,
     pub(super) events: u64,
     pub(super) database_bytes_per_event: u64,
-    /// Log and checkpoints; nothing is known of a database server's.
-    pub(super) written_bytes_per_event: u64,
     pub(super) delivered: u64,
     pub(super) duplicates: u64,
     pub(super) lost: u64,
@@ -140,12 +140,13 @@ impl Report {
                 .unwrap_or_default();
             writeln!(
                 out,
-                "{}{asked}, {} connections: {:.0} accepted/s, {:.0} delivered/s, {:.0} us of server CPU{postgres} per event, {} MiB of memory",
+                "{}{asked}, {} connections: {:.0} accepted/s, {:.0} delivered/s, {:.0} us of server CPU{postgres} and {} bytes written per event, {} MiB of memory",
                 phase.name,
                 phase.connections,
                 phase.accepted_per_second,
                 phase.delivered_per_second,
                 phase.cpu_us_per_event,
+                phase.written_bytes_per_event,
                 mib(phase.memory_bytes)
             )?;
             let rows = [
@@ -164,13 +165,12 @@ impl Report {
         }
         writeln!(
             out,
-            "{} events accepted, {} deliveries received, {} lost, {} duplicates; {} bytes on disk and {} written per event; {} MiB of memory at most",
+            "{} events accepted, {} deliveries received, {} lost, {} duplicates; {} bytes on disk per event; {} MiB of memory at most",
             self.events,
             self.delivered,
             self.lost,
             self.duplicates,
             self.database_bytes_per_event,
-            self.written_bytes_per_event,
             mib(self.peak_memory_bytes)
         )
     }

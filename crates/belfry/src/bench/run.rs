@@ -79,8 +79,6 @@ pub(super) async fn run(plan: &Plan, place: &Place) -> anyhow::Result<Report> {
     load.run(Pace::Closed, first, Until::Elapsed(WARM_UP))
         .await?;
     sink.settle(expected(&load), PATIENCE).await;
-    let written_before = server.written_bytes()?;
-    let accepted_before = load.accepted();
 
     let mut phases: Vec<Phase> = Vec::new();
     for phase in &plan.phases {
@@ -109,7 +107,6 @@ pub(super) async fn run(plan: &Plan, place: &Place) -> anyhow::Result<Report> {
 
     let database_bytes = server.used_bytes().await?;
     let accepted = load.accepted();
-    let written = server.written_bytes()?.saturating_sub(written_before);
     let report = Report {
         database: place.database.name(),
         flush_delay_ms: u64::try_from(plan.flush_delay.as_millis())?,
@@ -122,7 +119,6 @@ pub(super) async fn run(plan: &Plan, place: &Place) -> anyhow::Result<Report> {
         event_bytes: plan.event_bytes,
         events: accepted,
         database_bytes_per_event: database_bytes / accepted.max(1),
-        written_bytes_per_event: written / (accepted - accepted_before).max(1),
         delivered: sink.received(),
         duplicates: sink.duplicates(),
         lost: expected(&load).saturating_sub(sink.received() - sink.duplicates()),
@@ -144,7 +140,7 @@ async fn measure(
     let postgres_cpu = || postgres_pid.map(family_cpu).transpose();
     sink.begin_phase();
     let (cpu_before, postgres_before) = (server.cpu()?, postgres_cpu()?);
-    let received_before = sink.received();
+    let (received_before, written_before) = (sink.received(), server.written_bytes()?);
     let begun = tokio::time::Instant::now();
     let mut answers = load
         .run(pace, phase.connections, Until::Elapsed(phase.window))
@@ -154,6 +150,7 @@ async fn measure(
     sink.settle(load.accepted() * u64::from(plan.fan_out), PATIENCE)
         .await;
     let cpu = server.cpu()?.saturating_sub(cpu_before);
+    let written = server.written_bytes()?.saturating_sub(written_before);
     let postgres = postgres_cpu()?
         .zip(postgres_before)
         .map(|(after, before)| after.saturating_sub(before));
@@ -177,6 +174,7 @@ async fn measure(
         receipt_us: Percentiles::of(&mut sink.end_phase()),
         cpu_us_per_event: per_event(cpu),
         postgres_cpu_us_per_event: postgres.map(per_event),
+        written_bytes_per_event: written / u64::try_from(answers.len())?.max(1),
         memory_bytes: server.memory_bytes()?,
         limits: Limits::default(),
     })

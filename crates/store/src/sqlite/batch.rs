@@ -364,6 +364,7 @@ impl SqliteStore {
             .await?;
         }
         self.remember_samples(fresh);
+        self.checkpoint_beside(batch);
         Ok(())
     }
 }

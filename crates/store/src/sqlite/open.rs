@@ -62,6 +62,7 @@ impl SqliteStore {
             path: Some(path),
             options,
             samples: std::sync::Mutex::default(),
+            checkpoints: super::Checkpoints::default(),
             lock: Some(lock),
             joined: std::sync::Mutex::default(),
         })
@@ -106,6 +107,7 @@ impl SqliteStore {
             path: Some(path),
             options,
             samples: std::sync::Mutex::default(),
+            checkpoints: super::Checkpoints::default(),
             lock: None,
             joined: std::sync::Mutex::default(),
         })
@@ -123,6 +125,7 @@ impl SqliteStore {
             path: None,
             options,
             samples: std::sync::Mutex::default(),
+            checkpoints: super::Checkpoints::default(),
             lock: None,
             joined: std::sync::Mutex::default(),
         })

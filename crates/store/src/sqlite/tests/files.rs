@@ -367,3 +367,17 @@ async fn a_closed_store_refuses_politely() {
     ));
     store.close().await;
 }
+
+#[tokio::test]
+async fn the_log_is_moved_into_the_file_beside_small_commits() {
+    let (store, dir) = open_file().await;
+    let file = dir.path().join("belfry.db");
+    let before = file.metadata().unwrap().len();
+    // Far fewer pages than those at which a commit would have to do it.
+    for n in 1..=200 {
+        store.commit(&events(&[(n, &[])])).await.unwrap();
+    }
+    while file.metadata().unwrap().len() == before {
+        tokio::task::yield_now().await;
+    }
+}
