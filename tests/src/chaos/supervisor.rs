@@ -53,16 +53,15 @@ impl Node {
     pub(super) fn supervise(&self) {
         let care = Arc::downgrade(&self.0);
         let runtime = Handle::current();
-        // On a thread of its own: what waits for a start does not move between threads.
+        // On a thread of its own: what waits for a start does not move between threads. And no timer of the runtime, which may
+        // end first.
         drop(tokio::task::spawn_blocking(move || {
-            runtime.block_on(async {
-                while let Some(care) = care.upgrade() {
-                    // What cannot start now is started at the next look.
-                    drop(care.lock().await.start_if_ended().await);
-                    drop(care);
-                    tokio::time::sleep(LOOKS).await;
-                }
-            });
+            while let Some(care) = care.upgrade() {
+                // What cannot start now is started at the next look.
+                runtime.block_on(async { drop(care.lock().await.start_if_ended().await) });
+                drop(care);
+                std::thread::sleep(LOOKS);
+            }
         }));
     }
 }
