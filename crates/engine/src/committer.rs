@@ -384,8 +384,8 @@ impl Committer {
             return Ok(false);
         };
         let below = EventId::from_stored(first.get() - 1);
-        let rows = self.shared.store.event_keys_after(below, 1).await?;
-        Ok(rows.first().is_some_and(|row| row.id == first))
+        let stored = self.shared.store.event_ids_after(below, 1).await?;
+        Ok(stored == [first])
     }
 
     fn committed(&mut self, round: Round, accepts: Vec<AcceptOp>, done: Vec<Done>) {
@@ -677,6 +677,16 @@ impl Committer {
                 reason: Some(reason),
                 detail,
             };
+            let waits = |due_at_ms, order| Pending {
+                delivery,
+                due_at_ms,
+                attempts: 0,
+                attempts_before: 0,
+                since_ms: now_ms,
+                trigger: Trigger::Initial,
+                owner: None,
+                order,
+            };
             let (entry, lane) = (snapshot.target(*target), self.shared.lane(*target));
             let (Some(entry), Some(lane)) = (entry, lane) else {
                 let outcome = plain(DeliveryStatus::Skipped, Reason::TargetDeleted, None);
@@ -694,16 +704,7 @@ impl Committer {
             if let Some(key) = entry.order.as_ref().and_then(|order| order.key(event)) {
                 let outcome = plain(DeliveryStatus::Queued, Reason::WaitsInOrder, None);
                 round.batch.outcomes.push(outcome);
-                round.batch.pending.push(Pending {
-                    delivery,
-                    due_at_ms: now_ms,
-                    attempts: 0,
-                    attempts_before: 0,
-                    since_ms: now_ms,
-                    trigger: Trigger::Initial,
-                    owner: None,
-                    order: Some(key),
-                });
+                round.batch.pending.push(waits(now_ms, Some(key)));
                 round.urgent.insert(*target);
                 continue;
             }
@@ -721,16 +722,7 @@ impl Committer {
                         .batch
                         .outcomes
                         .push(plain(DeliveryStatus::Queued, reason, None));
-                    round.batch.pending.push(Pending {
-                        delivery,
-                        due_at_ms,
-                        attempts: 0,
-                        attempts_before: 0,
-                        since_ms: now_ms,
-                        trigger: Trigger::Initial,
-                        owner: None,
-                        order: None,
-                    });
+                    round.batch.pending.push(waits(due_at_ms, None));
                     round.hints.push((*target, due_at_ms));
                 }
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use belfry_model::config::Disabled;
 use belfry_model::delivery::DeliveryStatus;
 use belfry_model::{EventId, TargetId};
-use belfry_store::{AuditEntry, Change, ConfigDiff, DeliveryQuery, Usage};
+use belfry_store::{AuditEntry, Change, ConfigDiff, DeliveryQuery, StoreError, Usage};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -60,8 +60,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         }
         if now >= logs_at {
             logs_at = now + LOGS_EVERY;
-            purge_logs(&shared).await;
-            purge_keys(&shared).await;
+            purge_old(&shared).await;
         }
         if now >= failing_at {
             failing_at = now + FAILING_EVERY;
@@ -84,7 +83,7 @@ async fn follow_config(shared: &Arc<Shared>) {
 }
 
 /// Loads what has changed, compiles it and puts it in force.
-pub(crate) async fn reload(shared: &Arc<Shared>) -> Result<(), belfry_store::StoreError> {
+pub(crate) async fn reload(shared: &Arc<Shared>) -> Result<(), StoreError> {
     let _one_at_a_time = shared.reloading.lock().await;
     let before = shared.snapshot.load_full();
     let diff = shared
@@ -109,7 +108,7 @@ async fn compile(
     shared: &Shared,
     before: &Arc<Snapshot>,
     diff: ConfigDiff,
-) -> Result<Option<(Snapshot, Vec<TargetId>)>, belfry_store::StoreError> {
+) -> Result<Option<(Snapshot, Vec<TargetId>)>, StoreError> {
     let (before, with) = (Arc::clone(before), shared.with.clone());
     aside(move || {
         before.changed(diff, |target, bus, rule| {
@@ -123,12 +122,12 @@ async fn compile(
 /// other to give it to, and a simulation has to know what runs when.
 async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, belfry_store::StoreError> {
+) -> Result<T, StoreError> {
     if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
         return Ok(work());
     }
     tokio::task::spawn_blocking(work).await.map_err(|error| {
-        belfry_store::StoreError::Internal(format!("compiling the configuration failed: {error}"))
+        StoreError::Internal(format!("compiling the configuration failed: {error}"))
     })
 }
 
@@ -183,44 +182,37 @@ fn no_room(shared: &Shared, usage: &Usage) -> Option<String> {
     ))
 }
 
-async fn purge_logs(shared: &Shared) {
+/// Deletes expired log entries and recorded answers, and forgets the keys of events that are too old to be repeated, a
+/// minute later than they are not looked at any more.
+async fn purge_old(shared: &Shared) {
     let now_ms = shared.clock.now_ms();
     let age_ms = i64::try_from(shared.settings.idempotency_age.as_millis()).unwrap_or(i64::MAX / 4);
-    for _ in 0..retention::CHUNKS_MAX {
-        if shared.closed.is_cancelled() {
-            return;
-        }
-        match shared
-            .store
-            .purge_logs(now_ms, now_ms.saturating_sub(age_ms), retention::CHUNK)
-            .await
-        {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(%error, "expired log entries could not be deleted; trying again");
-                return;
-            }
-        }
-    }
+    let keys_before = EventId::first_at(shared.snapshot.load().dedup_since_ms(now_ms) - 60_000);
+    let (store, chunk) = (&shared.store, retention::CHUNK);
+    in_chunks(shared, "expired log entries", || {
+        store.purge_logs(now_ms, now_ms.saturating_sub(age_ms), chunk)
+    })
+    .await;
+    in_chunks(shared, "keys of earlier events", || {
+        store.purge_keys(keys_before, chunk)
+    })
+    .await;
 }
 
-/// Forgets the keys of events that are too old to be repeated, a minute later than they are not looked at any more.
-async fn purge_keys(shared: &Shared) {
-    let since_ms = shared.snapshot.load().dedup_since_ms(shared.clock.now_ms());
-    let before = EventId::first_at(since_ms - 60_000);
+/// Deletes until nothing is left, or this turn's chunks are used up.
+async fn in_chunks<F>(shared: &Shared, what: &'static str, delete: impl Fn() -> F)
+where
+    F: Future<Output = Result<u64, StoreError>>,
+{
     for _ in 0..retention::CHUNKS_MAX {
         if shared.closed.is_cancelled() {
             return;
         }
-        match shared
-            .ask(shared.store.purge_keys(before, retention::CHUNK))
-            .await
-        {
+        match shared.ask(delete()).await {
             Ok(0) => return,
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!(%error, "keys of earlier events could not be deleted; trying again");
+                tracing::warn!(%error, what, "what is too old could not be deleted; trying again");
                 return;
             }
         }

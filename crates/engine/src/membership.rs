@@ -77,6 +77,11 @@ struct Present {
 }
 
 impl Lease {
+    /// How long an answer of the database is waited for: silence must not keep this node from asking again.
+    fn patience(&self) -> Duration {
+        self.part.max(PATIENCE_MIN)
+    }
+
     /// A lease that was asked for at `begun`, beside these nodes. `lease` is `node.lease`.
     pub(crate) fn new(
         member: Membership,
@@ -241,7 +246,9 @@ impl Watch {
             self.lose_sight();
             return;
         }
-        let nodes = match shared.store.list_nodes(shared.clock.now_ms()).await {
+        let limit = shared.lease.patience();
+        let nodes = shared.store.list_nodes(shared.clock.now_ms());
+        let nodes = match shared.ask_within(limit, nodes).await {
             Ok(nodes) => nodes,
             Err(error) => {
                 tracing::warn!(%error, "the other nodes could not be looked at; trying again");
@@ -252,7 +259,7 @@ impl Watch {
         self.keep_sight(shared.lease.part);
         self.see(shared, &nodes);
         self.take_over(shared, &nodes).await;
-        if let Err(error) = self.exchange.turn(shared).await {
+        if let Err(error) = shared.ask_within(limit, self.exchange.turn(shared)).await {
             tracing::warn!(%error, "what nodes tell each other about receivers could not be exchanged; trying again");
         }
     }
@@ -288,21 +295,18 @@ impl Watch {
         let renewal = shared
             .store
             .renew(lease.member, leaving, lease_ms, shared.clock.now_ms());
-        // A database that does not answer must not keep this node from asking again.
-        let limit = lease.part.max(PATIENCE_MIN);
-        let problem = match tokio::time::timeout(limit, renewal).await {
-            Ok(Ok(true)) => {
+        let problem = match shared.ask_within(lease.patience(), renewal).await {
+            Ok(true) => {
                 self.renewed_at = Some(begun);
                 self.told_leaving = leaving;
                 lease.renewed_at(begun);
                 return true;
             }
-            Ok(Ok(false) | Err(StoreError::Fenced)) => {
+            Ok(false) | Err(StoreError::Fenced) => {
                 shared.fence();
                 return false;
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_elapsed) => "the database does not answer".to_owned(),
+            Err(error) => error.to_string(),
         };
         tracing::warn!(
             problem,
@@ -360,7 +364,8 @@ impl Watch {
             if !steady || since.elapsed() < lease.part {
                 continue;
             }
-            match shared.store.take_over(dead, shared.clock.now_ms()).await {
+            let taken = shared.store.take_over(dead, shared.clock.now_ms());
+            match shared.ask(taken).await {
                 Ok(Some(recovered)) => {
                     tracing::warn!(
                         node = dead.node.0,

@@ -253,7 +253,16 @@ impl Shared {
         &self,
         question: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        tokio::time::timeout(SILENCE_MAX, question)
+        self.ask_within(SILENCE_MAX, question).await
+    }
+
+    /// The same, for those who cannot wait so long.
+    pub(crate) async fn ask_within<T>(
+        &self,
+        limit: Duration,
+        question: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        tokio::time::timeout(limit, question)
             .await
             .unwrap_or_else(|_elapsed| {
                 Err(StoreError::Unavailable("the database is silent".into()))

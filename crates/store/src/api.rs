@@ -312,21 +312,6 @@ pub struct RecentKeys {
     pub next: Option<EventId>,
 }
 
-/// What tells a stored event from others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventKeyRow {
-    /// The event.
-    pub id: EventId,
-    /// Its bus.
-    pub bus: BusId,
-    /// The sender's source.
-    pub source: String,
-    /// The sender's id.
-    pub ce_id: String,
-    /// Whether a replay has put it back: then it says nothing about what senders have sent.
-    pub replayed: bool,
-}
-
 /// The append-only log of events and what became of them.
 #[async_trait]
 pub trait EventLog: Send + Sync {
@@ -337,8 +322,8 @@ pub trait EventLog: Send + Sync {
     /// Makes a batch durable, all or nothing. Returns after the commit has reached the disk. On
     /// [`StoreError::Full`] and [`StoreError::Unavailable`] nothing was written.
     async fn commit(&self, batch: &Batch) -> Result<()>;
-    /// Key columns of events with ids above `after`, ascending, at most `limit`.
-    async fn event_keys_after(&self, after: EventId, limit: u32) -> Result<Vec<EventKeyRow>>;
+    /// Events with ids above `after`, ascending, at most `limit`. What was not stored when this answers is not stored later.
+    async fn event_ids_after(&self, after: EventId, limit: u32) -> Result<Vec<EventId>>;
     /// Keys of events accepted after `after`, newest first: those of at most `commits_max` commits that began before `before`.
     async fn recent_keys(
         &self,

@@ -104,7 +104,8 @@ macro_rules! conformance_suite {
                 a_delivery_still_in_memory_is_queued,
                 texts_are_found_as_they_are,
                 log_entries_are_listed_newest_first,
-                event_keys_are_read_in_order,
+                event_ids_are_read_in_order,
+                keys_of_the_last_minutes_are_told_and_forgotten,
             ],
             paging: [
                 pages_of_events_have_no_gaps_and_no_repeats,

@@ -16,11 +16,11 @@ use belfry_model::{
 use belfry_store::{
     ApiKey, ArchivePurge, ArchiveSize, Attempt, AuditEntry, AuditRecord, Backlog, Batch, BusPurge,
     BusPurged, BusSize, Change, CircuitNote, Claim, Claimed, ConfigDiff, ConfigStore,
-    DeliveryQuery, DeliveryQueue, DeliveryRecord, EventKey, EventKeyRow, EventLog, EventQuery,
-    EventRecord, Freed, History, IdempotencyRecord, Joined, LogEntry, LogInfo, LogQuery,
-    Maintenance, Membership, NewReplay, NodeIdentity, NodeInfo, Nodes, Page, Purged, RecentKeys,
-    Recovered, Replay, ReplayPage, ReplayRead, Replays, Result, Retention, Store, StoreError,
-    TargetPath, Usage,
+    DeliveryQuery, DeliveryQueue, DeliveryRecord, EventKey, EventLog, EventQuery, EventRecord,
+    Freed, History, IdempotencyRecord, Joined, LogEntry, LogInfo, LogQuery, Maintenance,
+    Membership, NewReplay, NodeIdentity, NodeInfo, Nodes, Page, Purged, RecentKeys, Recovered,
+    Replay, ReplayPage, ReplayRead, Replays, Result, Retention, Store, StoreError, TargetPath,
+    Usage,
 };
 use tokio::runtime::Runtime;
 
@@ -307,8 +307,8 @@ impl EventLog for Flaky {
         result
     }
 
-    async fn event_keys_after(&self, after: EventId, limit: u32) -> Result<Vec<EventKeyRow>> {
-        self.look(self.inner.event_keys_after(after, limit)).await
+    async fn event_ids_after(&self, after: EventId, limit: u32) -> Result<Vec<EventId>> {
+        self.look(self.inner.event_ids_after(after, limit)).await
     }
     async fn recent_keys(
         &self,

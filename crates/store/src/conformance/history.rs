@@ -1,10 +1,10 @@
 //! Reading single things and plain lists.
 
 use belfry_model::delivery::DeliveryStatus::{Delivered, Queued, Retrying};
-use belfry_model::{BusId, TargetId};
+use belfry_model::{BusId, EventId, TargetId};
 
 use super::fixtures::*;
-use crate::{Batch, DeliveryQuery, EventFacts, EventQuery, LogQuery, Store};
+use crate::{Batch, DeliveryQuery, EventFacts, EventQuery, LogQuery, RecentKey, Store};
 
 pub(crate) async fn an_event_and_its_deliveries_are_found(store: &dyn Store) {
     let mut batch = events(&[(1, &[12, 10, 11])]);
@@ -246,17 +246,43 @@ pub(crate) async fn log_entries_are_listed_newest_first(store: &dyn Store) {
     );
 }
 
-pub(crate) async fn event_keys_are_read_in_order(store: &dyn Store) {
+pub(crate) async fn event_ids_are_read_in_order(store: &dyn Store) {
     store
         .commit(&events(&[(1, &[]), (2, &[10]), (3, &[])]))
         .await
         .unwrap();
-    let rows = store.event_keys_after(id(1), 1).await.unwrap();
-    assert_eq!((rows.len(), rows[0].id, rows[0].bus), (1, id(2), BUS));
-    assert_eq!(
-        (rows[0].source.as_str(), rows[0].ce_id.as_str()),
-        ("/disk/1", "ce-2")
-    );
-    assert_eq!(store.event_keys_after(id(1), 10).await.unwrap().len(), 2);
-    assert!(store.event_keys_after(id(3), 10).await.unwrap().is_empty());
+    let after = async |step, limit| store.event_ids_after(id(step), limit).await.unwrap();
+    assert_eq!(after(1, 1).await, [id(2)]);
+    assert_eq!(after(1, 10).await, [id(2), id(3)]);
+    assert!(after(3, 10).await.is_empty());
+}
+
+pub(crate) async fn keys_of_the_last_minutes_are_told_and_forgotten(store: &dyn Store) {
+    let recent = |step: i64| RecentKey {
+        id: id(step),
+        bus: BUS,
+        key: [u8::try_from(step).unwrap(); 16],
+    };
+    // Commits of two events, the second of which says nothing about what senders have sent.
+    for first in [1, 3, 5] {
+        let mut batch = events(&[(first, &[]), (first + 1, &[])]);
+        batch.events[0].key = Some(recent(first).key);
+        store.commit(&batch).await.unwrap();
+    }
+    let all = EventId::from_stored(i64::MAX);
+    let page = store.recent_keys(id(0), all, 2).await.unwrap();
+    assert_eq!(page.keys, [recent(5), recent(3)]);
+    let rest = store
+        .recent_keys(id(0), page.next.unwrap(), 2)
+        .await
+        .unwrap();
+    assert_eq!((rest.keys, rest.next), (vec![recent(1)], None));
+    let later = store.recent_keys(id(3), all, 10).await.unwrap();
+    assert_eq!(later.keys, [recent(5)]);
+
+    assert_eq!(store.purge_keys(id(5), 1).await.unwrap(), 1);
+    assert_eq!(store.purge_keys(id(5), 10).await.unwrap(), 1);
+    assert_eq!(store.purge_keys(id(5), 10).await.unwrap(), 0);
+    let left = store.recent_keys(id(0), all, 10).await.unwrap();
+    assert_eq!(left.keys, [recent(5)]);
 }

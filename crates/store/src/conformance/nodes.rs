@@ -110,7 +110,7 @@ pub(crate) async fn a_node_that_was_taken_over_writes_nothing(store: &dyn Store)
         ..Batch::default()
     };
     assert!(matches!(store.commit(&idle).await, Err(StoreError::Fenced)));
-    let after = store.event_keys_after(id_of(member.node, 0), 10).await;
+    let after = store.event_ids_after(id_of(member.node, 0), 10).await;
     assert_eq!(after.unwrap().len(), 1, "only what came before");
     let next = join(store, "a", LEASE_MS).await.member;
     assert_eq!(next.node, member.node);

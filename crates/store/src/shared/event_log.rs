@@ -8,19 +8,16 @@ use belfry_model::{BusId, EventId, NodeId, TargetId};
 use sqlx::Row as _;
 
 use super::dialect::{COMMITS_ONE_BY_ONE, UNFINISHED};
-use super::rows::{Columns, DbRow};
+use super::rows::Columns;
 use super::{Conn, Store, find};
 use crate::sample::{Fresh, Samples};
-use crate::{
-    Batch, EventKey, EventKeyRow, EventLog, IdempotencyRecord, RecentKeys, Recovered, Result, Usage,
-};
+use crate::{Batch, EventKey, EventLog, IdempotencyRecord, RecentKeys, Recovered, Result, Usage};
 
 const GIVE_BACK: &str = "UPDATE pending SET due_at_ms = $1, owner = NULL WHERE owner = $2";
 pub(super) const NEWEST: &str = "SELECT max(seq) FROM event";
 const SET_WATERMARK: &str = "INSERT INTO node (node_id, watermark) VALUES ($1, $2) \
      ON CONFLICT (node_id) DO UPDATE SET watermark = excluded.watermark";
-pub(super) const KEYS_AFTER: &str =
-    "SELECT seq, bus_id, source, ce_id, replay_id FROM event WHERE seq > $1 ORDER BY seq LIMIT $2";
+pub(super) const IDS_AFTER: &str = "SELECT seq FROM event WHERE seq > $1 ORDER BY seq LIMIT $2";
 pub(super) const FIND_STRICT: &str = "SELECT seq FROM strict_key WHERE bus_id = $1 AND key = $2";
 pub(super) const FIND_IDEMPOTENCY: &str =
     "SELECT scope, fingerprint, at_ms, answer FROM idempotency WHERE scope = $1";
@@ -67,17 +64,6 @@ pub(super) async fn recover(conn: &mut Conn, node: NodeId, now_ms: i64) -> Resul
         newest,
         unfinished,
         reclaimed,
-    })
-}
-
-fn key_row(row: &DbRow) -> Result<EventKeyRow> {
-    let mut columns = Columns::of(row);
-    Ok(EventKeyRow {
-        id: columns.event_id()?,
-        bus: columns.bus_id()?,
-        source: columns.text()?,
-        ce_id: columns.text()?,
-        replayed: columns.take::<Option<i64>>()?.is_some(),
     })
 }
 
@@ -129,17 +115,19 @@ impl EventLog for Store {
         Ok(())
     }
 
-    async fn event_keys_after(&self, after: EventId, limit: u32) -> Result<Vec<EventKeyRow>> {
+    async fn event_ids_after(&self, after: EventId, limit: u32) -> Result<Vec<EventId>> {
         self.in_time(async {
             // Whether a doubtful commit has happened is asked by this: it must not happen after the answer.
             self.settle().await?;
             let mut reader = self.reader().await?;
-            let rows = sqlx::query(KEYS_AFTER)
+            let rows = sqlx::query(IDS_AFTER)
                 .bind(after.get())
                 .bind(i64::from(limit))
                 .fetch_all(reader.conn()?)
                 .await?;
-            rows.iter().map(key_row).collect()
+            rows.iter()
+                .map(|row| Ok(EventId::from_stored(row.try_get(0)?)))
+                .collect()
         })
         .await
     }

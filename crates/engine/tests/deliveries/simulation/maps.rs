@@ -18,11 +18,11 @@ use belfry_model::{
 use belfry_store::{
     ApiKey, ArchivePurge, ArchiveSize, Attempt, AuditEntry, AuditRecord, BLOCKED_MS, Backlog,
     Batch, BusPurge, BusPurged, BusSize, Change, CircuitNote, Claim, Claimed, Config, ConfigDiff,
-    ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventFacts, EventKey, EventKeyRow,
-    EventLog, EventQuery, EventRecord, Expect, Freed, History, IdempotencyRecord, Joined, LogEntry,
-    LogInfo, LogQuery, Maintenance, Membership, NewEvent, NewLogEntry, NewReplay, NodeIdentity,
-    NodeInfo, Nodes, Outcome, Page, Pending, Purged, RecentKey, RecentKeys, Recovered, Replay,
-    ReplayPage, ReplayRead, Replays, Result, Retention, StoreError, TargetPath, Usage,
+    ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventFacts, EventKey, EventLog,
+    EventQuery, EventRecord, Expect, Freed, History, IdempotencyRecord, Joined, LogEntry, LogInfo,
+    LogQuery, Maintenance, Membership, NewEvent, NewLogEntry, NewReplay, NodeIdentity, NodeInfo,
+    Nodes, Outcome, Page, Pending, Purged, RecentKey, RecentKeys, Recovered, Replay, ReplayPage,
+    ReplayRead, Replays, Result, Retention, StoreError, TargetPath, Usage,
 };
 
 /// A few maps behind one lock.
@@ -528,21 +528,12 @@ impl EventLog for Maps {
         }
         rows.commit(batch)
     }
-    async fn event_keys_after(&self, after: EventId, limit: u32) -> Result<Vec<EventKeyRow>> {
+    async fn event_ids_after(&self, after: EventId, limit: u32) -> Result<Vec<EventId>> {
         let rows = self.rows();
         let later = rows
             .events
             .range((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded));
-        Ok(later
-            .take(limit as usize)
-            .map(|(id, new)| EventKeyRow {
-                id: *id,
-                bus: new.bus,
-                source: new.event.source().to_owned(),
-                ce_id: new.event.id().to_owned(),
-                replayed: new.replay.is_some(),
-            })
-            .collect())
+        Ok(later.take(limit as usize).map(|(id, _)| *id).collect())
     }
     async fn recent_keys(&self, after: EventId, before: EventId, _max: u32) -> Result<RecentKeys> {
         let rows = self.rows();

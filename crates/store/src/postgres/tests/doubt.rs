@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use belfry_model::EventId;
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Postgres, Transaction};
 
 use super::super::{PostgresOptions, PostgresStore, open};
 use crate::conformance::fixtures::*;
-use crate::{EventLog as _, History as _, NodeIdentity, Nodes as _, StoreError};
+use crate::{EventLog as _, History as _, Membership, NodeIdentity, Nodes as _, StoreError};
 
-/// The server ends a statement that takes too long; then it has not happened, and there is no doubt about it.
-#[tokio::test]
-async fn a_commit_that_the_server_ends_has_not_happened() {
+/// A database with a node, and a connection beside its own.
+async fn joined() -> (PostgresStore, PostgresOptions, Membership, PgConnection) {
     let (store, options) = super::open().await;
     let who = NodeIdentity {
         name: "a".to_owned(),
@@ -19,22 +18,32 @@ async fn a_commit_that_the_server_ends_has_not_happened() {
         lease_ms: 60_000,
     };
     let member = store.join(&who, T0).await.unwrap().member;
+    let connect = open::connect_options(&options).unwrap();
+    let other = connect.connect().await.unwrap();
+    (store, options, member, other)
+}
+
+/// Keeps every commit of a node waiting until this is rolled back.
+async fn hold_node(conn: &mut PgConnection) -> Transaction<'_, Postgres> {
+    let mut holds = conn.begin().await.unwrap();
+    sqlx::query("SELECT epoch FROM node FOR UPDATE")
+        .execute(&mut *holds)
+        .await
+        .unwrap();
+    holds
+}
+
+/// The server ends a statement that takes too long; then it has not happened, and there is no doubt about it.
+#[tokio::test]
+async fn a_commit_that_the_server_ends_has_not_happened() {
+    let (store, options, member, mut other) = joined().await;
     let limited = PostgresStore::open(PostgresOptions {
         statement_timeout: Duration::from_millis(300),
         ..options.clone()
     })
     .await
     .unwrap();
-    let mut other = open::connect_options(&options)
-        .unwrap()
-        .connect()
-        .await
-        .unwrap();
-    let mut holds = other.begin().await.unwrap();
-    sqlx::query("SELECT epoch FROM node FOR UPDATE")
-        .execute(&mut *holds)
-        .await
-        .unwrap();
+    let holds = hold_node(&mut other).await;
     let mut batch = events(&[(1, &[])]);
     batch.by = Some(member);
     let refused = limited.commit(&batch).await;
@@ -52,29 +61,14 @@ async fn a_commit_that_the_server_ends_has_not_happened() {
 /// happened, letting the row go must not make it happen.
 #[tokio::test]
 async fn a_commit_that_was_said_not_to_have_happened_does_not_happen_later() {
-    let (store, options) = super::open().await;
-    let who = NodeIdentity {
-        name: "a".to_owned(),
-        version: "1".to_owned(),
-        lease_ms: 60_000,
-    };
-    let member = store.join(&who, T0).await.unwrap().member;
+    let (store, options, member, mut other) = joined().await;
     let impatient = PostgresStore::open(PostgresOptions {
         commit_timeout: Duration::from_millis(300),
         ..options.clone()
     })
     .await
     .unwrap();
-    let mut other = open::connect_options(&options)
-        .unwrap()
-        .connect()
-        .await
-        .unwrap();
-    let mut holds = other.begin().await.unwrap();
-    sqlx::query("SELECT epoch FROM node FOR UPDATE")
-        .execute(&mut *holds)
-        .await
-        .unwrap();
+    let holds = hold_node(&mut other).await;
     let mut batch = events(&[(1, &[])]);
     batch.by = Some(member);
     let refused = impatient.commit(&batch).await;
@@ -83,7 +77,7 @@ async fn a_commit_that_was_said_not_to_have_happened_does_not_happen_later() {
         "{refused:?}"
     );
     let below = EventId::from_stored(id(1).get() - 1);
-    let found = impatient.event_keys_after(below, 1).await.unwrap();
+    let found = impatient.event_ids_after(below, 1).await.unwrap();
     assert!(found.is_empty(), "{found:?}");
     holds.rollback().await.unwrap();
     // The row is free: a commit that were still waiting would have it before this one.

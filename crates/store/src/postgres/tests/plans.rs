@@ -294,7 +294,7 @@ async fn single_things_are_found_by_key_in_one_partition() {
         .await;
     planner
         .uses(
-            event_log::KEYS_AFTER,
+            event_log::IDS_AFTER,
             args(&[seq(), Number(10)]),
             &["event_pkey on event"],
         )

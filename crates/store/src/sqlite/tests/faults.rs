@@ -40,16 +40,13 @@ async fn a_full_disk_loses_nothing_and_the_store_works_on_when_there_is_room() {
             store.commit(&batch(1)).await,
             Err(StoreError::Full(_))
         ));
-        assert_eq!(store.event_keys_after(id(0), 10).await.unwrap(), []);
+        assert_eq!(store.event_ids_after(id(0), 10).await.unwrap(), []);
     }
     // What needs no room still works.
     assert!(store.purge_events(id(0), 10).await.is_ok());
     run(&store, "PRAGMA max_page_count = 1000000").await;
     store.commit(&batch(1)).await.unwrap();
-    assert_eq!(
-        store.event_keys_after(id(0), 1000).await.unwrap().len(),
-        400
-    );
+    assert_eq!(store.event_ids_after(id(0), 1000).await.unwrap().len(), 400);
 }
 
 #[tokio::test]
@@ -87,7 +84,7 @@ async fn a_caller_that_goes_away_leaves_nothing_half_done() {
         }
         // The next transaction waits for the one under way.
         store.commit(&events(&[(from + 999, &[])])).await.unwrap();
-        let rows = store.event_keys_after(id(from - 1), 1000).await.unwrap();
+        let rows = store.event_ids_after(id(from - 1), 1000).await.unwrap();
         assert!(
             rows.len() == 1 || rows.len() == 301,
             "round {round}: {} rows",
@@ -111,7 +108,7 @@ async fn commits_of_many_callers_take_turns() {
     for result in futures_util::future::join_all(commits).await {
         result.unwrap();
     }
-    assert_eq!(store.event_keys_after(id(-1), 100).await.unwrap().len(), 50);
+    assert_eq!(store.event_ids_after(id(-1), 100).await.unwrap().len(), 50);
 }
 
 #[tokio::test]

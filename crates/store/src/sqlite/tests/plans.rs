@@ -177,7 +177,7 @@ async fn single_things_are_found_by_key() {
         find::FIND_EVENT,
         find::FIND_QUEUED,
         find::LIST_ATTEMPTS,
-        event_log::KEYS_AFTER,
+        event_log::IDS_AFTER,
         event_log::FIND_STRICT,
         event_log::FIND_IDEMPOTENCY,
         maintenance::ENDS,
