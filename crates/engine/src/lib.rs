@@ -28,6 +28,7 @@ mod metrics;
 mod order;
 mod outcome;
 mod pages;
+mod render;
 mod replay;
 mod report;
 mod retention;
