@@ -35,6 +35,7 @@ mod retention;
 mod shared;
 mod shares;
 mod snapshot;
+mod trial;
 mod work;
 
 pub use api::{
