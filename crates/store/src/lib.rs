@@ -10,6 +10,7 @@
     reason = "what both databases say alike is compiled once for each"
 )]
 
+mod alarms;
 pub mod api;
 #[cfg(test)]
 mod conformance;
@@ -23,6 +24,7 @@ mod sample;
 pub mod sqlite;
 mod usage;
 
+pub use alarms::*;
 pub use api::*;
 pub use postgres::{PostgresOptions, PostgresStore};
 pub use replays::*;
