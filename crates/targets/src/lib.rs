@@ -11,22 +11,34 @@
 //! | `secret` | masking settings for readers, taking masks back from writers |
 //! | `record` | what of a request and an answer may be kept |
 //! | `settings` | strict reading of settings |
-//! | `webhook`, `log` | the kinds |
+//! | `message` | what a message says, in every channel's markup and size |
+//! | `messenger` | the frame of kinds that send messages |
+//! | `answer` | what an HTTP answer means by its status alone |
+//! | `webhook`, `log`, `wecom`, `dingtalk`, `feishu` | the kinds |
 //!
 //! It must never know stores, schedules, queues or rules: whether and when to try again is decided elsewhere. All
 //! its HTTP goes through `belfry-egress`.
 
+mod answer;
+mod dingtalk;
 mod directory;
+mod feishu;
 mod kind;
 mod log;
+mod message;
+mod messenger;
 mod record;
 mod secret;
 mod settings;
 mod target;
+#[cfg(test)]
+mod vectors;
 mod webhook;
+mod wecom;
 
 pub use directory::{Directory, NoDirectory};
 pub use kind::{ConnectContext, GeneratedSecret, LabelPair, REGISTRY, TargetKind, find_kind};
+pub use message::escape::DIALECTS;
 pub use secret::{MASK, mask, unmask};
 pub use target::{
     AlarmLife, Attempted, Channel, ChannelLimit, Folded, Handshake, Job, LogAppend, RequestRecord,
