@@ -19,7 +19,7 @@ pub use client::{EgressClient, EgressLimits, Request, Response};
 pub use error::{Answered, ConnectError, EgressError, SendError};
 pub use policy::{AddressClass, EgressPolicy};
 pub use resolve::{Resolver, Resolving, SystemResolver};
-pub use stream::{Connection, Trust};
+pub use stream::{Connection, Trust, check_roots};
 
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 pub use url::Url;

@@ -261,7 +261,9 @@ impl EgressPolicy {
             Ok(Host::Ipv4(v4)) if v4.to_string() == host => self.check_address(v4.into()),
             Ok(Host::Ipv6(v6)) => self.check_address(v6.into()),
             Ok(Host::Domain(name)) if name.eq_ignore_ascii_case(host) => self.check_name(&name),
-            _ => Err("expected the name of a host, such as smtp.example.com, or an address".to_owned()),
+            _ => Err(
+                "expected the name of a host, such as smtp.example.com, or an address".to_owned(),
+            ),
         }
     }
 

@@ -124,11 +124,9 @@ impl EgressClient {
         }
         let setup = |error: rustls::Error| EgressError::Setup(error.to_string());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = rustls_platform_verifier::Verifier::new_with_extra_roots(
-            roots,
-            Arc::clone(&provider),
-        )
-        .map_err(setup)?;
+        let verifier =
+            rustls_platform_verifier::Verifier::new_with_extra_roots(roots, Arc::clone(&provider))
+                .map_err(setup)?;
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(setup)?
@@ -163,6 +161,11 @@ impl EgressClient {
             Err(error) => Err(tls_error(&error)),
         }
     }
+}
+
+/// Whether a text holds certificates (PEM) that [`EgressClient::trust`] can read.
+pub fn check_roots(pem: &str) -> Result<(), EgressError> {
+    read_roots(pem.as_bytes()).map(drop)
 }
 
 /// The certificates in a PEM text.

@@ -10,7 +10,9 @@ use belfry_model::{Clock, FieldError};
 use serde_json::Value;
 
 use crate::directory::Directory;
+use crate::email::EmailKind;
 use crate::log::LogKind;
+use crate::people::Reach;
 use crate::target::Target;
 use crate::webhook::WebhookKind;
 
@@ -18,7 +20,7 @@ use crate::webhook::WebhookKind;
 pub type LabelPair = (&'static str, &'static str);
 
 /// Every kind there is, in the order in which they are shown.
-pub static REGISTRY: &[&dyn TargetKind] = &[&WebhookKind, &LogKind];
+pub static REGISTRY: &[&dyn TargetKind] = &[&WebhookKind, &EmailKind, &LogKind];
 
 /// A kind of target: one static entry of [`REGISTRY`].
 ///
@@ -56,6 +58,11 @@ pub trait TargetKind: Send + Sync {
         settings: Value,
         context: &ConnectContext,
     ) -> Result<Arc<dyn Target>, Vec<FieldError>>;
+    /// By what it reaches people one by one, if it does; a notification policy may then say whom
+    /// ([`Target::deliver_to`]).
+    fn reaches(&self) -> Option<Reach> {
+        None
+    }
     /// Whether a target of these settings may be used only after [`Target::handshake`] succeeded.
     fn needs_handshake(&self, settings: &Value) -> bool {
         let _ = settings;

@@ -11,14 +11,17 @@
 //! | `secret` | masking settings for readers, taking masks back from writers |
 //! | `record` | what of a request and an answer may be kept |
 //! | `settings` | strict reading of settings |
-//! | `webhook`, `log` | the kinds |
+//! | `people` | people whom a target reaches one by one |
+//! | `webhook`, `email`, `log` | the kinds |
 //!
 //! It must never know stores, schedules, queues or rules: whether and when to try again is decided elsewhere. All
 //! its HTTP goes through `belfry-egress`.
 
 mod directory;
+mod email;
 mod kind;
 mod log;
+mod people;
 mod record;
 mod secret;
 mod settings;
@@ -27,6 +30,7 @@ mod webhook;
 
 pub use directory::{Directory, NoDirectory};
 pub use kind::{ConnectContext, GeneratedSecret, LabelPair, REGISTRY, TargetKind, find_kind};
+pub use people::{Person, Reach};
 pub use secret::{MASK, mask, unmask};
 pub use target::{
     AlarmLife, Attempted, Channel, ChannelLimit, Folded, Handshake, Job, LogAppend, RequestRecord,
