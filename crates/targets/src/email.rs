@@ -87,7 +87,10 @@ impl TargetKind for EmailKind {
         let security = smtp.get("security").and_then(Value::as_str);
         // A clear connection shows it to everybody in between.
         let security = security.unwrap_or("starttls");
-        Some(format!("smtp+{security}://{host}:{}", port.unwrap_or_default()))
+        Some(format!(
+            "smtp+{security}://{host}:{}",
+            port.unwrap_or_default()
+        ))
     }
 
     fn default_schedule(&self) -> Schedule {

@@ -9,18 +9,29 @@ use belfry_model::json::nearest;
 use belfry_model::{Clock, FieldError};
 use serde_json::Value;
 
+use crate::dingtalk::DingTalk;
 use crate::directory::Directory;
 use crate::email::EmailKind;
+use crate::feishu::Feishu;
 use crate::log::LogKind;
+use crate::messenger::Kind;
 use crate::people::Reach;
 use crate::target::Target;
 use crate::webhook::WebhookKind;
+use crate::wecom::WeCom;
 
 /// A text in English and in Chinese.
 pub type LabelPair = (&'static str, &'static str);
 
 /// Every kind there is, in the order in which they are shown.
-pub static REGISTRY: &[&dyn TargetKind] = &[&WebhookKind, &EmailKind, &LogKind];
+pub static REGISTRY: &[&dyn TargetKind] = &[
+    &WebhookKind,
+    &LogKind,
+    &Kind::<WeCom>::ENTRY,
+    &Kind::<DingTalk>::ENTRY,
+    &Kind::<Feishu>::ENTRY,
+    &EmailKind,
+];
 
 /// A kind of target: one static entry of [`REGISTRY`].
 ///
@@ -134,9 +145,11 @@ mod tests {
             panic!("found")
         };
         assert_eq!(error.pointer, "/type");
-        assert_eq!(
-            error.detail,
-            "expected one of webhook, log, got \"webhok\"; did you mean webhook?"
+        assert!(error.detail.starts_with("expected one of webhook, log, "));
+        assert!(
+            error
+                .detail
+                .ends_with("got \"webhok\"; did you mean webhook?")
         );
         assert!(find_kind("Webhook").is_err());
         assert_eq!(find_kind("log").map(TargetKind::name).ok(), Some("log"));

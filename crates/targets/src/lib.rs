@@ -11,25 +11,37 @@
 //! | `secret` | masking settings for readers, taking masks back from writers |
 //! | `record` | what of a request and an answer may be kept |
 //! | `settings` | strict reading of settings |
+//! | `message` | what a message says, in every channel's markup and size |
+//! | `messenger` | the frame of kinds that send messages |
 //! | `people` | people whom a target reaches one by one |
-//! | `webhook`, `email`, `log` | the kinds |
+//! | `answer` | what an HTTP answer means by its status alone |
+//! | `webhook`, `log`, `wecom`, `dingtalk`, `feishu`, `email` | the kinds |
 //!
 //! It must never know stores, schedules, queues or rules: whether and when to try again is decided elsewhere. All
 //! its HTTP goes through `belfry-egress`.
 
+mod answer;
+mod dingtalk;
 mod directory;
 mod email;
+mod feishu;
 mod kind;
 mod log;
+mod message;
+mod messenger;
 mod people;
 mod record;
 mod secret;
 mod settings;
 mod target;
+#[cfg(test)]
+mod vectors;
 mod webhook;
+mod wecom;
 
 pub use directory::{Directory, NoDirectory};
 pub use kind::{ConnectContext, GeneratedSecret, LabelPair, REGISTRY, TargetKind, find_kind};
+pub use message::escape::DIALECTS;
 pub use people::{Person, Reach};
 pub use secret::{MASK, mask, unmask};
 pub use target::{

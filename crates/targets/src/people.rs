@@ -6,12 +6,12 @@
 
 use belfry_alarm::{Contact, Language};
 use belfry_model::FieldError;
-use schemars::JsonSchema;
 use belfry_model::delivery::Reason;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::target::Verdict;
 use crate::directory::Directory;
+use crate::target::Verdict;
 
 /// Most names of contacts or groups in settings.
 const NAMES_MAX: usize = 100;
@@ -403,6 +403,12 @@ mod tests {
         };
         assert!(matches!(verdict(&refused).0, Verdict::Permanent { .. }));
         let nobody = Progress::default().conclude(&[], &["contact bob: gone".to_owned()], 0);
-        assert!(matches!(nobody.0, Verdict::Permanent { reason: Reason::InvalidTarget, .. }));
+        assert!(matches!(
+            nobody.0,
+            Verdict::Permanent {
+                reason: Reason::InvalidTarget,
+                ..
+            }
+        ));
     }
 }

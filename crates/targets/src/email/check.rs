@@ -54,7 +54,11 @@ pub(crate) fn check(settings: &EmailSettings, egress: &EgressClient) -> Vec<Fiel
 
 fn check_smtp(smtp: &Smtp, egress: &EgressClient, errors: &mut Vec<FieldError>) {
     if let Err(why) = egress.check_host(&smtp.host, smtp.port()) {
-        let at = if smtp.port == Some(0) { "/smtp/port" } else { "/smtp/host" };
+        let at = if smtp.port == Some(0) {
+            "/smtp/port"
+        } else {
+            "/smtp/host"
+        };
         errors.push(FieldError::new(at, why));
     }
     let local = matches!(smtp.host.as_str(), "localhost" | "127.0.0.1" | "[::1]");
@@ -83,13 +87,10 @@ fn check_smtp(smtp: &Smtp, egress: &EgressClient, errors: &mut Vec<FieldError>) 
         ("/smtp/password", password),
     ] {
         let fits = |text: &str| {
-            !text.is_empty()
-                && text.len() <= TEXT_BYTES_MAX
-                && !text.chars().any(char::is_control)
+            !text.is_empty() && text.len() <= TEXT_BYTES_MAX && !text.chars().any(char::is_control)
         };
         if text.is_some_and(|text| !fits(text)) {
-            let detail =
-                format!("expected 1 to {TEXT_BYTES_MAX} bytes without control characters");
+            let detail = format!("expected 1 to {TEXT_BYTES_MAX} bytes without control characters");
             errors.push(FieldError::new(pointer, detail));
         }
     }

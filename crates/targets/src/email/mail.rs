@@ -144,7 +144,10 @@ pub(crate) fn html(message: &Message) -> String {
         }
         for one in &message.lines {
             let colour = format!("#{:06X}", one.look.style().rgb);
-            let text = format!("<span style=\"color:{colour}\">&#9679;</span> {}", esc(&one.text));
+            let text = format!(
+                "<span style=\"color:{colour}\">&#9679;</span> {}",
+                esc(&one.text)
+            );
             rows.push_str(&wide("", &text));
         }
         if let Some(more) = message.more() {
@@ -160,7 +163,10 @@ pub(crate) fn html(message: &Message) -> String {
         rows.push_str(&wide("", &link));
     }
     if let Some(footer) = &message.footer {
-        rows.push_str(&wide("color:#98A2B3;font-size:12px;padding-bottom:14px", &esc(footer)));
+        rows.push_str(&wide(
+            "color:#98A2B3;font-size:12px;padding-bottom:14px",
+            &esc(footer),
+        ));
     }
     format!(
         "<!DOCTYPE html>\n<html lang=\"{}\">\n<head><meta charset=\"utf-8\"><title>{}</title></head>\n\

@@ -129,7 +129,10 @@ impl Mailer {
 
     /// Language and zone in which a person reads.
     fn common_for(&self, person: &Person) -> Common {
-        let zone = person.time_zone.as_deref().and_then(|name| name.parse().ok());
+        let zone = person
+            .time_zone
+            .as_deref()
+            .and_then(|name| name.parse().ok());
         Common {
             language: person.language.unwrap_or(self.common.language),
             time_zone: zone.unwrap_or(self.common.time_zone),
@@ -156,7 +159,10 @@ impl Mailer {
         let is_first = root.is_some()
             && alarm.state == AlarmState::Firing
             && job.alarm.is_some_and(|life| life.told_at_ms.is_none());
-        let thread = job.alarm.and_then(|life| life.thread.clone()).or(root.clone());
+        let thread = job
+            .alarm
+            .and_then(|life| life.thread.clone())
+            .or(root.clone());
         let message_id = match root {
             Some(root) if is_first => root,
             _ => format!("<{}@{domain}>", job.delivery),
@@ -218,13 +224,13 @@ impl Mailer {
         let trust = match self.trust.get() {
             Some(trust) => trust.clone(),
             None => {
-                let trust = self
-                    .egress
-                    .trust(smtp.ca.as_deref())
-                    .map_err(|error| Trouble::Broken {
-                        reason: Reason::TlsError,
-                        detail: error.to_string(),
-                    })?;
+                let trust =
+                    self.egress
+                        .trust(smtp.ca.as_deref())
+                        .map_err(|error| Trouble::Broken {
+                            reason: Reason::TlsError,
+                            detail: error.to_string(),
+                        })?;
                 self.trust.get_or_init(|| trust).clone()
             }
         };
@@ -268,7 +274,10 @@ impl Mailer {
         let mut session = self.session().await?;
         if let Some(max) = session.size_max().filter(|max| *max < mail.bytes.len()) {
             self.pool.give(session);
-            let text = format!("takes at most {max} bytes, and the mail has {}", mail.bytes.len());
+            let text = format!(
+                "takes at most {max} bytes, and the mail has {}",
+                mail.bytes.len()
+            );
             return Err(Trouble::Refused(Step::Sender, Reply { code: 552, text }));
         }
         let sender = self.settings.bounces_to.as_deref();
@@ -283,7 +292,9 @@ impl Mailer {
                 ForOne::Taken => taken.push(address.clone()),
                 ForOne::Later(wait_ms) => {
                     let due_ms = self.clock.now_ms().saturating_add_unsigned(wait_ms);
-                    progress.later.push((address.clone(), due_ms, reply.to_string()));
+                    progress
+                        .later
+                        .push((address.clone(), due_ms, reply.to_string()));
                 }
                 // Those after it were not asked; they are in the next mail.
                 ForOne::TooMany => break,
@@ -346,7 +357,9 @@ impl Mailer {
             }
         };
         for person in &now {
-            progress.later.retain(|(later, ..)| *later != person.address);
+            progress
+                .later
+                .retain(|(later, ..)| *later != person.address);
         }
         let mut said = Said::default();
         let conversation = self.converse(&mail, &now, &mut progress, &mut said);
@@ -415,8 +428,7 @@ impl Mailer {
 
     /// What follows when a conversation has come to its end.
     fn conclude(&self, found: &Found, progress: &Progress, attempted: Attempted) -> Attempted {
-        let (verdict, note) =
-            progress.conclude(&found.people, &found.missing, self.clock.now_ms());
+        let (verdict, note) = progress.conclude(&found.people, &found.missing, self.clock.now_ms());
         Attempted {
             verdict,
             note,
@@ -488,7 +500,10 @@ impl Target for Mailer {
     fn preview(&self, job: &Job<'_>) -> Result<Vec<RequestRecord>, String> {
         let found = self.recipients();
         if found.people.is_empty() {
-            return Err(format!("nobody would get the mail: {}", found.missing.join(", ")));
+            return Err(format!(
+                "nobody would get the mail: {}",
+                found.missing.join(", ")
+            ));
         }
         let people: Vec<&Person> = found.people.iter().collect();
         let mail = self.prepare(job, &people, CONTENT_BYTES_MAX)?;

@@ -146,21 +146,18 @@ pub(crate) struct Session {
 
 impl Session {
     /// Connects, protects the connection and logs in. The caller keeps the time.
-    pub(crate) async fn open(
-        egress: &EgressClient,
-        server: &Server<'_>,
-    ) -> Result<Self, Trouble> {
+    pub(crate) async fn open(egress: &EgressClient, server: &Server<'_>) -> Result<Self, Trouble> {
         let mut connection = egress.connect(server.host, server.port).await?;
-        let hello = server.hello.map_or_else(
-            || literal(connection.local()),
-            str::to_owned,
-        );
+        let hello = server
+            .hello
+            .map_or_else(|| literal(connection.local()), str::to_owned);
         match server.protection {
             Protection::Tls(trust) => {
                 connection = egress.secure(connection, server.host, trust).await?;
             }
             Protection::None if !connection.remote().ip().is_loopback() => {
-                let detail = "security is none, but the server is not on this machine: nothing was sent";
+                let detail =
+                    "security is none, but the server is not on this machine: nothing was sent";
                 return Err(broken(Reason::BlockedAddress, detail));
             }
             Protection::StartTls(_) | Protection::None => {}
@@ -255,7 +252,9 @@ impl Session {
         } else {
             String::new()
         };
-        let reply = self.command(&format!("MAIL FROM:<{address}>{size}")).await?;
+        let reply = self
+            .command(&format!("MAIL FROM:<{address}>{size}"))
+            .await?;
         accept(Step::Sender, reply).map(drop)
     }
 
@@ -446,7 +445,10 @@ mod tests {
             ("a", "a\r\n.\r\n"),
             ("a\nb\n", "a\r\nb\r\n.\r\n"),
             (".\r\n", "..\r\n.\r\n"),
-            ("a\r\n.\r\nMAIL FROM:<x>\r\n", "a\r\n..\r\nMAIL FROM:<x>\r\n.\r\n"),
+            (
+                "a\r\n.\r\nMAIL FROM:<x>\r\n",
+                "a\r\n..\r\nMAIL FROM:<x>\r\n.\r\n",
+            ),
             ("a\n.\nb", "a\r\n..\r\nb\r\n.\r\n"),
             ("a\r.\r\nb", "a.\r\nb\r\n.\r\n"),
             ("..x\r\n", "...x\r\n.\r\n"),
@@ -462,7 +464,12 @@ mod tests {
 
     #[test]
     fn replies_of_several_lines_are_read_as_one() {
-        let lines = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let lines = |texts: &[&str]| {
+            texts
+                .iter()
+                .map(|text| (*text).to_owned())
+                .collect::<Vec<_>>()
+        };
         let hello = lines(&[
             "250-mx.example Hello",
             "250-SIZE 35882577",
@@ -482,7 +489,14 @@ mod tests {
             }
         );
         assert_eq!(joined(&lines(&["354"])).unwrap().code, 354);
-        for bad in ["", "99", "abc hello", "HTTP/1.1 400 Bad Request", "600 no", "+25 x"] {
+        for bad in [
+            "",
+            "99",
+            "abc hello",
+            "HTTP/1.1 400 Bad Request",
+            "600 no",
+            "+25 x",
+        ] {
             assert!(joined(&lines(&[bad])).is_err(), "{bad}");
         }
     }
