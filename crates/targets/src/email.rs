@@ -29,7 +29,7 @@ use crate::message::settings::{read, schema_of};
 use crate::people::Reach;
 use crate::target::Target;
 
-use config::{EmailSettings, Security};
+use config::EmailSettings;
 use send::Mailer;
 
 /// The kind `email`.

@@ -1,7 +1,7 @@
 """A mail server for tests: aiosmtpd, with recipients that are refused in every way a real server knows.
 
 Its only argument is a JSON object: {"tls": "none" | "starttls" | "tls", "cert": path, "key": path, "user": name,
-"password": word, "size": bytes}. Prints its port, then a JSON object for each thing that happens, one a line.
+"password": word, "mechanisms": [names], "size": bytes}. Prints its port, then a JSON object for each thing that happens, one a line.
 
 A recipient's local part says what becomes of it: `refused` and `relay` never, `full` not now, `greylisted` only from
 the second time on, `busy` ends the session, `drop` takes the message and breaks the connection off before the answer,
@@ -25,7 +25,7 @@ def tell(**event):
 def authenticate(server, session, envelope, mechanism, data):
     good = (data.login.decode(), data.password.decode()) == (OPTIONS["user"], OPTIONS["password"])
     tell(event="login", mechanism=mechanism, good=good)
-    return AuthResult(success=good)
+    return AuthResult(success=good, handled=False)
 
 
 class Handler:
@@ -73,7 +73,7 @@ class Handler:
             sender=envelope.mail_from,
             recipients=envelope.rcpt_tos,
             content=envelope.content.decode("utf-8", "replace"),
-            tls=session.ssl is not None,
+            tls=session.ssl is not None or OPTIONS["tls"] == "tls",
             peer=session.peer[1],
         )
         if "drop" in locals_:
@@ -102,6 +102,9 @@ async def main():
             authenticator=authenticate if "user" in OPTIONS else None,
             auth_required="user" in OPTIONS,
             auth_require_tls=tls == "starttls",
+            auth_exclude_mechanism=[
+                known for known in ("LOGIN", "PLAIN") if known not in OPTIONS.get("mechanisms", [known])
+            ],
         )
 
     server = await asyncio.get_running_loop().create_server(

@@ -32,6 +32,8 @@ pub struct Options {
     pub certificate: Option<(String, String)>,
     /// User name and password, without which nothing is taken.
     pub login: Option<(String, String)>,
+    /// The mechanisms of login that it offers.
+    pub mechanisms: Vec<&'static str>,
     /// The largest message it takes, in bytes.
     pub size_max: usize,
 }
@@ -42,6 +44,7 @@ impl Default for Options {
             tls: Tls::None,
             certificate: None,
             login: None,
+            mechanisms: vec!["LOGIN", "PLAIN"],
             size_max: 32 * 1024 * 1024,
         }
     }
@@ -90,6 +93,7 @@ impl SmtpServer {
         let mut arguments = json!({
             "tls": match options.tls { Tls::None => "none", Tls::StartTls => "starttls", Tls::Implicit => "tls" },
             "size": options.size_max,
+            "mechanisms": options.mechanisms,
         });
         if let Some((certificate, key)) = &options.certificate {
             arguments["cert"] = json!(certificate);

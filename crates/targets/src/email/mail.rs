@@ -102,9 +102,9 @@ impl Mail<'_> {
     }
 }
 
-/// A value of a header: one line, nothing that cannot be seen.
+/// A value of a header: one line, nothing that cannot be seen, nothing that would be decoded (RFC 2047).
 fn line(text: &str) -> String {
-    Escape::Line.apply(text).into_owned()
+    Escape::Line.apply(text).replace("=?", "= ?")
 }
 
 /// The HTML part: one table, styles on the elements, nothing from elsewhere.
