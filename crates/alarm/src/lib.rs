@@ -31,8 +31,9 @@ pub use contact::{
     is_mail_address, is_phone_number,
 };
 pub use matcher::{Matcher, MatcherOp};
+pub use matcher::{MATCHER_BYTES_MAX, Match, Matcher, MatcherOp};
 pub use severity::Severity;
 pub use sign::{AlarmKey, Sign};
-pub use silence::Silence;
+pub use silence::{MATCHERS_MAX, Quiet, Silence};
 pub use state::AlarmState;
-pub use window::{Day, TimeWindow, Weekly};
+pub use window::{Day, TimeWindow, WINDOWS_MAX, Week, Weekly, ZONE_DEFAULT};
