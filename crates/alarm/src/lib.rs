@@ -30,7 +30,6 @@ pub use contact::{
     Contact, ContactGroup, GROUP_MAX, Language, MAIL_ADDRESS_EXPECTED, PHONE_NUMBER_EXPECTED,
     is_mail_address, is_phone_number,
 };
-pub use matcher::{Matcher, MatcherOp};
 pub use matcher::{MATCHER_BYTES_MAX, Match, Matcher, MatcherOp};
 pub use severity::Severity;
 pub use sign::{AlarmKey, Sign};

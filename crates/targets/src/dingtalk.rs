@@ -19,8 +19,8 @@ use crate::message::escape::DINGTALK;
 use crate::message::markup::{Markup, write};
 use crate::message::{Link, Look, Message};
 use crate::messenger::{
-    About, Answer, Ask, Check, Class, Code, Messenger, Outgoing, Refusal, Said, below, code,
-    is_phone, is_plain_id,
+    About, Answer, Ask, Check, Class, Code, Messenger, Outgoing, Said, below, code, is_phone,
+    is_plain_id,
 };
 use crate::secret::Secret;
 use crate::settings::object;
@@ -338,7 +338,7 @@ impl Messenger for DingTalk {
             Some(number) => number,
         };
         if words.contains("exceed 20000 bytes") {
-            return shown_as(number, Said::refused(CODES, "460101", words));
+            return Said::refused(CODES, "460101", words).shown_as(number);
         }
         match number {
             310_000 => {
@@ -347,7 +347,7 @@ impl Messenger for DingTalk {
                     .into_iter()
                     .find(|word| lower.contains(word))
                     .map_or("310000".to_owned(), |word| format!("310000 {word}"));
-                shown_as(number, Said::refused(CODES, row, words))
+                Said::refused(CODES, row, words).shown_as(number)
             }
             430_101..=430_104 if ask.part.is_none() && !ask.message.links.is_empty() => {
                 Said::Again {
@@ -357,17 +357,6 @@ impl Messenger for DingTalk {
             }
             number => Said::refused(CODES, number.to_string(), words),
         }
-    }
-}
-
-/// The refusal with the vendor's number in the place of the row's name.
-fn shown_as(number: i64, said: Said) -> Said {
-    match said {
-        Said::Refused(refusal) => Said::Refused(Refusal {
-            code: number.to_string(),
-            ..refusal
-        }),
-        other => other,
     }
 }
 

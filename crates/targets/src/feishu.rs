@@ -254,13 +254,7 @@ impl Messenger for Feishu {
             0 if answer.is_success() => Said::Taken { thread: None },
             0 => Said::Unclear,
             9499 if words.to_lowercase().contains("frequency") => {
-                match Said::refused(CODES, "9499 frequency", words) {
-                    Said::Refused(mut refusal) => {
-                        number.to_string().clone_into(&mut refusal.code);
-                        Said::Refused(refusal)
-                    }
-                    other => other,
-                }
+                Said::refused(CODES, "9499 frequency", words).shown_as(number)
             }
             11_246 | 200_621 if ask.part.is_none() && self.settings.format == Format::Card => {
                 Said::Again {

@@ -9,14 +9,23 @@ use belfry_model::json::nearest;
 use belfry_model::{Clock, FieldError};
 use serde_json::Value;
 
+use crate::bark::Bark;
 use crate::dingtalk::DingTalk;
 use crate::directory::Directory;
+use crate::discord::Discord;
 use crate::email::EmailKind;
 use crate::feishu::Feishu;
+use crate::gotify::Gotify;
 use crate::log::LogKind;
 use crate::messenger::Kind;
+use crate::ntfy::Ntfy;
+use crate::opsgenie::Opsgenie;
+use crate::pagerduty::PagerDuty;
 use crate::people::Reach;
+use crate::slack::Slack;
 use crate::target::Target;
+use crate::teams::Teams;
+use crate::telegram::Telegram;
 use crate::webhook::WebhookKind;
 use crate::wecom::WeCom;
 
@@ -30,6 +39,15 @@ pub static REGISTRY: &[&dyn TargetKind] = &[
     &Kind::<WeCom>::ENTRY,
     &Kind::<DingTalk>::ENTRY,
     &Kind::<Feishu>::ENTRY,
+    &Kind::<Slack>::ENTRY,
+    &Kind::<Teams>::ENTRY,
+    &Kind::<Telegram>::ENTRY,
+    &Kind::<Discord>::ENTRY,
+    &Kind::<PagerDuty>::ENTRY,
+    &Kind::<Opsgenie>::ENTRY,
+    &Kind::<Ntfy>::ENTRY,
+    &Kind::<Gotify>::ENTRY,
+    &Kind::<Bark>::ENTRY,
     &EmailKind,
 ];
 

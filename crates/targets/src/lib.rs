@@ -15,25 +15,37 @@
 //! | `messenger` | the frame of kinds that send messages |
 //! | `people` | people whom a target reaches one by one |
 //! | `answer` | what an HTTP answer means by its status alone |
-//! | `webhook`, `log`, `wecom`, `dingtalk`, `feishu`, `email` | the kinds |
+//! | `webhook`, `log` | the kinds for programs |
+//! | `wecom`, `dingtalk`, `feishu`, `slack`, `teams`, `telegram`, `discord` | the kinds for chats |
+//! | `pagerduty`, `opsgenie`, `ntfy`, `gotify`, `bark` | the kinds for paging and push |
+//! | `email` | the kinds for mail |
 //!
 //! It must never know stores, schedules, queues or rules: whether and when to try again is decided elsewhere. All
 //! its HTTP goes through `belfry-egress`.
 
 mod answer;
+mod bark;
 mod dingtalk;
 mod directory;
+mod discord;
 mod email;
 mod feishu;
+mod gotify;
 mod kind;
 mod log;
 mod message;
 mod messenger;
+mod ntfy;
+mod opsgenie;
+mod pagerduty;
 mod people;
 mod record;
 mod secret;
 mod settings;
+mod slack;
 mod target;
+mod teams;
+mod telegram;
 #[cfg(test)]
 mod vectors;
 mod webhook;

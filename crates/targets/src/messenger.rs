@@ -279,6 +279,17 @@ impl Said {
         })
     }
 
+    /// The same under the vendor's own number, where rows tell apart what the vendor does not.
+    pub(crate) fn shown_as(self, number: i64) -> Self {
+        match self {
+            Self::Refused(refusal) => Self::Refused(Refusal {
+                code: number.to_string(),
+                ..refusal
+            }),
+            other => other,
+        }
+    }
+
     /// The same with a pause that the vendor asks for.
     pub(crate) fn wait(self, retry_after_ms: Option<u64>) -> Self {
         match self {
