@@ -184,3 +184,170 @@ impl fmt::Debug for Secret {
         f.write_str("********")
     }
 }
+
+impl Auth {
+    /// Whether the request brings what this asks for. `None`: that is not for the request alone to show (an API key,
+    /// the secret URL, a signature).
+    pub fn admits(&self, incoming: &Incoming) -> Option<bool> {
+        use base64::Engine;
+        use base64::engine::general_purpose::STANDARD;
+        match self {
+            Self::Key | Self::SecretUrl | Self::Signature => None,
+            Self::Basic { username, password } => {
+                let given = incoming.header("authorization").and_then(|value| {
+                    let (scheme, token) = value.split_once(' ')?;
+                    let basic = scheme.eq_ignore_ascii_case("basic");
+                    STANDARD.decode(basic.then(|| token.trim())?).ok()
+                });
+                let wanted = Secret(format!("{username}:{}", password.expose()));
+                Some(given.is_some_and(|given| wanted.is(&given)))
+            }
+            Self::Header { name, value } => {
+                let given = incoming.header(&name.to_ascii_lowercase());
+                Some(given.is_some_and(|given| value.is(given.as_bytes())))
+            }
+        }
+    }
+}
+
+impl SourceSpec {
+    /// Reads a source; every mistake comes with its pointer. What must hold between the members is in
+    /// [`Self::check`].
+    pub fn read(value: &Value) -> Result<Self, Vec<FieldError>> {
+        if !value.is_object() {
+            let detail = "expected an object with the settings of the source";
+            return Err(vec![FieldError::new("", detail)]);
+        }
+        from_slice(value.to_string().as_bytes())
+    }
+
+    /// The JSON Schema.
+    pub fn schema() -> Value {
+        schemars::schema_for!(Self).to_value()
+    }
+
+    /// A source that is valid.
+    pub fn example() -> Value {
+        json!({
+            "description": "Alertmanager of the shop",
+            "format": "alertmanager",
+            "auth": { "type": "basic", "username": "alertmanager", "password": "a-long-password" }
+        })
+    }
+
+    /// JSON pointers of the strings that are secret. Reads a source of any shape.
+    pub fn secret_pointers(value: &Value) -> Vec<String> {
+        let mut pointers = Vec::new();
+        for name in ["password", "value"] {
+            let pointer = format!("/auth/{name}");
+            if value.pointer(&pointer).is_some_and(Value::is_string) {
+                pointers.push(pointer);
+            }
+        }
+        let secrets = value.pointer("/signing/secrets").and_then(Value::as_array);
+        for (n, secret) in secrets.into_iter().flatten().enumerate() {
+            if secret.is_string() {
+                pointers.push(format!("/signing/secrets/{n}"));
+            }
+        }
+        pointers
+    }
+
+    /// Everything wrong with it; empty when it can be saved.
+    pub fn check(&self) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        let mut wrong = |pointer: &str, detail: String| {
+            errors.push(FieldError::new(pointer, detail));
+        };
+        if self.description.len() > DESCRIPTION_BYTES_MAX {
+            let detail = format!("expected at most {DESCRIPTION_BYTES_MAX} bytes");
+            wrong("/description", detail);
+        }
+        let format = self.format.as_deref().unwrap_or("auto");
+        if format != "auto"
+            && let Err(error) = find(format, "/format")
+        {
+            wrong(&error.pointer, error.detail);
+        }
+        self.check_auth(&mut wrong);
+        if let Some(signing) = &self.signing {
+            if signing.secrets.len() > SECRETS_MAX {
+                let detail = format!("expected at most {SECRETS_MAX} secrets");
+                wrong("/signing/secrets", detail);
+            }
+            for (n, secret) in signing.secrets.iter().enumerate() {
+                check_secret(&format!("/signing/secrets/{n}"), secret, &mut wrong);
+            }
+            for (pointer, name) in [
+                ("/signing/header", &signing.header),
+                ("/signing/timestampHeader", &signing.timestamp_header),
+            ] {
+                if let Some(name) = name {
+                    check_header(pointer, name, &mut wrong);
+                }
+            }
+        }
+        if self.topic_arns.len() > TOPICS_MAX {
+            wrong("/topicArns", format!("expected at most {TOPICS_MAX} topics"));
+        }
+        for (n, topic) in self.topic_arns.iter().enumerate() {
+            let known = topic.starts_with("arn:") || topic.starts_with("urn:");
+            if !known || topic.len() > TOPIC_BYTES_MAX {
+                let detail = "expected the ARN of an SNS topic or the URN of an SMN topic, such as \"arn:aws:sns:us-east-1:123456789012:alarms\"";
+                wrong(&format!("/topicArns/{n}"), detail.to_owned());
+            }
+        }
+        if let Some(zone) = &self.time_zone
+            && Tz::from_str(zone).is_err()
+        {
+            let detail = "expected the IANA name of a time zone, such as \"Asia/Shanghai\"";
+            wrong("/timeZone", detail.to_owned());
+        }
+        if self.generic.is_some() && !matches!(format, "auto" | "generic") {
+            let detail = "this is for the format generic; leave it out";
+            wrong("/generic", detail.to_owned());
+        }
+        errors.extend(Mapping::compile(self.generic.as_ref()).err().into_iter().flatten());
+        errors
+    }
+
+    fn check_auth(&self, wrong: &mut dyn FnMut(&str, String)) {
+        match &self.auth {
+            Auth::Key | Auth::SecretUrl => {}
+            Auth::Basic { username, password } => {
+                if username.is_empty() || username.contains(|c: char| c == ':' || c.is_control()) {
+                    let detail = "expected a user name without colon";
+                    wrong("/auth/username", detail.to_owned());
+                }
+                check_secret("/auth/password", password, wrong);
+            }
+            Auth::Header { name, value } => {
+                check_header("/auth/name", name, wrong);
+                check_secret("/auth/value", value, wrong);
+            }
+            Auth::Signature => {
+                let signing = self.signing.as_ref();
+                if signing.is_none_or(|signing| signing.secrets.is_empty())
+                    && self.topic_arns.is_empty()
+                {
+                    let detail = "give signing.secrets or topicArns: anybody can sign with a topic of their own";
+                    wrong("/auth/type", detail.to_owned());
+                }
+            }
+        }
+    }
+}
+
+fn check_secret(pointer: &str, secret: &Secret, wrong: &mut dyn FnMut(&str, String)) {
+    let length = secret.expose().len();
+    if length == 0 || length > SECRET_BYTES_MAX {
+        wrong(pointer, format!("expected 1 to {SECRET_BYTES_MAX} bytes"));
+    }
+}
+
+fn check_header(pointer: &str, name: &str, wrong: &mut dyn FnMut(&str, String)) {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"-_.!#$%&'*+^`|~".contains(&b);
+    if name.is_empty() || name.len() > 128 || !name.bytes().all(token) {
+        wrong(pointer, "expected the name of a header, such as \"x-token\"".to_owned());
+    }
+}
