@@ -1,5 +1,7 @@
 //! What a format is, the order of detection, and the list of all of them.
 
+use std::fmt;
+
 use belfry_model::FieldError;
 use belfry_model::json::nearest;
 
@@ -8,7 +10,7 @@ use crate::signature::Proof;
 use crate::source::{Outcome, Request};
 
 /// A format that a vendor sends: one static in a file of its own.
-pub struct Format {
+pub(crate) struct Format {
     /// The name in a source's `format`.
     pub(crate) name: &'static str,
     /// What it is, in English and in Chinese.
@@ -17,6 +19,12 @@ pub struct Format {
     pub(crate) proof: fn(&Request<'_>) -> Result<Proof, FieldError>,
     /// What the request says.
     pub(crate) read: fn(&Request<'_>) -> Result<Outcome, FieldError>,
+}
+
+impl fmt::Debug for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
 }
 
 /// What is told of a format.

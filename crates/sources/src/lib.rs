@@ -31,6 +31,6 @@ mod signature;
 mod source;
 mod spec;
 
-pub use format::{Format, FormatInfo, formats};
-pub use source::{Incoming, Outcome, Read, Refused, RefusedKind, Source};
+pub use format::{FormatInfo, formats};
+pub use source::{EVENTS_MAX, Incoming, Outcome, Read, Refused, RefusedKind, Source};
 pub use spec::{Auth, GenericSpec, HandshakeMode, Secret, SigningSpec, SourceSpec, StatusSpec};

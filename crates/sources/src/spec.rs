@@ -16,15 +16,15 @@ use crate::formats::generic::Mapping;
 use crate::source::Incoming;
 
 /// Longest description, in bytes.
-pub const DESCRIPTION_BYTES_MAX: usize = 4096;
+const DESCRIPTION_BYTES_MAX: usize = 4096;
 /// Most secrets of one source: the one in use, and those it is being changed from.
-pub const SECRETS_MAX: usize = 8;
+const SECRETS_MAX: usize = 8;
 /// Longest secret, in bytes.
-pub const SECRET_BYTES_MAX: usize = 1024;
+const SECRET_BYTES_MAX: usize = 1024;
 /// Most topics that one source takes.
-pub const TOPICS_MAX: usize = 100;
+const TOPICS_MAX: usize = 100;
 /// Longest name of a topic, in bytes.
-pub const TOPIC_BYTES_MAX: usize = 512;
+const TOPIC_BYTES_MAX: usize = 512;
 
 /// A named adapter on a bus for what a vendor sends.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -33,7 +33,7 @@ pub struct SourceSpec {
     /// For people.
     pub description: String,
     /// The format of the requests; `auto` (the default) finds it for each request.
-    #[schemars(example = "alertmanager")]
+    #[schemars(example = &"alertmanager")]
     pub format: Option<String>,
     /// Who may send.
     pub auth: Auth,
@@ -48,7 +48,7 @@ pub struct SourceSpec {
     pub generic: Option<GenericSpec>,
     /// The IANA name of the time zone of times that have none; the vendor's own by default (`Asia/Shanghai` for
     /// Chinese clouds, else UTC).
-    #[schemars(example = "Asia/Shanghai")]
+    #[schemars(example = &"Asia/Shanghai")]
     pub time_zone: Option<String>,
     /// Whether the body is kept with the event, as `data.raw` (yes).
     pub keep_raw: Option<bool>,
