@@ -247,7 +247,12 @@ pub fn sample(entry: &Entry, wanted: &Simulation<'_>) -> Value {
                 ("beijing", &beijing),
                 ("state", word),
             ];
-            words.extend(entry.vars.iter().map(|(name, is)| (name.as_str(), is.as_str())));
+            words.extend(
+                entry
+                    .vars
+                    .iter()
+                    .map(|(name, is)| (name.as_str(), is.as_str())),
+            );
             let given = entry.data.as_ref();
             let template = given.or_else(|| product.and_then(|product| product.data.as_ref()));
             template.map_or(Value::Null, |template| filled(template, &words))
@@ -285,12 +290,10 @@ fn filled(template: &Value, words: &[(&str, &str)]) -> Value {
             let mut rest = text.as_str();
             while let Some((before, after)) = rest.split_once('{') {
                 out.push_str(before);
-                let word = after
-                    .split_once('}')
-                    .and_then(|(name, behind)| {
-                        let (_, word) = words.iter().find(|(known, _)| *known == name)?;
-                        Some((*word, behind))
-                    });
+                let word = after.split_once('}').and_then(|(name, behind)| {
+                    let (_, word) = words.iter().find(|(known, _)| *known == name)?;
+                    Some((*word, behind))
+                });
                 match word {
                     Some((word, behind)) => {
                         out.push_str(word);

@@ -4,6 +4,7 @@ use belfry_model::FieldError;
 use belfry_model::json::{JsonLimits, check, pointer_to};
 use serde_json::{Map, Value};
 
+use crate::draft::forbidden;
 use crate::source::Incoming;
 
 /// Most levels of a body: it stands two levels down in the event.
@@ -188,10 +189,10 @@ impl<'v> Node<'v> {
         !self.0.is_null()
     }
 
-    /// A text, number or boolean as text, without blanks around it; `None` where nothing is left.
+    /// A text, number or boolean as text, without what nobody can see around it; `None` where nothing is left.
     pub(crate) fn text(self) -> Option<String> {
         match self.0 {
-            Value::String(text) => Some(text.trim()).filter(|t| !t.is_empty()).map(str::to_owned),
+            Value::String(text) => visible(text),
             Value::Number(number) => Some(number.to_string()),
             Value::Bool(is) => Some(is.to_string()),
             Value::Null | Value::Array(_) | Value::Object(_) => None,
@@ -211,6 +212,12 @@ impl<'v> Node<'v> {
     pub(crate) fn need(self, name: &str) -> Result<String, FieldError> {
         self.get(name).text().ok_or_else(|| missing(&[name]))
     }
+}
+
+/// A text without blanks and control characters around it; `None` where nothing is left.
+pub(crate) fn visible(text: &str) -> Option<String> {
+    let text = text.trim_matches(|c: char| c.is_whitespace() || forbidden(c));
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// A member that must be there is not.
@@ -280,7 +287,10 @@ mod tests {
                 ..Incoming::default()
             })
         };
-        assert_eq!(read("data=%7B%22a%22%3A1%7D&format=x").unwrap().text, "{\"a\":1}");
+        assert_eq!(
+            read("data=%7B%22a%22%3A1%7D&format=x").unwrap().text,
+            "{\"a\":1}"
+        );
         assert_eq!(read("a=1").unwrap().text, "{\"a\":\"1\"}");
         assert!(read("format=generic").is_err());
     }

@@ -168,7 +168,7 @@ fn is_web(url: &str) -> bool {
 }
 
 /// Characters that no attribute may hold: control characters and Unicode non-characters.
-fn forbidden(c: char) -> bool {
+pub(crate) fn forbidden(c: char) -> bool {
     let code = u32::from(c);
     c.is_control() || (0xfdd0..=0xfdef).contains(&code) || code & 0xfffe == 0xfffe
 }

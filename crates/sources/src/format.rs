@@ -41,13 +41,19 @@ type Clue = fn(&Request<'_>) -> bool;
 /// By what each format is known. The first that fits counts; a format may stand here twice.
 static DETECTION: &[(Clue, &Format)] = &[
     (f::alibaba_threshold::in_form, &f::alibaba_threshold::FORMAT),
-    (f::alibaba_subscription::in_form, &f::alibaba_subscription::FORMAT),
+    (
+        f::alibaba_subscription::in_form,
+        &f::alibaba_subscription::FORMAT,
+    ),
     (f::github::seen, &f::github::FORMAT),
     (f::sentry::in_headers, &f::sentry::FORMAT),
     (f::aws_sns::seen, &f::aws_sns::FORMAT),
     (f::huawei_smn::seen, &f::huawei_smn::FORMAT),
     (f::tencent_eb::seen, &f::tencent_eb::FORMAT),
-    (f::alibaba_eventbridge::seen, &f::alibaba_eventbridge::FORMAT),
+    (
+        f::alibaba_eventbridge::seen,
+        &f::alibaba_eventbridge::FORMAT,
+    ),
     (f::cloudevents::seen, &f::cloudevents::FORMAT),
     (f::tencent_tcop::seen, &f::tencent_tcop::FORMAT),
     (f::aws_eventbridge::seen, &f::aws_eventbridge::FORMAT),
@@ -57,7 +63,10 @@ static DETECTION: &[(Clue, &Format)] = &[
     (f::gcp_monitoring::seen, &f::gcp_monitoring::FORMAT),
     (f::alertmanager::seen_grafana, &f::alertmanager::GRAFANA),
     (f::alertmanager::seen, &f::alertmanager::FORMAT),
-    (f::alibaba_subscription::seen, &f::alibaba_subscription::FORMAT),
+    (
+        f::alibaba_subscription::seen,
+        &f::alibaba_subscription::FORMAT,
+    ),
     (f::alibaba_threshold::seen, &f::alibaba_threshold::FORMAT),
     (f::alibaba_event::seen, &f::alibaba_event::FORMAT),
     (f::zabbix::seen, &f::zabbix::FORMAT),
@@ -98,7 +107,10 @@ pub(crate) fn find(name: &str, pointer: &str) -> Result<&'static Format, FieldEr
     }
     let names: Vec<&str> = formats().map(|format| format.name).collect();
     let shown: String = name.chars().take(64).collect();
-    let mut detail = format!("expected auto or one of {}, got {shown:?}", names.join(", "));
+    let mut detail = format!(
+        "expected auto or one of {}, got {shown:?}",
+        names.join(", ")
+    );
     if let Some(near) = nearest(name, names) {
         detail.push_str("; did you mean ");
         detail.push_str(near);

@@ -191,7 +191,11 @@ impl Scan<'_> {
         }
         let hours = self.digits(2)?;
         let _colon = self.eat(b":");
-        let minutes = if self.0.is_empty() { 0 } else { self.digits(2)? };
+        let minutes = if self.0.is_empty() {
+            0
+        } else {
+            self.digits(2)?
+        };
         if !self.0.is_empty() || minutes > 59 {
             return None;
         }
@@ -235,9 +239,15 @@ mod tests {
         ] {
             assert_eq!(of(&value, SHANGHAI), Some(at), "{value}");
         }
-        assert_eq!(of_text("2023-11-14T22:13:20.1239Z", SHANGHAI), Some(at + 123));
+        assert_eq!(
+            of_text("2023-11-14T22:13:20.1239Z", SHANGHAI),
+            Some(at + 123)
+        );
         assert_eq!(of(&json!(1_700_000_000.25), SHANGHAI), Some(at + 250));
-        assert_eq!(of_text("2016-12-31T23:59:60Z", Tz::UTC), of_text("2016-12-31T23:59:59Z", Tz::UTC));
+        assert_eq!(
+            of_text("2016-12-31T23:59:60Z", Tz::UTC),
+            of_text("2016-12-31T23:59:59Z", Tz::UTC)
+        );
     }
 
     #[test]

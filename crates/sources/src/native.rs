@@ -59,7 +59,8 @@ pub(crate) fn document(
     let need = |name: &str| {
         let text = node.get(name).text();
         let text = text.map(|text| line(&text, IDENTITY_BYTES_MAX));
-        text.filter(|text| !text.is_empty()).ok_or_else(|| missing(&[name]))
+        text.filter(|text| !text.is_empty())
+            .ok_or_else(|| missing(&[name]))
     };
     let version = need("specversion")?;
     if version != "1.0" {
@@ -79,7 +80,10 @@ pub(crate) fn document(
         |id| identity(&id),
     );
     let time = node.get("time");
-    let sent = time.0.as_str().filter(|text| parse_timestamp_ms(text).is_some());
+    let sent = time
+        .0
+        .as_str()
+        .filter(|text| parse_timestamp_ms(text).is_some());
     let time = sent.map(str::to_owned).or_else(|| {
         // Only Chinese clouds write anything else.
         moment::of(time.0, Tz::Asia__Shanghai).and_then(timestamp)
@@ -115,7 +119,10 @@ pub(crate) fn document(
         }
     }
     for (name, value) in &attributes {
-        if let Some(value) = value.as_ref().filter(|_| members.iter().all(|(m, _)| m != name)) {
+        if let Some(value) = value
+            .as_ref()
+            .filter(|_| members.iter().all(|(m, _)| m != name))
+        {
             put(name, &value.to_string());
         }
     }

@@ -187,7 +187,10 @@ pub(crate) fn regional(host: &str, first: &str, ends: &[&str]) -> bool {
             .and_then(|rest| rest.strip_prefix('.'))
             .and_then(|rest| rest.strip_suffix(end))
             .is_some_and(|region| {
-                region.len() >= 3 && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                region.len() >= 3
+                    && region
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b == b'-')
             })
     })
 }
@@ -237,16 +240,28 @@ mod tests {
             ("https://sns.us-east-1.amazonaws.com:443/x.pem", true),
             ("http://sns.us-east-1.amazonaws.com/x.pem", false),
             ("https://sns.us-east-1.amazonaws.com:8443/x.pem", false),
-            ("https://sns.us-east-1.amazonaws.com.evil.example/x.pem", false),
-            ("https://sns.us-east-1.amazonaws.com@evil.example/x.pem", false),
+            (
+                "https://sns.us-east-1.amazonaws.com.evil.example/x.pem",
+                false,
+            ),
+            (
+                "https://sns.us-east-1.amazonaws.com@evil.example/x.pem",
+                false,
+            ),
             ("https://user@sns.us-east-1.amazonaws.com/x.pem", false),
-            ("https://evil.example/sns.us-east-1.amazonaws.com/x.pem", false),
+            (
+                "https://evil.example/sns.us-east-1.amazonaws.com/x.pem",
+                false,
+            ),
             ("https://sns.evil.us-east-1.amazonaws.com/x.pem", false),
             ("https://bucket.s3.amazonaws.com/x.pem", false),
             ("https://sns.s.amazonaws.com/x.pem", false),
             ("https://sns..amazonaws.com/x.pem", false),
             ("https://xsns.us-east-1.amazonaws.com/x.pem", false),
-            ("https://evil.example\\.sns.us-east-1.amazonaws.com/x.pem", false),
+            (
+                "https://evil.example\\.sns.us-east-1.amazonaws.com/x.pem",
+                false,
+            ),
             ("https://169.254.169.254/x.pem", false),
             ("file:///etc/x.pem", false),
             ("", false),

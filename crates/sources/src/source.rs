@@ -6,7 +6,7 @@ use belfry_model::FieldError;
 use bytes::Bytes;
 use chrono_tz::Tz;
 
-use crate::body::{Body, Node};
+use crate::body::{Body, Node, visible};
 use crate::draft::{Draft, hash};
 use crate::format::{Format, detect, find};
 use crate::formats::generic::Mapping;
@@ -124,7 +124,10 @@ impl Source {
         let fixed = spec.format.as_deref().filter(|name| *name != "auto");
         let one = |error| vec![error];
         Ok(Self {
-            format: fixed.map(|name| find(name, "/format")).transpose().map_err(one)?,
+            format: fixed
+                .map(|name| find(name, "/format"))
+                .transpose()
+                .map_err(one)?,
             zone: spec.time_zone.as_deref().and_then(|zone| zone.parse().ok()),
             mapping: Mapping::compile(spec.generic.as_ref())?,
             spec,
@@ -145,8 +148,8 @@ impl Source {
             format: format.map(|format| format.name),
             error,
         };
-        let body = Body::read(incoming)
-            .map_err(|error| refused(RefusedKind::Body, self.format, error))?;
+        let body =
+            Body::read(incoming).map_err(|error| refused(RefusedKind::Body, self.format, error))?;
         let request = Request {
             incoming,
             body,
@@ -179,6 +182,11 @@ impl Source {
             format: format.name,
             outcome,
         })
+    }
+
+    /// Whether it takes one format only.
+    pub(crate) fn is_fixed(&self) -> bool {
+        self.format.is_some()
     }
 
     pub(crate) fn secrets(&self) -> &[Secret] {
@@ -217,6 +225,13 @@ impl Request<'_> {
     /// The value of a header, by its name in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.incoming.header(name)
+    }
+
+    /// The id in a header, else one made of the body.
+    pub(crate) fn header_id(&self, name: &str, prefix: &str) -> String {
+        self.header(name)
+            .and_then(visible)
+            .unwrap_or_else(|| self.hash_id(prefix))
     }
 
     fn query(&self, name: &str) -> Option<String> {

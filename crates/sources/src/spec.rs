@@ -38,7 +38,7 @@ pub struct SourceSpec {
     /// Who may send.
     pub auth: Auth,
     /// How requests are signed, of vendors that sign with a secret (GitHub, Sentry, Grafana). With secrets, an
-    /// unsigned request of these formats is refused.
+    /// unsigned request of GitHub and Sentry is refused, and one of Grafana too if the format is `grafana`.
     pub signing: Option<SigningSpec>,
     /// Topics of SNS (ARN) and SMN (URN) whose messages are taken; empty: any topic.
     pub topic_arns: Vec<String>,
@@ -288,7 +288,10 @@ impl SourceSpec {
             }
         }
         if self.topic_arns.len() > TOPICS_MAX {
-            wrong("/topicArns", format!("expected at most {TOPICS_MAX} topics"));
+            wrong(
+                "/topicArns",
+                format!("expected at most {TOPICS_MAX} topics"),
+            );
         }
         for (n, topic) in self.topic_arns.iter().enumerate() {
             let known = topic.starts_with("arn:") || topic.starts_with("urn:");
@@ -307,7 +310,12 @@ impl SourceSpec {
             let detail = "this is for the format generic; leave it out";
             wrong("/generic", detail.to_owned());
         }
-        errors.extend(Mapping::compile(self.generic.as_ref()).err().into_iter().flatten());
+        errors.extend(
+            Mapping::compile(self.generic.as_ref())
+                .err()
+                .into_iter()
+                .flatten(),
+        );
         errors
     }
 
@@ -348,6 +356,9 @@ fn check_secret(pointer: &str, secret: &Secret, wrong: &mut dyn FnMut(&str, Stri
 fn check_header(pointer: &str, name: &str, wrong: &mut dyn FnMut(&str, String)) {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"-_.!#$%&'*+^`|~".contains(&b);
     if name.is_empty() || name.len() > 128 || !name.bytes().all(token) {
-        wrong(pointer, "expected the name of a header, such as \"x-token\"".to_owned());
+        wrong(
+            pointer,
+            "expected the name of a header, such as \"x-token\"".to_owned(),
+        );
     }
 }

@@ -39,10 +39,16 @@ fn the_data_can_be_read_and_is_consistent() {
             }
             if let Some(ended) = &event.ends {
                 let alarm = find(&template_source(&event.product), ended).expect(ended);
-                assert_eq!((event.state.as_str(), event.severity), ("0", alarm.severity));
+                assert_eq!(
+                    (event.state.as_str(), event.severity),
+                    ("0", alarm.severity)
+                );
             }
             assert!(
-                event.slug.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
+                event
+                    .slug
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
                 "{}",
                 event.slug
             );
@@ -53,7 +59,9 @@ fn the_data_can_be_read_and_is_consistent() {
 }
 
 fn template_source(code: &str) -> String {
-    product(code).and_then(|product| product.sources.first().cloned()).unwrap()
+    product(code)
+        .and_then(|product| product.sources.first().cloned())
+        .unwrap()
 }
 
 #[test]
@@ -62,8 +70,14 @@ fn an_event_is_known_in_every_spelling_of_its_type() {
     let ping = Some("cvm:ErrorEvent:PingUnreachable");
     assert_eq!(known("cvm:ErrorEvent:PingUnreachable"), ping);
     assert_eq!(known("cvm:ErrorEvent:ping_unreachable"), ping);
-    assert_eq!(known("cvm:ErrorEvent:DiskReadOnly"), Some("cvm:ErrorEvent:DiskReadonly"));
-    assert_eq!(known("cvm:ErrorEvent:guest_core_error"), Some("cvm:ErrorEvent:GuestCoreError"));
+    assert_eq!(
+        known("cvm:ErrorEvent:DiskReadOnly"),
+        Some("cvm:ErrorEvent:DiskReadonly")
+    );
+    assert_eq!(
+        known("cvm:ErrorEvent:guest_core_error"),
+        Some("cvm:ErrorEvent:GuestCoreError")
+    );
     assert_eq!(known("cvm:ErrorEvent:Nobody"), None);
     assert_eq!(known(""), None);
     // The same type from elsewhere is somebody else's.
@@ -73,9 +87,19 @@ fn an_event_is_known_in_every_spelling_of_its_type() {
 
 #[test]
 fn what_ends_an_alarm_has_its_key_and_its_severity() {
-    let over = find("cvm.cloud.tencent", "cvm:ErrorEvent:InstanceDiskErrorExecuted").unwrap();
-    assert_eq!(over.alarm_type(), "cvm:ErrorEvent:InstanceDiskErrorExecuting");
-    assert_eq!((over.severity, over.state), (Severity::Critical, AlarmState::Recovered));
+    let over = find(
+        "cvm.cloud.tencent",
+        "cvm:ErrorEvent:InstanceDiskErrorExecuted",
+    )
+    .unwrap();
+    assert_eq!(
+        over.alarm_type(),
+        "cvm:ErrorEvent:InstanceDiskErrorExecuting"
+    );
+    assert_eq!(
+        (over.severity, over.state),
+        (Severity::Critical, AlarmState::Recovered)
+    );
     let executed = template("alibaba-ecs/instance-system-failure-reboot-executed").unwrap();
     assert_eq!(executed.alarm_type(), "Instance:SystemFailure.Reboot");
     let reboot = template("jdcloud-vm/system-failure-reboot").unwrap();
@@ -95,13 +119,21 @@ fn a_preset_pattern_names_the_alarm_and_what_ends_it() {
     );
     let disk = template("cvm/instance-disk-error-executing").unwrap();
     let types = event_pattern(disk)["type"].to_string();
-    for kind in ["DiskErrorExecuting", "DiskErrorExecuted", "DiskErrorAvoided", "DiskErrorCanceled"] {
+    for kind in [
+        "DiskErrorExecuting",
+        "DiskErrorExecuted",
+        "DiskErrorAvoided",
+        "DiskErrorCanceled",
+    ] {
         assert!(types.contains(kind), "{types}");
     }
     // A source that is only guessed is not asked for.
     let guessed = entries("vpngw").next().unwrap();
     assert!(event_pattern(guessed).get("source").is_none());
-    assert_eq!(product_pattern(product("cvm").unwrap()), json!({"source": ["cvm.cloud.tencent"]}));
+    assert_eq!(
+        product_pattern(product("cvm").unwrap()),
+        json!({"source": ["cvm.cloud.tencent"]})
+    );
 }
 
 #[test]
@@ -119,7 +151,16 @@ fn every_sample_is_an_event_that_the_catalog_knows_again() {
                 let doc = sample(entry, &wanted);
                 let text = doc.to_string();
                 let left = text.replace("a{resource}b", "").replace("\"data\":{", "");
-                for open in ["{title", "{time", "{id", "{name", "{level", "{status", "{state", "{resource"] {
+                for open in [
+                    "{title",
+                    "{time",
+                    "{id",
+                    "{name",
+                    "{level",
+                    "{status",
+                    "{state",
+                    "{resource",
+                ] {
                     assert!(!left.contains(open), "{}: {left}", entry.kind);
                 }
                 let event = Event::structured(Bytes::from(text), &EventLimits::default()).unwrap();
@@ -158,15 +199,34 @@ fn of_a_simulated_event_data_resource_and_status_can_be_chosen() {
             "data": {"instanceId": "ins-1"},
         })
     );
-    let firing = sample(ping, &Simulation { id: "sim-2", ..Simulation::default() });
+    let firing = sample(
+        ping,
+        &Simulation {
+            id: "sim-2",
+            ..Simulation::default()
+        },
+    );
     assert_eq!(firing["status"], "1");
     assert_eq!(firing["data"]["instanceId"], "ins-demo0001");
     let reboot = template("jdcloud-vm/system-failure-reboot").unwrap();
-    let over = sample(reboot, &Simulation { status: Some(AlarmState::Recovered), ..wanted_at(0) });
+    let over = sample(
+        reboot,
+        &Simulation {
+            status: Some(AlarmState::Recovered),
+            ..wanted_at(0)
+        },
+    );
     assert_eq!(over["data"]["raw"]["detail"]["eventState"], "Executed");
-    assert_eq!(over["data"]["raw"]["detail"]["eventTime"], "1970-01-01 08:00:00");
+    assert_eq!(
+        over["data"]["raw"]["detail"]["eventTime"],
+        "1970-01-01 08:00:00"
+    );
 }
 
 fn wanted_at(now_ms: i64) -> Simulation<'static> {
-    Simulation { now_ms, id: "sim-3", ..Simulation::default() }
+    Simulation {
+        now_ms,
+        id: "sim-3",
+        ..Simulation::default()
+    }
 }

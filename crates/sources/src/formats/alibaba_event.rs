@@ -49,7 +49,10 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
         title: None,
         over: false,
     };
-    let id = body.get("id").text().unwrap_or_else(|| request.hash_id("cms"));
+    let id = body
+        .get("id")
+        .text()
+        .unwrap_or_else(|| request.hash_id("cms"));
     let time = request.beijing(body.get("eventTime"));
     Ok(request.event(event.draft(id, time)))
 }

@@ -66,19 +66,32 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
         .filter(|(name, _)| *name != "userId")
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
-    let key = AlarmKey::of([source.as_str(), rule.as_ref().unwrap_or(&name), &told.join(",")]);
+    let key = AlarmKey::of([
+        source.as_str(),
+        rule.as_ref().unwrap_or(&name),
+        &told.join(","),
+    ]);
     let time = request.beijing(body.get("timestamp"));
     let value = word("curValue").map(|value| {
         let unit = word("unit").unwrap_or_default();
         format!("{value}{unit}")
     });
     let mut labels: Vec<(String, String)> = dimensions.clone().into_iter().collect();
-    for name in ["metricName", "productGroupName", "regionName", "ruleId", "lastTime"] {
+    for name in [
+        "metricName",
+        "productGroupName",
+        "regionName",
+        "ruleId",
+        "lastTime",
+    ] {
         labels.extend(word(name).map(|text| (name.to_owned(), text)));
     }
     Ok(request.event(Draft {
         id: request.hash_id("cms"),
-        kind: format!("{product}:MetricAlarm:{}", metric.as_deref().unwrap_or("unknown")),
+        kind: format!(
+            "{product}:MetricAlarm:{}",
+            metric.as_deref().unwrap_or("unknown")
+        ),
         source,
         subject: dimension("instanceId")
             .or_else(|| word("instanceName"))
@@ -153,7 +166,10 @@ mod tests {
     #[test]
     fn dimensions_are_read_in_every_way_they_are_written() {
         for (value, expected) in [
-            (json!("{userId=1, instanceId=i-1}"), "instanceId=i-1|userId=1"),
+            (
+                json!("{userId=1, instanceId=i-1}"),
+                "instanceId=i-1|userId=1",
+            ),
             (json!("{a=1, 2, b=x=y}"), "a=1, 2|b=x=y"),
             (json!("{\"a\":\"1\",\"b\":2}"), "a=1|b=2"),
             (json!([{"a": "1"}, {"a": "2"}]), "a=1"),
@@ -164,7 +180,10 @@ mod tests {
             (json!("{=x, y"), ""),
         ] {
             let read = dimensions(Node(&value));
-            let text: Vec<_> = read.iter().map(|(name, is)| format!("{name}={is}")).collect();
+            let text: Vec<_> = read
+                .iter()
+                .map(|(name, is)| format!("{name}={is}"))
+                .collect();
             assert_eq!(text.join("|"), expected, "{value}");
         }
     }

@@ -43,7 +43,10 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
     };
     let state = detail.get("state");
     Ok(request.event(Draft {
-        id: body.get("id").text().unwrap_or_else(|| request.hash_id("aws")),
+        id: body
+            .get("id")
+            .text()
+            .unwrap_or_else(|| request.hash_id("aws")),
         time_ms: request.time(body.get("time")),
         status: if alarm {
             aws_sns::state(state.get("value").text().as_deref())

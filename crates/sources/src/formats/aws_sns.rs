@@ -18,7 +18,14 @@ pub(crate) static FORMAT: Format = Format {
 };
 
 const TYPE: &str = "x-amz-sns-message-type";
-const NOTIFICATION: &[&str] = &["Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"];
+const NOTIFICATION: &[&str] = &[
+    "Message",
+    "MessageId",
+    "Subject",
+    "Timestamp",
+    "TopicArn",
+    "Type",
+];
 const CONFIRMATION: &[&str] = &[
     "Message",
     "MessageId",
@@ -31,10 +38,15 @@ const CONFIRMATION: &[&str] = &[
 
 pub(crate) fn seen(request: &Request<'_>) -> bool {
     let body = request.node();
-    let known = ["Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation"];
+    let known = [
+        "Notification",
+        "SubscriptionConfirmation",
+        "UnsubscribeConfirmation",
+    ];
     let kind = body.get("Type").text();
     request.header(TYPE).is_some()
-        || (kind.is_some_and(|kind| known.contains(&kind.as_str())) && body.get("TopicArn").exists())
+        || (kind.is_some_and(|kind| known.contains(&kind.as_str()))
+            && body.get("TopicArn").exists())
 }
 
 /// With raw delivery, the body is the message alone, and nothing is signed.
@@ -61,7 +73,12 @@ fn proof(request: &Request<'_>) -> Result<Proof, FieldError> {
     let sha1 = match body.need("SignatureVersion")?.as_str() {
         "1" => true,
         "2" => false,
-        _ => return Err(FieldError::new("/SignatureVersion", "expected \"1\" or \"2\"")),
+        _ => {
+            return Err(FieldError::new(
+                "/SignatureVersion",
+                "expected \"1\" or \"2\"",
+            ));
+        }
     };
     let notice = Notice {
         body,
@@ -86,8 +103,7 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
             let detail = "with raw message delivery, only alarms of CloudWatch are known";
             return Err(FieldError::new("", detail));
         }
-        let id = request.header("x-amz-sns-message-id");
-        let id = id.map_or_else(|| request.hash_id("sns"), str::to_owned);
+        let id = request.header_id("x-amz-sns-message-id", "sns");
         return Ok(request.event(alarm(request, body, id)));
     }
     let topic = body.need("TopicArn")?;
@@ -114,7 +130,8 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
             }))
         }
         _ => {
-            let detail = "expected Notification, SubscriptionConfirmation or UnsubscribeConfirmation";
+            let detail =
+                "expected Notification, SubscriptionConfirmation or UnsubscribeConfirmation";
             Err(FieldError::new("/Type", detail))
         }
     }
@@ -163,7 +180,12 @@ fn alarm(request: &Request<'_>, message: Node<'_>, id: String) -> Draft {
     for name in ["Region", "AWSAccountId", "OldStateValue"] {
         labels.extend(message.get(name).text().map(|text| (name.to_owned(), text)));
     }
-    labels.extend(trigger.get("Namespace").text().map(|text| ("Namespace".to_owned(), text)));
+    labels.extend(
+        trigger
+            .get("Namespace")
+            .text()
+            .map(|text| ("Namespace".to_owned(), text)),
+    );
     let summary: Vec<String> = ["AlarmDescription", "NewStateReason"]
         .iter()
         .filter_map(|name| message.get(name).text())
@@ -175,7 +197,10 @@ fn alarm(request: &Request<'_>, message: Node<'_>, id: String) -> Draft {
         time_ms: time,
         status,
         severity: severity(&name),
-        region: arn.as_deref().and_then(|arn| arn.split(':').nth(3)).map(str::to_owned),
+        region: arn
+            .as_deref()
+            .and_then(|arn| arn.split(':').nth(3))
+            .map(str::to_owned),
         key: AlarmKey::of(["aws.cloudwatch", &subject]),
         subject: Some(subject),
         facts: Facts {
@@ -219,7 +244,10 @@ fn other(request: &Request<'_>, body: Node<'_>, id: String, topic: String) -> Dr
         subject: Some(topic),
         facts: Facts {
             title: body.get("Subject").text(),
-            summary: message.as_str().map(str::to_owned).filter(|text| !is_json(text)),
+            summary: message
+                .as_str()
+                .map(str::to_owned)
+                .filter(|text| !is_json(text)),
             ..Facts::default()
         },
         raw: None,

@@ -36,7 +36,11 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
     let resolved = request.time(alert.get("resolvedDateTime"));
     let over = status == AlarmState::Recovered;
     let rule = word("alertRule");
-    let criterion = data.get("alertContext").get("condition").get("allOf").first();
+    let criterion = data
+        .get("alertContext")
+        .get("condition")
+        .get("allOf")
+        .first();
     let limit = criterion.get("threshold").text().map(|limit| {
         let operator = criterion.get("operator").text().unwrap_or_default();
         format!("{operator} {limit}").trim().to_owned()

@@ -35,10 +35,14 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
     }
     let texts: Vec<&RawValue> = serde_json::from_str(&request.body.text)
         .map_err(|error| FieldError::new("", format!("not valid JSON: {error}")))?;
-    let events = texts.iter().zip(list).enumerate().map(|(n, (text, event))| {
-        native::document(text.get(), Node(event), look_of(Node(event)), "ce")
-            .map_err(|error| error.under(&format!("/{n}")))
-    });
+    let events = texts
+        .iter()
+        .zip(list)
+        .enumerate()
+        .map(|(n, (text, event))| {
+            native::document(text.get(), Node(event), look_of(Node(event)), "ce")
+                .map_err(|error| error.under(&format!("/{n}")))
+        });
     Ok(Outcome::Events(events.collect::<Result<_, _>>()?))
 }
 
@@ -81,5 +85,8 @@ pub(crate) fn status(event: Node<'_>) -> AlarmState {
 
 /// The key that the sender gave, if it did.
 pub(crate) fn given_key(event: Node<'_>) -> Option<AlarmKey> {
-    event.get("alarmkey").text().map(|key| AlarmKey::given(&key))
+    event
+        .get("alarmkey")
+        .text()
+        .map(|key| AlarmKey::given(&key))
 }

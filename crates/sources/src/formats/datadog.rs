@@ -16,7 +16,14 @@ pub(crate) static FORMAT: Format = Format {
 };
 
 /// Words for an alarm that fires, in lower case.
-const FIRING: [&str; 6] = ["triggered", "re-triggered", "warn", "re-warn", "no data", "renotify"];
+const FIRING: [&str; 6] = [
+    "triggered",
+    "re-triggered",
+    "warn",
+    "re-warn",
+    "no data",
+    "renotify",
+];
 
 pub(crate) fn seen(request: &Request<'_>) -> bool {
     let body = request.node();

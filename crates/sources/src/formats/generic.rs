@@ -5,6 +5,7 @@ use belfry_model::FieldError;
 use belfry_transform::Path;
 use serde_json::Value;
 
+use crate::body::{Node, visible};
 use crate::draft::{Draft, Facts, digest};
 use crate::format::Format;
 use crate::signature::unsigned;
@@ -24,11 +25,31 @@ const CONST: &str = "const:";
 const LIST_MAX: usize = 16;
 /// Words for firing where the operator gives none, in lower case.
 const FIRING: [&str; 12] = [
-    "1", "firing", "alert", "alerting", "alarm", "problem", "triggered", "down", "critical", "open", "failed", "error",
+    "1",
+    "firing",
+    "alert",
+    "alerting",
+    "alarm",
+    "problem",
+    "triggered",
+    "down",
+    "critical",
+    "open",
+    "failed",
+    "error",
 ];
 /// Words for recovered.
 const RECOVERED: [&str; 10] = [
-    "0", "ok", "resolved", "recovered", "normal", "up", "closed", "success", "green", "healthy",
+    "0",
+    "ok",
+    "resolved",
+    "recovered",
+    "normal",
+    "up",
+    "closed",
+    "success",
+    "green",
+    "healthy",
 ];
 
 /// Fits whatever nothing else fits.
@@ -61,11 +82,10 @@ impl Part {
     }
 
     fn read(&self, body: &str) -> Option<String> {
-        let text = match self {
-            Self::Const(text) => text.clone(),
-            Self::Path(path) => path.find_text(body.as_bytes())?.into_owned(),
-        };
-        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+        match self {
+            Self::Const(text) => visible(text),
+            Self::Path(path) => visible(&path.find_text(body.as_bytes())?),
+        }
     }
 }
 
@@ -157,7 +177,10 @@ impl Status {
             } else {
                 usual.to_vec()
             };
-            words.iter().map(|word| word.trim().to_lowercase()).collect()
+            words
+                .iter()
+                .map(|word| word.trim().to_lowercase())
+                .collect()
         };
         Some(Self {
             path: Part::parse("/generic/status/path", &spec.path, errors)?,
@@ -195,14 +218,17 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
     let status = mapping.status.as_ref();
     let parts: Vec<String> = if !mapping.key.is_empty() {
         let parts = mapping.key.iter();
-        parts.map(|part| part.read(text).unwrap_or_default()).collect()
+        parts
+            .map(|part| part.read(text).unwrap_or_default())
+            .collect()
     } else if mapping.status.is_some() {
         vec![kind.clone(), subject.clone().unwrap_or_default()]
     } else {
         // Nothing says what belongs together: each body is an alarm of its own.
         vec![digest(request.bytes())]
     };
-    let key = AlarmKey::of(std::iter::once(source.as_str()).chain(parts.iter().map(String::as_str)));
+    let key =
+        AlarmKey::of(std::iter::once(source.as_str()).chain(parts.iter().map(String::as_str)));
     let word = find(&mapping.severity);
     let word = word.or_else(|| first(&["severity", "level"]));
     let time = find(&mapping.time);
@@ -211,9 +237,7 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
         source,
         kind,
         subject,
-        time_ms: time.and_then(|time| {
-            request.time(crate::body::Node(&Value::from(time)))
-        }),
+        time_ms: time.and_then(|time| request.time(Node(&Value::from(time)))),
         status: status.map_or(AlarmState::Stateless, |status| status.read(text)),
         severity: word
             .and_then(|word| Severity::parse(&word))
@@ -221,8 +245,7 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
         region: find(&mapping.region),
         key,
         facts: Facts {
-            title: find(&mapping.title)
-                .or_else(|| first(&["title", "name", "message", "msg"])),
+            title: find(&mapping.title).or_else(|| first(&["title", "name", "message", "msg"])),
             summary: find(&mapping.summary),
             resource_name: find(&mapping.resource_name),
             value: find(&mapping.value),

@@ -4,7 +4,7 @@ use belfry_alarm::{AlarmKey, AlarmState, Severity};
 use belfry_model::FieldError;
 use serde_json::json;
 
-use crate::body::Node;
+use crate::body::{Node, visible};
 use crate::draft::{Draft, Facts};
 use crate::format::Format;
 use crate::signature::hmac;
@@ -13,7 +13,14 @@ use crate::source::{Outcome, Request};
 pub(crate) static FORMAT: Format = Format {
     name: "github",
     title: ("GitHub", "GitHub 事件"),
-    proof: |request| hmac(request, "x-hub-signature-256", "sha256=", &[request.bytes()]),
+    proof: |request| {
+        hmac(
+            request,
+            "x-hub-signature-256",
+            "sha256=",
+            &[request.bytes()],
+        )
+    },
     read,
 };
 
@@ -26,11 +33,11 @@ pub(crate) fn seen(request: &Request<'_>) -> bool {
 }
 
 fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
-    let event = request.header(EVENT).map(str::trim).filter(|event| !event.is_empty());
-    let Some(event) = event else {
+    let Some(event) = request.header(EVENT).and_then(visible) else {
         let detail = "GitHub names the event in this header, and it is missing";
         return Err(FieldError::new(format!("header:{EVENT}"), detail));
     };
+    let event = event.as_str();
     if event == "ping" {
         return Ok(Outcome::Answered(json!({ "pong": true })));
     }
@@ -42,7 +49,10 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
         .iter()
         .find_map(|owner| {
             let owner = body.get(owner);
-            owner.get("html_url").text().or_else(|| owner.get("url").text())
+            owner
+                .get("html_url")
+                .text()
+                .or_else(|| owner.get("url").text())
         })
         .unwrap_or_else(|| "https://github.com".to_owned());
     let sign = if RUNS.contains(&event) {
@@ -56,8 +66,14 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
     let text = |name: &str| what.get(name).text();
     let labels = [
         ("repository", body.get("repository").get("full_name").text()),
-        ("branch", text("head_branch").or_else(|| body.get("ref").text())),
-        ("commit", text("head_sha").or_else(|| body.get("after").text())),
+        (
+            "branch",
+            text("head_branch").or_else(|| body.get("ref").text()),
+        ),
+        (
+            "commit",
+            text("head_sha").or_else(|| body.get("after").text()),
+        ),
         ("sender", body.get("sender").get("login").text()),
     ];
     let kind = match &action {
@@ -65,15 +81,18 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
         None => format!("github:{event}"),
     };
     Ok(request.event(Draft {
-        id: request
-            .header("x-github-delivery")
-            .filter(|id| !id.trim().is_empty())
-            .map_or_else(|| request.hash_id("github"), str::to_owned),
+        id: request.header_id("x-github-delivery", "github"),
         kind,
         subject: sign.subject,
-        time_ms: ["updated_at", "completed_at", "created_at", "published_at", "timestamp"]
-            .iter()
-            .find_map(|name| request.time(what.get(name))),
+        time_ms: [
+            "updated_at",
+            "completed_at",
+            "created_at",
+            "published_at",
+            "timestamp",
+        ]
+        .iter()
+        .find_map(|name| request.time(what.get(name))),
         status: sign.status,
         severity: sign.severity,
         region: None,
@@ -81,9 +100,10 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
         facts: Facts {
             title: sign.title,
             summary: text("display_title").or_else(|| text("message")),
-            links: vec![
-                ("github", text("html_url").or_else(|| body.get("compare").text())),
-            ],
+            links: vec![(
+                "github",
+                text("html_url").or_else(|| body.get("compare").text()),
+            )],
             labels: labels
                 .into_iter()
                 .filter_map(|(name, text)| Some((name.to_owned(), text?)))
@@ -176,11 +196,18 @@ fn alert<'v>(alert: Node<'v>, event: &str, action: Option<&str>, source: &str) -
 
 /// Anything else: something happened.
 fn other<'v>(body: Node<'v>, event: &str, source: &str) -> Sign<'v> {
-    let what = [event, "pull_request", "issue", "release", "deployment", "head_commit"]
-        .iter()
-        .map(|name| body.get(name))
-        .find(|part| part.0.is_object())
-        .unwrap_or(body);
+    let what = [
+        event,
+        "pull_request",
+        "issue",
+        "release",
+        "deployment",
+        "head_commit",
+    ]
+    .iter()
+    .map(|name| body.get(name))
+    .find(|part| part.0.is_object())
+    .unwrap_or(body);
     let subject = ["number", "tag_name", "id"]
         .iter()
         .find_map(|name| what.get(name).text())

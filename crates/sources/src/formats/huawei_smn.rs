@@ -17,7 +17,14 @@ pub(crate) static FORMAT: Format = Format {
     read,
 };
 
-const NOTIFICATION: &[&str] = &["message", "message_id", "subject", "timestamp", "topic_urn", "type"];
+const NOTIFICATION: &[&str] = &[
+    "message",
+    "message_id",
+    "subject",
+    "timestamp",
+    "topic_urn",
+    "type",
+];
 const CONFIRMATION: &[&str] = &[
     "message",
     "message_id",
@@ -41,7 +48,10 @@ fn host(host: &str) -> bool {
 /// Hosts that confirm a subscription; which one it is, is signed.
 fn console(name: &str) -> bool {
     host(name)
-        || matches!(name, "console.huaweicloud.com" | "console-intl.huaweicloud.com" | "console.huaweicloud.eu")
+        || matches!(
+            name,
+            "console.huaweicloud.com" | "console-intl.huaweicloud.com" | "console.huaweicloud.eu"
+        )
 }
 
 fn proof(request: &Request<'_>) -> Result<Proof, FieldError> {
@@ -92,7 +102,8 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
             }))
         }
         _ => {
-            let detail = "expected Notification, SubscriptionConfirmation or UnsubscribeConfirmation";
+            let detail =
+                "expected Notification, SubscriptionConfirmation or UnsubscribeConfirmation";
             Err(FieldError::new("/type", detail))
         }
     }
@@ -124,7 +135,14 @@ fn alarm(request: &Request<'_>, message: Node<'_>, id: String, topic: &str) -> D
         let value = message.get("alarmValue").first().get("value").text()?;
         Some(format!("{value}{unit}"))
     });
-    let labels = ["AccountName", "Namespace", "MetricName", "Region", "PrivateIp", "PublicIp"];
+    let labels = [
+        "AccountName",
+        "Namespace",
+        "MetricName",
+        "Region",
+        "PrivateIp",
+        "PublicIp",
+    ];
     Draft {
         id,
         source: "huawei.ces".to_owned(),
@@ -133,7 +151,9 @@ fn alarm(request: &Request<'_>, message: Node<'_>, id: String, topic: &str) -> D
             word("namespace").unwrap_or_default(),
             word("metric_name").unwrap_or_default()
         ),
-        subject: resource.filter(|id| !id.is_empty()).or_else(|| more.get("ResourceId").text()),
+        subject: resource
+            .filter(|id| !id.is_empty())
+            .or_else(|| more.get("ResourceId").text()),
         time_ms: time,
         status,
         severity: level

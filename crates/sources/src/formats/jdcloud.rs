@@ -14,7 +14,13 @@ pub(crate) static FORMAT: Format = Format {
     name: "jdcloud",
     title: ("JD Cloud event", "京东云事件"),
     proof: unsigned,
-    read: |request| read(request, request.node().get("detail"), &["detail", "eventAction"]),
+    read: |request| {
+        read(
+            request,
+            request.node().get("detail"),
+            &["detail", "eventAction"],
+        )
+    },
 };
 
 pub(crate) static DETAIL: Format = Format {
@@ -37,8 +43,14 @@ pub(crate) fn seen_detail(request: &Request<'_>) -> bool {
 
 fn read(request: &Request<'_>, detail: Node<'_>, need: &[&str]) -> Result<Outcome, FieldError> {
     let body = request.node();
-    let action = detail.get("eventAction").text().ok_or_else(|| missing(need))?;
-    let source = body.get("source").text().unwrap_or_else(|| SOURCE.to_owned());
+    let action = detail
+        .get("eventAction")
+        .text()
+        .ok_or_else(|| missing(need))?;
+    let source = body
+        .get("source")
+        .text()
+        .unwrap_or_else(|| SOURCE.to_owned());
     let product = source.strip_prefix("jcloud.").unwrap_or(&source).to_owned();
     // Only this one is documented; the catalog knows every event under it.
     let entry = catalog::find(&source, &format!("{product}:StatusNotification:{action}"));
@@ -69,14 +81,21 @@ fn read(request: &Request<'_>, detail: Node<'_>, need: &[&str]) -> Result<Outcom
         format!("{} → {now}", before.as_deref().unwrap_or("-"))
     });
     Ok(request.event(Draft {
-        id: body.get("id").text().unwrap_or_else(|| request.hash_id("jd")),
+        id: body
+            .get("id")
+            .text()
+            .unwrap_or_else(|| request.hash_id("jd")),
         kind: format!("{product}:{class}:{action}"),
         subject,
         time_ms: request
             .beijing(detail.get("eventTime"))
             .or_else(|| request.beijing(body.get("time"))),
         status: entry.map_or(AlarmState::Stateless, |entry| entry.state_of(&word)),
-        severity: if failed { severity.max(Severity::Error) } else { severity },
+        severity: if failed {
+            severity.max(Severity::Error)
+        } else {
+            severity
+        },
         region: body.get("region").text(),
         key,
         facts: Facts {

@@ -4,7 +4,7 @@ use belfry_alarm::{AlarmKey, AlarmState, Severity};
 use belfry_model::FieldError;
 use serde_json::{Value, json};
 
-use crate::body::Node;
+use crate::body::{Node, visible};
 use crate::draft::{Draft, Facts};
 use crate::format::Format;
 use crate::moment;
@@ -37,14 +37,23 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
     let action = body.need("action")?;
     let data = body.get("data");
     let has = |name: &&str| data.get(name).exists();
-    let resource = match request.header(RESOURCE) {
-        Some(resource) => resource.trim().to_owned(),
+    let resource = match request.header(RESOURCE).and_then(visible) {
+        Some(resource) => resource,
         // Without the header, by what is in it.
-        None => ["metric_alert", "issue", "error", "event", "comment", "installation"]
-            .into_iter()
-            .find(has)
-            .map_or("unknown", |name| if name == "event" { "event_alert" } else { name })
-            .to_owned(),
+        None => [
+            "metric_alert",
+            "issue",
+            "error",
+            "event",
+            "comment",
+            "installation",
+        ]
+        .into_iter()
+        .find(has)
+        .map_or("unknown", |name| {
+            if name == "event" { "event_alert" } else { name }
+        })
+        .to_owned(),
     };
     if resource == "installation" {
         return Ok(Outcome::Answered(json!({ "installation": action })));
@@ -55,7 +64,10 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
         name => data.get(name),
     };
     let subject = match resource.as_str() {
-        "event_alert" | "error" => what.get("issue_id").text().or_else(|| what.get("event_id").text()),
+        "event_alert" | "error" => what
+            .get("issue_id")
+            .text()
+            .or_else(|| what.get("event_id").text()),
         "comment" => what.get("issue_id").text(),
         _ => what.get("id").text(),
     };
@@ -72,7 +84,11 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
         "critical" | "warning" => Some(action.clone()),
         _ => what.get("level").text(),
     };
-    let quiet = if resource == "comment" { Severity::Info } else { Severity::Warning };
+    let quiet = if resource == "comment" {
+        Severity::Info
+    } else {
+        Severity::Warning
+    };
     let time = time(request, &resource, what);
     let parts = ["sentry", &resource, subject.as_deref().unwrap_or_default()];
     let key = AlarmKey::of(parts);
@@ -85,16 +101,15 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
         ("environment", text(what, "environment")),
     ];
     Ok(request.event(Draft {
-        id: request
-            .header("request-id")
-            .filter(|id| !id.trim().is_empty())
-            .map_or_else(|| request.hash_id("sentry"), str::to_owned),
+        id: request.header_id("request-id", "sentry"),
         source: "sentry".to_owned(),
         kind: format!("sentry:{resource}:{action}"),
         subject,
         time_ms: time,
         status,
-        severity: word.and_then(|word| Severity::parse(&word)).unwrap_or(quiet),
+        severity: word
+            .and_then(|word| Severity::parse(&word))
+            .unwrap_or(quiet),
         region: None,
         key,
         facts: Facts {
@@ -106,7 +121,10 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
                 .time(what.get("firstSeen"))
                 .or_else(|| request.time(what.get("date_started"))),
             links: vec![
-                ("sentry", text(data, "web_url").or_else(|| text(what, "web_url"))),
+                (
+                    "sentry",
+                    text(data, "web_url").or_else(|| text(what, "web_url")),
+                ),
                 ("permalink", text(what, "permalink")),
             ],
             labels: labels

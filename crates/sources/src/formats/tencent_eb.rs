@@ -83,10 +83,13 @@ impl Meaning {
         let (class, name) = kind.rsplit_once(':').unwrap_or(("", kind));
         let error = class.ends_with(":ErrorEvent");
         let name = pascal(name);
-        let began = name.strip_suffix("Recovery").map(str::to_owned).or_else(|| {
-            let begun = name.strip_suffix("Executed")?;
-            Some(format!("{begun}Executing"))
-        });
+        let began = name
+            .strip_suffix("Recovery")
+            .map(str::to_owned)
+            .or_else(|| {
+                let begun = name.strip_suffix("Executed")?;
+                Some(format!("{begun}Executing"))
+            });
         let began = began.filter(|began| error && !began.is_empty());
         let ends = began.is_some();
         let name = began.map_or(name, Cow::Owned);
@@ -127,18 +130,34 @@ mod tests {
     #[test]
     fn a_type_means_the_same_in_both_spellings_also_when_the_catalog_does_not_know_it() {
         for (kind, alarm, ends) in [
-            ("cvm:ErrorEvent:ping_unreachable", "cvm:ErrorEvent:PingUnreachable", false),
+            (
+                "cvm:ErrorEvent:ping_unreachable",
+                "cvm:ErrorEvent:PingUnreachable",
+                false,
+            ),
             ("xyz:ErrorEvent:new_thing", "xyz:ErrorEvent:NewThing", false),
             ("xyz:ErrorEvent:NewThing", "xyz:ErrorEvent:NewThing", false),
-            ("xyz:ErrorEvent:NewThingRecovery", "xyz:ErrorEvent:NewThing", true),
-            ("xyz:ErrorEvent:MoveExecuted", "xyz:ErrorEvent:MoveExecuting", true),
+            (
+                "xyz:ErrorEvent:NewThingRecovery",
+                "xyz:ErrorEvent:NewThing",
+                true,
+            ),
+            (
+                "xyz:ErrorEvent:MoveExecuted",
+                "xyz:ErrorEvent:MoveExecuting",
+                true,
+            ),
             ("xyz:ErrorEvent:Recovery", "xyz:ErrorEvent:Recovery", false),
             ("xyz:CloudEvent:call_x", "xyz:CloudEvent:call_x", false),
             ("plain", "plain", false),
         ] {
             let source = format!("{}.cloud.tencent", kind.split(':').next().unwrap());
             let meaning = Meaning::of(&source, kind);
-            assert_eq!((meaning.alarm_type.as_str(), meaning.ends), (alarm, ends), "{kind}");
+            assert_eq!(
+                (meaning.alarm_type.as_str(), meaning.ends),
+                (alarm, ends),
+                "{kind}"
+            );
         }
     }
 }

@@ -12,7 +12,10 @@ use crate::source::{Outcome, Request};
 
 pub(crate) static FORMAT: Format = Format {
     name: "tencent-tcop",
-    title: ("Tencent Cloud monitoring callback", "腾讯云可观测平台告警回调"),
+    title: (
+        "Tencent Cloud monitoring callback",
+        "腾讯云可观测平台告警回调",
+    ),
     proof: unsigned,
     read,
 };
@@ -67,7 +70,9 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
     let dimensions = object.get("dimensions");
 
     let word = body.get("alarmStatus").text();
-    let status = word.as_deref().map_or(AlarmState::Stateless, AlarmState::parse);
+    let status = word
+        .as_deref()
+        .map_or(AlarmState::Stateless, AlarmState::parse);
     let duration = body.get("durationTime").text();
     let product = conditions.get("productName").text().or_else(|| {
         let namespace = object.get("namespace").text()?;
@@ -87,13 +92,20 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
             format!("{product}:ErrorEvent:{}", pascal(&event))
         };
         let meaning = Meaning::of(&source, &kind);
-        let parts = [source.as_str(), &meaning.alarm_type, subject.as_deref().unwrap_or_default()];
+        let parts = [
+            source.as_str(),
+            &meaning.alarm_type,
+            subject.as_deref().unwrap_or_default(),
+        ];
         key = AlarmKey::of(parts);
         (severity, ends) = (meaning.severity, meaning.ends);
     } else {
         let metric = metric.as_deref().unwrap_or("unknown");
         kind = format!("{product}:MetricAlarm:{metric}");
-        let id = policy.get("policyId").text().or_else(|| policy.get("policyName").text());
+        let id = policy
+            .get("policyId")
+            .text()
+            .or_else(|| policy.get("policyName").text());
         let target = dimensions.get("objId").text().or_else(|| subject.clone());
         key = AlarmKey::of([
             source.as_str(),

@@ -23,9 +23,8 @@ pub(crate) fn seen(request: &Request<'_>) -> bool {
 
 /// A parameter; macros that Zabbix could not resolve are absent.
 fn word(body: Node<'_>, name: &str) -> Option<String> {
-    let unresolved = |text: &String| {
-        text == "*UNKNOWN*" || (text.starts_with('{') && text.ends_with('}'))
-    };
+    let unresolved =
+        |text: &String| text == "*UNKNOWN*" || (text.starts_with('{') && text.ends_with('}'));
     body.get(name).text().filter(|text| !unresolved(text))
 }
 
@@ -63,7 +62,12 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
         .list()
         .iter()
         .map(Node)
-        .filter_map(|tag| Some((tag.get("tag").text()?, tag.get("value").text().unwrap_or_default())))
+        .filter_map(|tag| {
+            Some((
+                tag.get("tag").text()?,
+                tag.get("value").text().unwrap_or_default(),
+            ))
+        })
         .collect();
     for name in ["host_ip", "trigger_id", "event_ack_status"] {
         labels.extend(word(name).map(|text| (name.to_owned(), text)));

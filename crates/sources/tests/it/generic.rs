@@ -47,12 +47,22 @@ fn every_part_of_an_event_is_found_by_its_path() {
 fn what_is_not_there_is_left_out_and_recovery_has_the_key_of_its_alarm() {
     let source = source(&mapped());
     let down = read(&source, &json_request(r#"{"host":"db-1","state":"down"}"#)).unwrap();
-    let up = read(&source, &json_request(r#"{"host":"db-1","state":"up","level":"?"}"#)).unwrap();
+    let up = read(
+        &source,
+        &json_request(r#"{"host":"db-1","state":"up","level":"?"}"#),
+    )
+    .unwrap();
     let (down, up) = (events(&down).remove(0), events(&up).remove(0));
     assert_eq!((&down["status"], &up["status"]), (&json!("1"), &json!("0")));
     assert_eq!(down["alarmkey"], up["alarmkey"]);
-    assert_eq!((&up["severity"], &up["subject"]), (&json!("info"), &json!("db-1")));
-    assert_eq!(up["data"]["alarm"], json!({"resourceName": "db-1", "threshold": "10"}));
+    assert_eq!(
+        (&up["severity"], &up["subject"]),
+        (&json!("info"), &json!("db-1"))
+    );
+    assert_eq!(
+        up["data"]["alarm"],
+        json!({"resourceName": "db-1", "threshold": "10"})
+    );
 }
 
 #[test]
@@ -63,8 +73,14 @@ fn a_form_is_read_by_the_same_paths() {
         ..Incoming::default()
     };
     let event = events(&read(&source(&mapped()), &incoming).unwrap()).remove(0);
-    assert_eq!((&event["subject"], &event["severity"]), (&json!("db 1"), &json!("warning")));
-    assert_eq!(event["data"]["raw"], json!({"host": "db 1", "state": "down", "level": "警告"}));
+    assert_eq!(
+        (&event["subject"], &event["severity"]),
+        (&json!("db 1"), &json!("warning"))
+    );
+    assert_eq!(
+        event["data"]["raw"],
+        json!({"host": "db 1", "state": "down", "level": "警告"})
+    );
 }
 
 #[test]
@@ -73,26 +89,48 @@ fn what_is_wrong_with_a_source_is_told_with_its_place() {
         (json!([]), ""),
         (json!({"fromat": "auto"}), "/fromat"),
         (json!({"format": "zabix"}), "/format"),
-        (json!({"auth": {"type": "basic", "username": "a:b", "password": "x"}}), "/auth/username"),
-        (json!({"auth": {"type": "header", "name": "a b", "value": "x"}}), "/auth/name"),
-        (json!({"auth": {"type": "header", "name": "a", "value": ""}}), "/auth/value"),
+        (
+            json!({"auth": {"type": "basic", "username": "a:b", "password": "x"}}),
+            "/auth/username",
+        ),
+        (
+            json!({"auth": {"type": "header", "name": "a b", "value": "x"}}),
+            "/auth/name",
+        ),
+        (
+            json!({"auth": {"type": "header", "name": "a", "value": ""}}),
+            "/auth/value",
+        ),
         (json!({"auth": {"type": "signature"}}), "/auth/type"),
         (json!({"signing": {"secrets": [""]}}), "/signing/secrets/0"),
         (json!({"topicArns": ["x"]}), "/topicArns/0"),
         (json!({"timeZone": "Mars/Base"}), "/timeZone"),
         (json!({"handshake": "never"}), "/handshake"),
         (json!({"generic": {"id": "uid"}}), "/generic/id"),
-        (json!({"generic": {"alarmkey": ["$..x"]}}), "/generic/alarmkey/0"),
-        (json!({"generic": {"status": {"path": "$["}}}), "/generic/status/path"),
+        (
+            json!({"generic": {"alarmkey": ["$..x"]}}),
+            "/generic/alarmkey/0",
+        ),
+        (
+            json!({"generic": {"status": {"path": "$["}}}),
+            "/generic/status/path",
+        ),
         (json!({"format": "zabbix", "generic": {}}), "/generic"),
     ] {
         let errors = match SourceSpec::read(&spec) {
             Ok(read) => read.check(),
             Err(errors) => errors,
         };
-        assert_eq!(errors.first().map(|error| error.pointer.as_str()), Some(pointer), "{spec}: {errors:?}");
+        assert_eq!(
+            errors.first().map(|error| error.pointer.as_str()),
+            Some(pointer),
+            "{spec}: {errors:?}"
+        );
     }
     assert_eq!(SourceSpec::read(&mapped()).unwrap().check(), []);
-    assert_eq!(SourceSpec::read(&SourceSpec::example()).unwrap().check(), []);
+    assert_eq!(
+        SourceSpec::read(&SourceSpec::example()).unwrap().check(),
+        []
+    );
     assert!(SourceSpec::schema()["properties"]["generic"].is_object());
 }

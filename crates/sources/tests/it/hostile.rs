@@ -1,5 +1,7 @@
 //! Whatever comes in, what comes out is events that a bus takes, or a reason.
 
+use std::collections::HashSet;
+
 use belfry_sources::{Incoming, Outcome, RefusedKind, Source};
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -73,30 +75,20 @@ fn hostile() -> Vec<Value> {
     vec![
         Value::Null,
         json!(true),
-        json!(0),
         json!(-1),
         json!(1e308),
-        json!(u64::MAX),
         json!(""),
-        json!(" "),
         json!([]),
         json!({}),
-        json!([[[]]]),
-        json!("\u{1}\u{7f}\u{9f}\r\nX-Injected: 1"),
-        json!("\u{0}"),
+        json!("\u{0}\u{1}\u{7f}\u{9f}\r\nX-Injected: 1"),
         json!("\u{fffe}\u{fdd0}"),
-        json!("<script>alert(1)</script> @all <at id=all></at> [x](javascript:alert(1)) *_~`"),
-        json!("${{jndi:ldap://x}} {{ .Env }} $.data {EVENT.NAME} ${source}"),
-        json!("x".repeat(70_000)),
-        json!("磁".repeat(3_000)),
-        json!("null"),
+        json!(
+            "<script>alert(1)</script> @all [x](javascript:alert(1)) ${{jndi:ldap://x}} {{ .Env }} \u{202e}"
+        ),
+        json!(format!("{}{}", "x".repeat(4_000), "磁".repeat(400))),
         json!("{\"a\":1,\"a\":2}"),
         json!("0001-01-01T00:00:00Z"),
-        json!("2023-13-45 99:99:99"),
-        json!("::::::::"),
-        json!("//////"),
-        json!("specversion"),
-        json!("\u{202e}gnp.exe"),
+        json!("::::/:::/"),
     ]
 }
 
@@ -124,22 +116,31 @@ fn value_of(sample: &Sample) -> Value {
 fn every_member_of_every_sample_may_be_missing_or_anything_else() {
     // No secrets: what is signed would only be refused.
     let detecting = source(&json!({}));
+    let hostile = hostile();
+    let mut seen = HashSet::new();
+    let mut turn = 0;
     for sample in index() {
         let fixed = source(&json!({ "format": sample.format }));
+        // Everything for one sample of each format, one value for each place of the others.
+        let first = seen.insert(sample.format.clone());
         let whole = value_of(&sample);
         let mut pointers = Vec::new();
         places(&whole, "", &mut pointers);
         for pointer in &pointers {
-            let mut without = whole.clone();
-            remove(&mut without, pointer);
-            for source in [&detecting, &fixed] {
-                check(source, &with_body(&sample, &without));
+            if first {
+                let mut without = whole.clone();
+                remove(&mut without, pointer);
+                check(&detecting, &with_body(&sample, &without));
+                check(&fixed, &with_body(&sample, &without));
             }
-            for value in hostile() {
+            let start = if first { 0 } else { turn };
+            let count = if first { hostile.len() } else { 1 };
+            for value in hostile.iter().cycle().skip(start).take(count) {
                 let mut changed = whole.clone();
-                *changed.pointer_mut(pointer).unwrap() = value;
+                changed.pointer_mut(pointer).unwrap().clone_from(value);
                 check(&fixed, &with_body(&sample, &changed));
             }
+            turn = (turn + 1) % hostile.len();
         }
     }
 }
@@ -207,7 +208,9 @@ fn a_body_that_nobody_can_read_is_refused_with_a_reason() {
 fn too_many_alerts_are_refused_not_cut() {
     let alert = json!({"status": "firing", "labels": {}});
     let body = json!({"groupLabels": {}, "alerts": vec![alert; 1001]});
-    let refused = any().read(&json_request(body.to_string()), None).unwrap_err();
+    let refused = any()
+        .read(&json_request(body.to_string()), None)
+        .unwrap_err();
     assert_eq!(refused.error.pointer, "/alerts");
 }
 
@@ -217,9 +220,15 @@ fn an_alert_without_fingerprint_has_one_by_its_labels() {
         json!({"groupLabels": {}, "alerts": [{"status": "firing", "labels": labels}]}).to_string()
     };
     let key = |labels: Value| {
-        check(&any(), &json_request(body(labels))).unwrap().remove(0)["alarmkey"].take()
+        check(&any(), &json_request(body(labels)))
+            .unwrap()
+            .remove(0)["alarmkey"]
+            .take()
     };
-    assert_eq!(key(json!({"a": "1", "b": "2"})), key(json!({"b": "2", "a": "1"})));
+    assert_eq!(
+        key(json!({"a": "1", "b": "2"})),
+        key(json!({"b": "2", "a": "1"}))
+    );
     assert_ne!(key(json!({"a": "1"})), key(json!({"a": "2"})));
 }
 

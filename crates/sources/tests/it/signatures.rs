@@ -27,12 +27,20 @@ fn changed(file: &str, member: &str, value: Value) -> Incoming {
 
 #[test]
 fn nothing_of_a_topic_is_believed_before_its_certificate_was_seen() {
-    for file in [SNS, CONFIRMATION, SMN, "huawei/subscription-confirmation.json"] {
+    for file in [
+        SNS,
+        CONFIRMATION,
+        SMN,
+        "huawei/subscription-confirmation.json",
+    ] {
         let first = any().read(&sample(file).incoming(), None).unwrap();
         let Outcome::NeedsCertificate { url } = first.outcome else {
             panic!("{file}: {first:?}");
         };
-        assert!(url.starts_with("https://s") && url.ends_with("demo.pem"), "{url}");
+        assert!(
+            url.starts_with("https://s") && url.ends_with("demo.pem"),
+            "{url}"
+        );
     }
 }
 
@@ -50,17 +58,39 @@ fn a_message_that_was_changed_or_is_signed_by_somebody_else_is_refused() {
         (SMN, "subject"),
     ] {
         let pointer = refused(&any, &changed(file, member, json!("forged")));
-        assert!(pointer.eq_ignore_ascii_case("/signature"), "{file}: {member}: {pointer}");
+        assert!(
+            pointer.eq_ignore_ascii_case("/signature"),
+            "{file}: {member}: {pointer}"
+        );
     }
     // SubscribeURL, moved to another account of the vendor.
     let url = "https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription&Token=x";
-    assert_eq!(refused(&any, &changed(CONFIRMATION, "SubscribeURL", json!(url))), "/Signature");
+    assert_eq!(
+        refused(&any, &changed(CONFIRMATION, "SubscribeURL", json!(url))),
+        "/Signature"
+    );
     // The other algorithm.
-    assert_eq!(refused(&any, &changed(SNS, "SignatureVersion", json!("2"))), "/Signature");
-    assert_eq!(refused(&any, &changed(SNS, "SignatureVersion", json!("3"))), "/SignatureVersion");
-    assert_eq!(refused(&any, &changed(SNS, "Signature", json!("%"))), "/Signature");
-    assert_eq!(refused(&any, &changed(SNS, "Signature", Value::Null)), "/Signature");
-    for bad in ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+    assert_eq!(
+        refused(&any, &changed(SNS, "SignatureVersion", json!("2"))),
+        "/Signature"
+    );
+    assert_eq!(
+        refused(&any, &changed(SNS, "SignatureVersion", json!("3"))),
+        "/SignatureVersion"
+    );
+    assert_eq!(
+        refused(&any, &changed(SNS, "Signature", json!("%"))),
+        "/Signature"
+    );
+    assert_eq!(
+        refused(&any, &changed(SNS, "Signature", Value::Null)),
+        "/Signature"
+    );
+    for bad in [
+        "",
+        "no certificate",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    ] {
         let refused = any.read(&sample(SNS).incoming(), Some(bad)).unwrap_err();
         assert_eq!(refused.error.pointer, "/SigningCertURL", "{bad}");
     }
@@ -68,7 +98,11 @@ fn a_message_that_was_changed_or_is_signed_by_somebody_else_is_refused() {
 
 #[test]
 fn a_certificate_is_asked_for_only_at_the_vendors_own_address() {
-    for (file, member) in [(SNS, "SigningCertURL"), (CONFIRMATION, "SigningCertURL"), (SMN, "signing_cert_url")] {
+    for (file, member) in [
+        (SNS, "SigningCertURL"),
+        (CONFIRMATION, "SigningCertURL"),
+        (SMN, "signing_cert_url"),
+    ] {
         for url in [
             "https://evil.example/x.pem",
             "http://sns.us-east-1.amazonaws.com/x.pem",
@@ -102,7 +136,9 @@ fn only_the_topics_of_the_source_are_taken() {
     let raw = || {
         let body: Value = serde_json::from_slice(&sample(SNS).body()).unwrap();
         let mut incoming = sample(SNS).incoming();
-        incoming.headers.push(("x-amz-sns-rawdelivery".to_owned(), "true".to_owned()));
+        incoming
+            .headers
+            .push(("x-amz-sns-rawdelivery".to_owned(), "true".to_owned()));
         incoming.body = Bytes::from(body["Message"].as_str().unwrap().to_owned());
         incoming
     };
@@ -126,7 +162,14 @@ fn the_signature_of_a_secret_is_held_against_the_bytes() {
         let mut spaced = good.clone();
         spaced.body = Bytes::from([good.body.as_ref(), b" "].concat());
         assert_eq!(refused(&any, &spaced), at);
-        for bad in ["", "sha256=", "sha256=00", "zz", &"0".repeat(64), &format!("sha256={}", "é".repeat(32))] {
+        for bad in [
+            "",
+            "sha256=",
+            "sha256=00",
+            "zz",
+            &"0".repeat(64),
+            &format!("sha256={}", "é".repeat(32)),
+        ] {
             let mut forged = good.clone();
             for (name, value) in &mut forged.headers {
                 if name == header {
@@ -144,7 +187,10 @@ fn the_signature_of_a_secret_is_held_against_the_bytes() {
         assert_eq!(refused(&other, &good), at);
     }
     let strict = source(&json!({"auth": {"type": "signature"}, "signing": {"secrets": ["x"]}}));
-    assert_eq!(refused(&strict, &sample("zabbix/problem.json").incoming()), "");
+    assert_eq!(
+        refused(&strict, &sample("zabbix/problem.json").incoming()),
+        ""
+    );
 }
 
 #[test]
@@ -158,29 +204,47 @@ fn the_signature_of_github_is_the_documented_one() {
             ("x-github-event".to_owned(), "ping".to_owned()),
             (
                 "x-hub-signature-256".to_owned(),
-                "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17".to_owned(),
+                "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+                    .to_owned(),
             ),
         ],
         body: Bytes::from_static(b"Hello, World!"),
         ..Incoming::default()
     };
     // The signature is good: what is wrong is the body.
-    assert_eq!(source.read(&incoming, None).unwrap_err().kind, RefusedKind::Body);
+    assert_eq!(
+        source.read(&incoming, None).unwrap_err().kind,
+        RefusedKind::Body
+    );
 }
 
 #[test]
 fn grafana_may_sign_the_time_too_and_it_must_be_now() {
-    let source = source(&json!({
-        "signing": {"secrets": ["s3cret"], "timestampHeader": "X-Time"}
-    }));
+    let signing = json!({"secrets": ["s3cret"], "timestampHeader": "X-Time"});
+    let unsigned = sample("grafana/firing.json").incoming();
+    assert!(read(&source(&json!({ "signing": signing })), &unsigned).is_ok());
+    let source = source(&json!({ "format": "grafana", "signing": signing }));
+    assert_eq!(
+        refused(&source, &unsigned),
+        "header:x-grafana-alerting-signature"
+    );
     let request = |seconds: i64| {
         let mut incoming = sample("grafana/firing.json").incoming();
         let mut mac = Hmac::<Sha256>::new_from_slice(b"s3cret").unwrap();
         mac.update(format!("{seconds}:").as_bytes());
         mac.update(&incoming.body);
-        let hex: String = mac.finalize().into_bytes().iter().map(|b| format!("{b:02x}")).collect();
-        incoming.headers.push(("x-grafana-alerting-signature".to_owned(), hex));
-        incoming.headers.push(("x-time".to_owned(), seconds.to_string()));
+        let hex: String = mac
+            .finalize()
+            .into_bytes()
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        incoming
+            .headers
+            .push(("x-grafana-alerting-signature".to_owned(), hex));
+        incoming
+            .headers
+            .push(("x-time".to_owned(), seconds.to_string()));
         incoming
     };
     let now = NOW_MS / 1000;
@@ -188,7 +252,10 @@ fn grafana_may_sign_the_time_too_and_it_must_be_now() {
     assert_eq!(refused(&source, &request(now - 301)), "header:x-time");
     let mut moved = request(now);
     moved.headers.last_mut().unwrap().1 = (now + 1).to_string();
-    assert_eq!(refused(&source, &moved), "header:x-grafana-alerting-signature");
+    assert_eq!(
+        refused(&source, &moved),
+        "header:x-grafana-alerting-signature"
+    );
 }
 
 #[test]
@@ -212,8 +279,15 @@ fn who_may_send_is_told_from_the_request() {
         (&json!({}), "x", "", None),
     ] {
         let spec = SourceSpec::read(spec).unwrap();
-        assert_eq!(spec.auth.admits(&with(name, value)), expected, "{name}: {value}");
-        assert!(matches!(spec.auth, Auth::Key | Auth::Basic { .. } | Auth::Header { .. }));
+        assert_eq!(
+            spec.auth.admits(&with(name, value)),
+            expected,
+            "{name}: {value}"
+        );
+        assert!(matches!(
+            spec.auth,
+            Auth::Key | Auth::Basic { .. } | Auth::Header { .. }
+        ));
     }
 }
 
@@ -225,6 +299,9 @@ fn secrets_show_themselves_nowhere() {
     });
     let shown = format!("{:?}", source(&spec));
     assert!(!shown.contains("hunter"), "{shown}");
-    assert_eq!(SourceSpec::secret_pointers(&spec), ["/auth/password", "/signing/secrets/0"]);
+    assert_eq!(
+        SourceSpec::secret_pointers(&spec),
+        ["/auth/password", "/signing/secrets/0"]
+    );
     assert!(!certificate().is_empty());
 }

@@ -62,7 +62,10 @@ pub(crate) fn index() -> Vec<Sample> {
 }
 
 pub(crate) fn sample(file: &str) -> Sample {
-    index().into_iter().find(|sample| sample.file == file).unwrap()
+    index()
+        .into_iter()
+        .find(|sample| sample.file == file)
+        .unwrap()
 }
 
 /// The certificate that the samples of SNS and SMN are signed with.
@@ -86,9 +89,10 @@ pub(crate) fn any() -> Source {
 /// Reads as a server does: with the certificate, if one is asked for.
 pub(crate) fn read(source: &Source, incoming: &Incoming) -> Result<Read, Refused> {
     match source.read(incoming, None)? {
-        Read { outcome: Outcome::NeedsCertificate { .. }, .. } => {
-            source.read(incoming, Some(&certificate()))
-        }
+        Read {
+            outcome: Outcome::NeedsCertificate { .. },
+            ..
+        } => source.read(incoming, Some(&certificate())),
         read => Ok(read),
     }
 }
