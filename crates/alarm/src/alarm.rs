@@ -99,7 +99,7 @@ impl Alarm {
             .unwrap_or(Severity::Info);
         let key = get("alarmkey").map_or_else(
             || {
-                let kind = entry.map_or(event.kind(), Entry::alarm_type);
+                let kind = entry.map_or_else(|| event.kind(), Entry::alarm_type);
                 AlarmKey::of([event.source(), kind, event.subject().unwrap_or_default()])
             },
             |key| AlarmKey::given(&key),

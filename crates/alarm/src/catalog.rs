@@ -211,7 +211,7 @@ pub fn event_pattern(entry: &Entry) -> Value {
     }
 }
 
-/// A simulated event of an entry, as a CloudEvent document.
+/// A simulated event of an entry, as a structured event.
 pub fn sample(entry: &Entry, wanted: &Simulation<'_>) -> Value {
     let product = product(&entry.product);
     let resource = wanted
@@ -224,40 +224,10 @@ pub fn sample(entry: &Entry, wanted: &Simulation<'_>) -> Value {
         entry.state
     });
     let time = timestamp(wanted.now_ms).unwrap_or_default();
-    let data = match wanted.data {
-        Some(data) => data.clone(),
-        None => {
-            let word = entry
-                .states
-                .iter()
-                .find(|(_, means)| **means == state)
-                .or_else(|| entry.states.iter().next())
-                .map_or("", |(word, _)| word);
-            let beijing = FixedOffset::east_opt(BEIJING_SECONDS)
-                .zip(DateTime::from_timestamp_millis(wanted.now_ms))
-                .map_or_else(String::new, |(zone, now)| {
-                    let local = now.with_timezone(&zone);
-                    local.format("%Y-%m-%d %H:%M:%S").to_string()
-                });
-            let mut words: Vec<(&str, &str)> = vec![
-                ("resource", resource),
-                ("title", &entry.names.zh),
-                ("id", wanted.id),
-                ("time", &time),
-                ("beijing", &beijing),
-                ("state", word),
-            ];
-            words.extend(
-                entry
-                    .vars
-                    .iter()
-                    .map(|(name, is)| (name.as_str(), is.as_str())),
-            );
-            let given = entry.data.as_ref();
-            let template = given.or_else(|| product.and_then(|product| product.data.as_ref()));
-            template.map_or(Value::Null, |template| filled(template, &words))
-        }
-    };
+    let data = wanted
+        .data
+        .cloned()
+        .unwrap_or_else(|| sample_data(entry, product, resource, state, wanted));
     let mut doc = Map::new();
     let mut set = |name: &str, value: Value| {
         doc.insert(name.to_owned(), value);
@@ -282,6 +252,41 @@ pub fn sample(entry: &Entry, wanted: &Simulation<'_>) -> Value {
     Value::Object(doc)
 }
 
+/// The payload of a vendor's sample.
+fn sample_data(
+    entry: &Entry,
+    product: Option<&Product>,
+    resource: &str,
+    state: AlarmState,
+    wanted: &Simulation<'_>,
+) -> Value {
+    let word = entry
+        .states
+        .iter()
+        .find(|(_, means)| **means == state)
+        .or_else(|| entry.states.iter().next())
+        .map_or("", |(word, _)| word);
+    let time = timestamp(wanted.now_ms).unwrap_or_default();
+    let beijing = FixedOffset::east_opt(BEIJING_SECONDS)
+        .zip(DateTime::from_timestamp_millis(wanted.now_ms))
+        .map_or_else(String::new, |(zone, now)| {
+            let local = now.with_timezone(&zone);
+            local.format("%Y-%m-%d %H:%M:%S").to_string()
+        });
+    let mut words: Vec<(&str, &str)> = vec![
+        ("resource", resource),
+        ("title", &entry.names.zh),
+        ("id", wanted.id),
+        ("time", &time),
+        ("beijing", &beijing),
+        ("state", word),
+    ];
+    words.extend(entry.vars.iter().map(|(name, is)| (name.as_str(), is.as_str())));
+    let own = entry.data.as_ref();
+    let template = own.or_else(|| product.and_then(|product| product.data.as_ref()));
+    template.map_or(Value::Null, |template| filled(template, &words))
+}
+
 /// A template with `{name}` replaced in its strings. What is inserted is not read again.
 fn filled(template: &Value, words: &[(&str, &str)]) -> Value {
     match template {
@@ -294,16 +299,9 @@ fn filled(template: &Value, words: &[(&str, &str)]) -> Value {
                     let (_, word) = words.iter().find(|(known, _)| *known == name)?;
                     Some((*word, behind))
                 });
-                match word {
-                    Some((word, behind)) => {
-                        out.push_str(word);
-                        rest = behind;
-                    }
-                    None => {
-                        out.push('{');
-                        rest = after;
-                    }
-                }
+                let (text, behind) = word.unwrap_or(("{", after));
+                out.push_str(text);
+                rest = behind;
             }
             out.push_str(rest);
             Value::String(out)

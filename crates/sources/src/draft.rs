@@ -60,7 +60,7 @@ pub(crate) struct Facts {
 }
 
 impl Draft {
-    /// The event as a CloudEvent. `raw` is the body as text, if it is kept.
+    /// The event as a structured event. `raw` is the body as text, if it is kept.
     pub(crate) fn document(self, raw: Option<&str>) -> Bytes {
         let mut top = Map::new();
         let mut set = |name: &str, value: Value| {

@@ -36,7 +36,7 @@ pub(crate) struct Head {
     pub(crate) subject: Option<String>,
 }
 
-/// Whether a value has what makes it a CloudEvent.
+/// Whether a value has what makes it a `CloudEvent`.
 pub(crate) fn is_event(node: Node<'_>) -> bool {
     ["specversion", "type", "source"]
         .iter()

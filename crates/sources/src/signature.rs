@@ -116,7 +116,7 @@ impl Notice<'_> {
         }
         let url = self.need(self.certificate)?;
         let url = vendor_url(&url, self.host)
-            .filter(|url| url.path().ends_with(".pem"))
+            .filter(|url| url.path().rsplit('.').next() == Some("pem"))
             .ok_or_else(|| {
                 let detail = "the certificate is not at an address of the vendor's";
                 FieldError::new(format!("/{}", self.certificate), detail)

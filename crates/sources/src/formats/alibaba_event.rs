@@ -1,4 +1,4 @@
-//! System events of Alibaba Cloud's CloudMonitor, by its older rules: <https://help.aliyun.com/zh/cms/cloudmonitor-1-0/user-guide/system-events-overview>.
+//! System events of Alibaba Cloud's `CloudMonitor`, by its older rules: <https://help.aliyun.com/zh/cms/cloudmonitor-1-0/user-guide/system-events-overview>.
 
 use belfry_alarm::catalog::{self, Entry};
 use belfry_alarm::{AlarmKey, AlarmState, Severity};

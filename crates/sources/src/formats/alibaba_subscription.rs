@@ -1,4 +1,4 @@
-//! Event subscriptions of Alibaba Cloud's CloudMonitor, JSON or a form of JSON texts: <https://help.aliyun.com/zh/cms/cloudmonitor-1-0/user-guide/manage-event-subscription-policies>.
+//! Event subscriptions of Alibaba Cloud's `CloudMonitor`, JSON or a form of JSON texts: <https://help.aliyun.com/zh/cms/cloudmonitor-1-0/user-guide/manage-event-subscription-policies>.
 
 use belfry_model::FieldError;
 

@@ -1,4 +1,4 @@
-//! Metric alarms of Alibaba Cloud's CloudMonitor, a form or in older days JSON: <https://help.aliyun.com/zh/cms/cloudmonitor-1-0/user-guide/use-the-alert-callback-feature>.
+//! Metric alarms of Alibaba Cloud's `CloudMonitor`, a form or in older days JSON: <https://help.aliyun.com/zh/cms/cloudmonitor-1-0/user-guide/use-the-alert-callback-feature>.
 //!
 //! The member `signature` is not checked: nobody documents how it is made.
 

@@ -1,4 +1,4 @@
-//! Messages of AWS SNS over HTTP(S), with alarms of CloudWatch in them: <https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html>.
+//! Messages of AWS SNS over HTTP(S), with alarms of `CloudWatch` in them: <https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html>.
 
 use belfry_alarm::{AlarmKey, AlarmState, Severity};
 use belfry_model::FieldError;
@@ -141,7 +141,7 @@ fn is_alarm(message: Node<'_>) -> bool {
     message.get("AlarmName").exists() && message.get("NewStateValue").exists()
 }
 
-/// What CloudWatch calls the state of an alarm.
+/// What `CloudWatch` calls the state of an alarm.
 pub(crate) fn state(word: Option<&str>) -> AlarmState {
     match word {
         Some("ALARM") => AlarmState::Firing,
@@ -150,12 +150,11 @@ pub(crate) fn state(word: Option<&str>) -> AlarmState {
     }
 }
 
-/// CloudWatch has no severities; a word in brackets in the alarm's name counts as one: `[critical] db down`.
+/// `CloudWatch` has no severities; a word in brackets in the alarm's name counts as one: `[critical] db down`.
 pub(crate) fn severity(name: &str) -> Severity {
-    let bracketed = name.split('[').skip(1);
+    let mut bracketed = name.split('[').skip(1);
     bracketed
-        .filter_map(|rest| Severity::parse(rest.split_once(']')?.0))
-        .next()
+        .find_map(|rest| Severity::parse(rest.split_once(']')?.0))
         .unwrap_or(Severity::Warning)
 }
 
@@ -229,7 +228,7 @@ fn threshold(trigger: Node<'_>) -> Option<String> {
     Some(format!("{sign} {limit}").trim().to_owned())
 }
 
-/// A message that is no alarm of CloudWatch.
+/// A message that is no alarm of `CloudWatch`.
 fn other(request: &Request<'_>, body: Node<'_>, id: String, topic: String) -> Draft {
     let message = body.get("Message").0;
     Draft {

@@ -3,7 +3,7 @@
 use belfry_alarm::{AlarmKey, AlarmState, Severity};
 use belfry_model::FieldError;
 
-use crate::body::missing;
+use crate::body::{Node, missing};
 use crate::draft::{Draft, Facts};
 use crate::format::Format;
 use crate::signature::unsigned;
@@ -38,7 +38,7 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
     let policy = word("policy_name");
     let labels = [incident.get("policy_user_labels"), resource, metric]
         .into_iter()
-        .flat_map(|labels| labels.members())
+        .flat_map(Node::members)
         .filter_map(|(name, value)| Some((name.to_owned(), value.text()?)))
         .collect();
     Ok(request.event(Draft {

@@ -1,4 +1,4 @@
-//! Any JSON and any form, its parts found by paths that the operator gives; `docs/guides/sources.md` describes them.
+//! Any JSON and any form, its parts found by paths that the operator gives; `docs/reference/sources.md` describes them.
 
 use belfry_alarm::{AlarmKey, AlarmState, Severity};
 use belfry_model::FieldError;

@@ -43,7 +43,7 @@ fn read(request: &Request<'_>) -> Result<Outcome, FieldError> {
     }
     // A hook of content type "form" has the JSON in a field.
     let payload = request.node().get("payload").json();
-    let body = payload.as_ref().map_or(request.node(), Node);
+    let body = payload.as_ref().map_or_else(|| request.node(), Node);
     let action = body.get("action").text();
     let source = ["repository", "organization", "enterprise"]
         .iter()
