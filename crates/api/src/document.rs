@@ -66,6 +66,8 @@ pub(crate) fn split() -> (Router<Shared>, utoipa::openapi::OpenApi) {
             rules::delete_rule
         ))
         .routes(routes!(testing::test_rules))
+        .routes(routes!(testing::preview_target))
+        .routes(routes!(testing::test_target))
         .routes(routes!(testing::test_pattern))
         .routes(routes!(targets::list_targets))
         .routes(routes!(

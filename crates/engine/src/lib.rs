@@ -28,12 +28,14 @@ mod metrics;
 mod order;
 mod outcome;
 mod pages;
+mod render;
 mod replay;
 mod report;
 mod retention;
 mod shared;
 mod shares;
 mod snapshot;
+mod trial;
 mod work;
 
 pub use api::{
