@@ -281,7 +281,12 @@ fn sample_data(
         ("beijing", &beijing),
         ("state", word),
     ];
-    words.extend(entry.vars.iter().map(|(name, is)| (name.as_str(), is.as_str())));
+    words.extend(
+        entry
+            .vars
+            .iter()
+            .map(|(name, is)| (name.as_str(), is.as_str())),
+    );
     let own = entry.data.as_ref();
     let template = own.or_else(|| product.and_then(|product| product.data.as_ref()));
     template.map_or(Value::Null, |template| filled(template, &words))

@@ -1,7 +1,8 @@
 //! A body as JSON values, whether it came as JSON or as a form; reading members of it.
 
-use belfry_model::FieldError;
+use belfry_model::event::EventLimits;
 use belfry_model::json::{JsonLimits, check, pointer_to};
+use belfry_model::{Event, FieldError};
 use serde_json::{Map, Value};
 
 use crate::draft::forbidden;
@@ -31,6 +32,12 @@ impl Body {
         let media_type = incoming.content_type.as_deref().unwrap_or_default();
         let essence = media_type.split(';').next().unwrap_or_default().trim();
         let query = incoming.query.as_deref().unwrap_or_default();
+        if ["ce-specversion", "ce-type", "ce-source"]
+            .iter()
+            .all(|name| incoming.header(name).is_some())
+        {
+            return Self::binary(incoming);
+        }
         if incoming.body.trim_ascii().is_empty() {
             let fields = form(query.as_bytes())?;
             let given = |(name, _): &(&String, &Value)| *name != "format";
@@ -65,6 +72,30 @@ impl Body {
             text,
             form: false,
         })
+    }
+
+    /// A `CloudEvent` whose attributes are headers, as the one document it means.
+    fn binary(incoming: &Incoming) -> Result<Self, FieldError> {
+        let headers: Vec<(String, Vec<u8>)> = incoming
+            .headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.strip_prefix("ce-")?, value)))
+            .map(|(name, value)| (name.to_owned(), value.clone().into_bytes()))
+            .collect();
+        let content_type = incoming.content_type.as_deref().map(str::as_bytes);
+        // The bytes are for the caller to bound.
+        let limits = EventLimits {
+            event_bytes: usize::MAX,
+            ..EventLimits::default()
+        };
+        match Event::binary(content_type, &headers, incoming.body.clone(), &limits) {
+            Ok(event) => Self::json(event.doc()),
+            Err(errors) => Err(errors
+                .errors
+                .into_iter()
+                .next()
+                .unwrap_or_else(|| FieldError::new("", "this is no event"))),
+        }
     }
 
     fn of_fields(fields: Map<String, Value>) -> Self {

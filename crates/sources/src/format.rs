@@ -15,6 +15,8 @@ pub(crate) struct Format {
     pub(crate) name: &'static str,
     /// What it is, in English and in Chinese.
     pub(crate) title: (&'static str, &'static str),
+    /// What a sender signs with.
+    pub(crate) signed_by: SignedBy,
     /// Whether the sender is who it says, as far as the vendor signs.
     pub(crate) proof: fn(&Request<'_>) -> Result<Proof, FieldError>,
     /// What the request says.
@@ -27,6 +29,17 @@ impl fmt::Debug for Format {
     }
 }
 
+/// What a sender signs its requests with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignedBy {
+    /// It does not.
+    Nothing,
+    /// A secret that both know.
+    Secret,
+    /// The key of a certificate of the vendor's.
+    Certificate,
+}
+
 /// What is told of a format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FormatInfo {
@@ -34,6 +47,8 @@ pub struct FormatInfo {
     pub name: &'static str,
     /// What it is, in English and in Chinese.
     pub title: (&'static str, &'static str),
+    /// What its sender signs with.
+    pub signed_by: SignedBy,
 }
 
 type Clue = fn(&Request<'_>) -> bool;
@@ -88,6 +103,7 @@ pub fn formats() -> impl Iterator<Item = FormatInfo> {
         .map(|(_, (_, format))| FormatInfo {
             name: format.name,
             title: format.title,
+            signed_by: format.signed_by,
         })
 }
 

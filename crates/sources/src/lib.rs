@@ -31,6 +31,6 @@ mod signature;
 mod source;
 mod spec;
 
-pub use format::{FormatInfo, formats};
+pub use format::{FormatInfo, SignedBy, formats};
 pub use source::{EVENTS_MAX, Incoming, Outcome, Read, Refused, RefusedKind, Source};
 pub use spec::{Auth, GenericSpec, HandshakeMode, Secret, SigningSpec, SourceSpec, StatusSpec};

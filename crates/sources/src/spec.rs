@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
-use crate::format::find;
+use crate::format::{SignedBy, find};
 use crate::formats::generic::Mapping;
 use crate::source::Incoming;
 
@@ -334,12 +334,28 @@ impl SourceSpec {
                 check_secret("/auth/value", value, wrong);
             }
             Auth::Signature => {
+                let format = self.format.as_deref().filter(|format| *format != "auto");
+                let signed_by = format
+                    .and_then(|format| find(format, "").ok())
+                    .map(|format| format.signed_by);
                 let signing = self.signing.as_ref();
-                if signing.is_none_or(|signing| signing.secrets.is_empty())
-                    && self.topic_arns.is_empty()
-                {
-                    let detail = "give signing.secrets or topicArns: anybody can sign with a topic of their own";
-                    wrong("/auth/type", detail.to_owned());
+                let secrets = signing.is_some_and(|signing| !signing.secrets.is_empty());
+                let topics = !self.topic_arns.is_empty();
+                let missing = match signed_by {
+                    Some(SignedBy::Nothing) => {
+                        Some("nobody signs requests of this format; choose another type")
+                    }
+                    Some(SignedBy::Secret) if !secrets => {
+                        Some("give the secret in signing.secrets")
+                    }
+                    Some(SignedBy::Certificate) if !topics => {
+                        Some("give topicArns: anybody has a topic of their own to sign with")
+                    }
+                    None if !secrets && !topics => Some("give signing.secrets or topicArns"),
+                    _ => None,
+                };
+                if let Some(missing) = missing {
+                    wrong("/auth/type", missing.to_owned());
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! Webhooks of Prometheus Alertmanager and of Grafana, which has the same shape and more: <https://prometheus.io/docs/alerting/latest/configuration/#webhook_config>, <https://grafana.com/docs/grafana/latest/alerting/configure-notifications/manage-contact-points/integrations/webhook-notifier/>.
 
+use std::fmt::Write;
+
 use belfry_alarm::{AlarmKey, AlarmState, Severity};
 use belfry_model::FieldError;
 use belfry_model::event::timestamp;
@@ -7,7 +9,7 @@ use serde_json::Value;
 
 use crate::body::Node;
 use crate::draft::{Draft, Facts, hash};
-use crate::format::Format;
+use crate::format::{Format, SignedBy};
 use crate::moment;
 use crate::signature::{Proof, hmac, unsigned};
 use crate::source::{EVENTS_MAX, Outcome, Request};
@@ -16,6 +18,7 @@ use chrono_tz::Tz;
 pub(crate) static FORMAT: Format = Format {
     name: "alertmanager",
     title: ("Prometheus Alertmanager", "Prometheus Alertmanager 告警"),
+    signed_by: SignedBy::Nothing,
     proof: unsigned,
     read: |request| read(request, "prometheus.alertmanager", "prometheus"),
 };
@@ -23,12 +26,15 @@ pub(crate) static FORMAT: Format = Format {
 pub(crate) static GRAFANA: Format = Format {
     name: "grafana",
     title: ("Grafana alerting", "Grafana 告警"),
+    signed_by: SignedBy::Secret,
     proof: grafana_proof,
     read: |request| read(request, "grafana.alerting", "grafana"),
 };
 
 /// How far the signed time of a request may be from ours.
 const SKEW_MS: i64 = 5 * 60 * 1000;
+/// Most bytes of what is around the alerts that are kept with each.
+const ENVELOPE_BYTES_MAX: usize = 16 * 1024;
 /// Labels that name what the alert is about, the best first.
 const SUBJECTS: [&str; 5] = ["instance", "pod", "node", "service", "job"];
 
@@ -81,6 +87,12 @@ fn read(request: &Request<'_>, source: &str, prefix: &str) -> Result<Outcome, Fi
         let detail = format!("a request has at most {EVENTS_MAX} alerts");
         return Err(FieldError::new("/alerts", detail));
     }
+    let envelope = envelope(body);
+    // The sender left some out: whoever reads of these should know.
+    let left_out = body
+        .get("truncatedAlerts")
+        .text()
+        .filter(|count| count != "0");
     let mut drafts = Vec::with_capacity(alerts.len());
     for (n, alert) in alerts.iter().enumerate() {
         if !alert.is_object() {
@@ -90,26 +102,30 @@ fn read(request: &Request<'_>, source: &str, prefix: &str) -> Result<Outcome, Fi
             ));
         }
         let mut draft = draft(request, Node(alert), source, prefix);
+        if let Some(count) = &left_out {
+            let label = ("truncatedAlerts".to_owned(), count.clone());
+            draft.facts.labels.push(label);
+        }
         if alerts.len() > 1 {
-            draft.raw = Some(alone(body, alert));
+            draft.raw = Some(format!("{{{envelope}\"alerts\":[{alert}]}}"));
         }
         drafts.push(draft);
     }
     Ok(request.events(drafts))
 }
 
-/// The body as if it had come for this alert only.
-fn alone(body: Node<'_>, alert: &Value) -> String {
-    let members = body.members().map(|(name, value)| {
-        let own = Value::Array(vec![alert.clone()]);
-        let value = if name == "alerts" {
-            own
-        } else {
-            value.0.clone()
-        };
-        (name.to_owned(), value)
-    });
-    Value::Object(members.collect()).to_string()
+/// The body without its alerts, for each of them to stand in: members, ready for one more. Nothing of one so large that
+/// many copies of it would be too much.
+fn envelope(body: Node<'_>) -> String {
+    let mut members = String::new();
+    for (name, value) in body.members().filter(|(name, _)| *name != "alerts") {
+        // Writing to a string cannot fail.
+        write!(members, "{}:{},", Value::from(name), value.0).ok();
+    }
+    if members.len() > ENVELOPE_BYTES_MAX {
+        members.clear();
+    }
+    members
 }
 
 fn draft(request: &Request<'_>, alert: Node<'_>, source: &str, prefix: &str) -> Draft {

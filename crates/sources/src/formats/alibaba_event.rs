@@ -6,13 +6,14 @@ use belfry_model::FieldError;
 
 use crate::body::Node;
 use crate::draft::{Draft, Facts};
-use crate::format::Format;
+use crate::format::{Format, SignedBy};
 use crate::signature::unsigned;
 use crate::source::{Outcome, Request};
 
 pub(crate) static FORMAT: Format = Format {
     name: "alibaba-event",
     title: ("Alibaba Cloud system event", "阿里云系统事件"),
+    signed_by: SignedBy::Nothing,
     proof: unsigned,
     read,
 };

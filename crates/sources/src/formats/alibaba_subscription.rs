@@ -4,13 +4,14 @@ use belfry_model::FieldError;
 
 use super::alibaba_event::SystemEvent;
 use crate::body::{Node, missing};
-use crate::format::Format;
+use crate::format::{Format, SignedBy};
 use crate::signature::unsigned;
 use crate::source::{Outcome, Request};
 
 pub(crate) static FORMAT: Format = Format {
     name: "alibaba-subscription",
     title: ("Alibaba Cloud event subscription", "阿里云事件订阅"),
+    signed_by: SignedBy::Nothing,
     proof: unsigned,
     read,
 };

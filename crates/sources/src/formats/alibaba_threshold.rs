@@ -10,13 +10,14 @@ use serde_json::Value;
 
 use crate::body::Node;
 use crate::draft::{Draft, Facts};
-use crate::format::Format;
+use crate::format::{Format, SignedBy};
 use crate::signature::unsigned;
 use crate::source::{Outcome, Request};
 
 pub(crate) static FORMAT: Format = Format {
     name: "alibaba-threshold",
     title: ("Alibaba Cloud metric alarm", "阿里云监控阈值报警"),
+    signed_by: SignedBy::Nothing,
     proof: unsigned,
     read,
 };

@@ -5,13 +5,14 @@ use belfry_model::FieldError;
 
 use super::aws_sns;
 use crate::draft::{Draft, Facts};
-use crate::format::Format;
+use crate::format::{Format, SignedBy};
 use crate::signature::unsigned;
 use crate::source::{Outcome, Request};
 
 pub(crate) static FORMAT: Format = Format {
     name: "aws-eventbridge",
     title: ("AWS EventBridge", "AWS EventBridge 事件"),
+    signed_by: SignedBy::Nothing,
     proof: unsigned,
     read,
 };

@@ -6,13 +6,14 @@ use serde_json::{Value, json};
 
 use crate::body::Node;
 use crate::draft::{Draft, Facts};
-use crate::format::Format;
+use crate::format::{Format, SignedBy};
 use crate::signature::{Notice, Proof, regional, vendor_url};
 use crate::source::{Outcome, Request};
 
 pub(crate) static FORMAT: Format = Format {
     name: "aws-sns",
     title: ("AWS SNS and CloudWatch", "AWS SNS 与 CloudWatch 告警"),
+    signed_by: SignedBy::Certificate,
     proof,
     read,
 };

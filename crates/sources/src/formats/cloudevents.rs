@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::{alibaba_eventbridge, tencent_eb};
 use crate::body::Node;
-use crate::format::Format;
+use crate::format::{Format, SignedBy};
 use crate::native::{self, Added, Head, Look};
 use crate::signature::unsigned;
 use crate::source::{EVENTS_MAX, Outcome, Request};
@@ -14,6 +14,7 @@ use crate::source::{EVENTS_MAX, Outcome, Request};
 pub(crate) static FORMAT: Format = Format {
     name: "cloudevents",
     title: ("CloudEvents", "CloudEvents 标准事件"),
+    signed_by: SignedBy::Nothing,
     proof: unsigned,
     read,
 };

@@ -4,13 +4,14 @@ use belfry_alarm::{AlarmKey, AlarmState, Severity};
 use belfry_model::FieldError;
 
 use crate::draft::{Draft, Facts};
-use crate::format::Format;
+use crate::format::{Format, SignedBy};
 use crate::signature::unsigned;
 use crate::source::{Outcome, Request};
 
 pub(crate) static FORMAT: Format = Format {
     name: "datadog",
     title: ("Datadog", "Datadog 告警"),
+    signed_by: SignedBy::Nothing,
     proof: unsigned,
     read,
 };

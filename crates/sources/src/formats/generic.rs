@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::body::{Node, visible};
 use crate::draft::{Draft, Facts, digest};
-use crate::format::Format;
+use crate::format::{Format, SignedBy};
 use crate::signature::unsigned;
 use crate::source::{Outcome, Request};
 use crate::spec::{GenericSpec, StatusSpec};
@@ -15,6 +15,7 @@ use crate::spec::{GenericSpec, StatusSpec};
 pub(crate) static FORMAT: Format = Format {
     name: "generic",
     title: ("Any JSON or form", "任意 JSON 或表单"),
+    signed_by: SignedBy::Nothing,
     proof: unsigned,
     read,
 };

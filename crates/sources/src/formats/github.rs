@@ -6,13 +6,14 @@ use serde_json::json;
 
 use crate::body::{Node, visible};
 use crate::draft::{Draft, Facts};
-use crate::format::Format;
+use crate::format::{Format, SignedBy};
 use crate::signature::hmac;
 use crate::source::{Outcome, Request};
 
 pub(crate) static FORMAT: Format = Format {
     name: "github",
     title: ("GitHub", "GitHub 事件"),
+    signed_by: SignedBy::Secret,
     proof: |request| {
         hmac(
             request,

@@ -6,13 +6,14 @@ use serde_json::json;
 
 use crate::body::Node;
 use crate::draft::{Draft, Facts};
-use crate::format::Format;
+use crate::format::{Format, SignedBy};
 use crate::signature::{Notice, Proof, regional, vendor_url};
 use crate::source::{Outcome, Request};
 
 pub(crate) static FORMAT: Format = Format {
     name: "huawei-smn",
     title: ("Huawei Cloud SMN and CES", "华为云 SMN 与云监控告警"),
+    signed_by: SignedBy::Certificate,
     proof,
     read,
 };

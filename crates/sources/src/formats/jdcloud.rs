@@ -6,13 +6,14 @@ use belfry_model::FieldError;
 
 use crate::body::{Node, missing};
 use crate::draft::{Draft, Facts};
-use crate::format::Format;
+use crate::format::{Format, SignedBy};
 use crate::signature::unsigned;
 use crate::source::{Outcome, Request};
 
 pub(crate) static FORMAT: Format = Format {
     name: "jdcloud",
     title: ("JD Cloud event", "京东云事件"),
+    signed_by: SignedBy::Nothing,
     proof: unsigned,
     read: |request| {
         read(
@@ -26,6 +27,7 @@ pub(crate) static FORMAT: Format = Format {
 pub(crate) static DETAIL: Format = Format {
     name: "jdcloud-detail",
     title: ("JD Cloud event, detail only", "京东云事件（仅 detail）"),
+    signed_by: SignedBy::Nothing,
     proof: unsigned,
     read: |request| read(request, request.node(), &["eventAction"]),
 };

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::body::{Node, visible};
 use crate::draft::{Draft, Facts};
-use crate::format::Format;
+use crate::format::{Format, SignedBy};
 use crate::moment;
 use crate::signature::hmac;
 use crate::source::{Outcome, Request};
@@ -15,6 +15,7 @@ use chrono_tz::Tz;
 pub(crate) static FORMAT: Format = Format {
     name: "sentry",
     title: ("Sentry", "Sentry 告警"),
+    signed_by: SignedBy::Secret,
     proof: |request| hmac(request, "sentry-hook-signature", "", &[request.bytes()]),
     read,
 };

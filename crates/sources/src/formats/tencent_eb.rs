@@ -7,7 +7,7 @@ use belfry_model::FieldError;
 
 use super::cloudevents;
 use crate::body::Node;
-use crate::format::Format;
+use crate::format::{Format, SignedBy};
 use crate::native::{self, Added, Head};
 use crate::signature::unsigned;
 use crate::source::{Outcome, Request};
@@ -15,6 +15,7 @@ use crate::source::{Outcome, Request};
 pub(crate) static FORMAT: Format = Format {
     name: "tencent-eb",
     title: ("Tencent Cloud EventBridge", "腾讯云事件总线"),
+    signed_by: SignedBy::Nothing,
     proof: unsigned,
     read,
 };

@@ -6,7 +6,7 @@ use belfry_model::FieldError;
 use super::tencent_eb::{Meaning, pascal};
 use crate::body::Node;
 use crate::draft::{Draft, Facts};
-use crate::format::Format;
+use crate::format::{Format, SignedBy};
 use crate::signature::unsigned;
 use crate::source::{Outcome, Request};
 
@@ -16,6 +16,7 @@ pub(crate) static FORMAT: Format = Format {
         "Tencent Cloud monitoring callback",
         "腾讯云可观测平台告警回调",
     ),
+    signed_by: SignedBy::Nothing,
     proof: unsigned,
     read,
 };

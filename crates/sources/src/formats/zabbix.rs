@@ -5,13 +5,14 @@ use belfry_model::FieldError;
 
 use crate::body::{Node, missing};
 use crate::draft::{Draft, Facts};
-use crate::format::Format;
+use crate::format::{Format, SignedBy};
 use crate::signature::unsigned;
 use crate::source::{Outcome, Request};
 
 pub(crate) static FORMAT: Format = Format {
     name: "zabbix",
     title: ("Zabbix", "Zabbix 告警"),
+    signed_by: SignedBy::Nothing,
     proof: unsigned,
     read,
 };

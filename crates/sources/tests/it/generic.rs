@@ -102,6 +102,18 @@ fn what_is_wrong_with_a_source_is_told_with_its_place() {
             "/auth/value",
         ),
         (json!({"auth": {"type": "signature"}}), "/auth/type"),
+        (
+            json!({"format": "zabbix", "auth": {"type": "signature"}, "signing": {"secrets": ["x"]}}),
+            "/auth/type",
+        ),
+        (
+            json!({"format": "github", "auth": {"type": "signature"}, "topicArns": ["arn:x"]}),
+            "/auth/type",
+        ),
+        (
+            json!({"format": "aws-sns", "auth": {"type": "signature"}, "signing": {"secrets": ["x"]}}),
+            "/auth/type",
+        ),
         (json!({"signing": {"secrets": [""]}}), "/signing/secrets/0"),
         (json!({"topicArns": ["x"]}), "/topicArns/0"),
         (json!({"timeZone": "Mars/Base"}), "/timeZone"),

@@ -209,6 +209,61 @@ fn cloudevents_may_come_several_in_one_request_also_of_several_vendors() {
 }
 
 #[test]
+fn a_cloudevent_may_have_its_attributes_in_headers() {
+    let mut incoming = json_request("{\"instanceId\":\"ins-1\"}");
+    for (name, value) in [
+        ("specversion", "1.0"),
+        ("id", "7"),
+        ("source", "cvm.cloud.tencent"),
+        ("type", "cvm:ErrorEvent:PingUnreachable"),
+        ("status", "0"),
+    ] {
+        incoming
+            .headers
+            .push((format!("ce-{name}"), value.to_owned()));
+    }
+    let read = read(&any(), &incoming).unwrap();
+    assert_eq!(read.format, "tencent-eb");
+    let event = events(&read).remove(0);
+    assert_eq!(
+        (&event["status"], &event["subject"]),
+        (&json!("0"), &json!("ins-1"))
+    );
+    assert_eq!(event["data"], json!({"instanceId": "ins-1"}));
+}
+
+#[test]
+fn alerts_that_the_sender_left_out_are_told_of() {
+    let read = read(
+        &any(),
+        &crate::support::sample("alertmanager/mixed.json").incoming(),
+    )
+    .unwrap();
+    for event in events(&read) {
+        assert_eq!(event["data"]["alarm"]["labels"]["truncatedAlerts"], "7");
+    }
+}
+
+#[test]
+fn what_is_around_many_alerts_is_not_copied_without_bound() {
+    let alert = json!({"status": "firing", "labels": {"alertname": "a"}});
+    let body =
+        json!({"groupLabels": {"x": "y".repeat(100_000)}, "alerts": vec![alert.clone(); 1000]});
+    let read = read(&any(), &json_request(body.to_string())).unwrap();
+    let Outcome::Events(documents) = &read.outcome else {
+        panic!("{read:?}")
+    };
+    assert!(
+        documents
+            .iter()
+            .map(bytes::Bytes::len)
+            .sum::<usize>()
+            < 2_000_000
+    );
+    assert_eq!(events(&read)[0]["data"]["raw"], json!({"alerts": [alert]}));
+}
+
+#[test]
 fn a_body_is_kept_unless_the_source_says_no_and_at_most_64_kib_of_it() {
     let body = json!({"level": "error", "n": 1, "text": "磁盘".repeat(20_000)}).to_string();
     let keep = source(&json!({}));
