@@ -38,6 +38,8 @@ mod config;
 mod config_read;
 #[path = "shared/config_write.rs"]
 mod config_write;
+#[path = "shared/documents.rs"]
+mod documents;
 #[path = "shared/event_log.rs"]
 mod event_log;
 #[path = "shared/find.rs"]

@@ -95,6 +95,7 @@ fn config(states: &[State]) -> anyhow::Result<Config> {
             .map(|(id, ..)| target(*id))
             .collect::<anyhow::Result<_>>()?,
         archives: Vec::new(),
+        documents: Vec::new(),
     })
 }
 
