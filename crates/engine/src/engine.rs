@@ -486,6 +486,7 @@ mod tests {
                 egress: Arc::new(egress.unwrap()),
                 clock,
                 user_agent: "tests".to_owned(),
+                directory: Arc::new(belfry_targets::NoDirectory),
             }),
         };
         let engine = Engine::start(with, EngineSettings::default())

@@ -735,7 +735,7 @@ impl Lane {
                     accepted_at_ms: work.delivery.event.time_ms(),
                     now_ms: self.shared.clock.now_ms(),
                 };
-                match transform.render(work.event.doc(), &context) {
+                match transform.render_with(work.event.doc(), &context, handler.escape()) {
                     Ok(rendered) => Some(rendered),
                     Err(error) if error.is_filtered() => {
                         return failed(Verdict::Skipped {
@@ -770,6 +770,11 @@ impl Lane {
                 .trace_id
                 .as_deref()
                 .map(|trace_id| traceparent(trace_id, self.shared.with.random.number())),
+            alarm: None,
+            folded: &[],
+            digest: false,
+            progress: None,
+            link: None,
         };
         let limit = handler.timeout() + std::time::Duration::from_millis(GRACE_MS);
         tokio::time::timeout(limit, handler.deliver(&job))
@@ -794,7 +799,7 @@ impl Lane {
         let change = {
             let mut state = self.lock();
             match &attempted.verdict {
-                Verdict::Delivered => state.circuit.succeeded(),
+                Verdict::Delivered | Verdict::More { .. } => state.circuit.succeeded(),
                 Verdict::Retry {
                     reason,
                     retry_after_ms,
@@ -934,14 +939,7 @@ fn internal(detail: &str) -> Verdict {
 }
 
 fn failed(verdict: Verdict) -> Attempted {
-    Attempted {
-        verdict,
-        status: None,
-        duration_ms: 0,
-        request: None,
-        response: None,
-        append: None,
-    }
+    Attempted::unsent(verdict)
 }
 
 /// Request and response as they are kept.

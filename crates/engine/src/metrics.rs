@@ -111,7 +111,9 @@ impl Metrics {
             .attempt_seconds
             .record(f64::from(attempted.duration_ms) / 1000.0);
         let (outcome, reason) = match &attempted.verdict {
-            Verdict::Delivered => return metrics.attempt_delivered.increment(1),
+            Verdict::Delivered | Verdict::More { .. } => {
+                return metrics.attempt_delivered.increment(1);
+            }
             Verdict::Retry { reason, .. } => ("failed", reason.as_str()),
             Verdict::Permanent { reason, .. } => ("rejected", reason.as_str()),
             Verdict::Gone { .. } => ("rejected", "gone"),

@@ -72,6 +72,11 @@ pub(crate) fn too_old(
 pub(crate) fn decide(facts: Facts<'_>, verdict: Verdict) -> Next {
     match verdict {
         Verdict::Delivered => Next::Delivered,
+        Verdict::More { detail } => Next::Retry {
+            due_at_ms: facts.now_ms,
+            reason: Reason::Recovered,
+            detail,
+        },
         Verdict::Skipped { reason, detail } => Next::Skipped { reason, detail },
         Verdict::Permanent { reason, detail } => Next::Dead { reason, detail },
         Verdict::Gone { detail } => Next::Dead {

@@ -181,8 +181,24 @@ words! {
         Cancelled = "cancelled" = 31,
         /// Waits for its turn in the order of its key.
         WaitsInOrder = "waits_in_order" = 32,
+        /// The receiver says that credentials, address or settings are wrong: nothing will arrive until somebody changes them.
+        Misconfigured = "misconfigured" = 33,
+        /// A silence is in force for the alarm.
+        Silenced = "silenced" = 34,
+        /// The target was told of this alarm not long ago.
+        AlarmRepeat = "alarm_repeat" = 35,
+        /// The alarm is over, and the target was never told of it.
+        AlarmNotTold = "alarm_not_told" = 36,
+        /// The alarm is less severe than the target asks for.
+        BelowSeverity = "below_severity" = 37,
+        /// Nobody is told at this time of the week.
+        OutsideWindow = "outside_window" = 38,
+        /// Waits to be told together with others of its group.
+        Grouped = "grouped" = 39,
         /// Waits for the node that sends to this target: its limits are divided, and this node's part is none.
         OtherNode = "other_node" = 40,
+        /// Waits for the rate limit of the vendor, which all that use the same bot share.
+        ChannelLimit = "channel_limit" = 41,
     }
 }
 

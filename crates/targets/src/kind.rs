@@ -9,6 +9,7 @@ use belfry_model::json::nearest;
 use belfry_model::{Clock, FieldError};
 use serde_json::Value;
 
+use crate::directory::Directory;
 use crate::log::LogKind;
 use crate::target::Target;
 use crate::webhook::WebhookKind;
@@ -71,6 +72,8 @@ pub struct ConnectContext {
     pub clock: Arc<dyn Clock>,
     /// The `user-agent` of requests.
     pub user_agent: String,
+    /// Who contacts and groups are.
+    pub directory: Arc<dyn Directory>,
 }
 
 impl fmt::Debug for ConnectContext {

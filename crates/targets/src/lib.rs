@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `kind` | what a kind is, and the list of them |
 //! | `target` | one attempt: what goes in, what comes out |
+//! | `directory` | who people are, by name |
 //! | `secret` | masking settings for readers, taking masks back from writers |
 //! | `record` | what of a request and an answer may be kept |
 //! | `settings` | strict reading of settings |
@@ -15,6 +16,7 @@
 //! It must never know stores, schedules, queues or rules: whether and when to try again is decided elsewhere. All
 //! its HTTP goes through `belfry-egress`.
 
+mod directory;
 mod kind;
 mod log;
 mod record;
@@ -23,8 +25,10 @@ mod settings;
 mod target;
 mod webhook;
 
+pub use directory::{Directory, NoDirectory};
 pub use kind::{ConnectContext, GeneratedSecret, LabelPair, REGISTRY, TargetKind, find_kind};
 pub use secret::{MASK, mask, unmask};
 pub use target::{
-    Attempted, Handshake, Job, LogAppend, RequestRecord, ResponseRecord, Target, Verdict,
+    AlarmLife, Attempted, Channel, ChannelLimit, Folded, Handshake, Job, LogAppend, RequestRecord,
+    ResponseRecord, Target, Verdict,
 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use belfry_model::delivery::Reason;
 use belfry_model::{DeliveryId, Event, LogName, ReplayId};
-use belfry_transform::Rendered;
+use belfry_transform::{Escape, Rendered};
 use serde::{Deserialize, Serialize};
 
 /// Something that events are delivered to.
@@ -16,6 +16,28 @@ pub trait Target: Send + Sync {
 
     /// The longest that one [`deliver`](Self::deliver) can take.
     fn timeout(&self) -> Duration;
+
+    /// What the vendor counts its rate limit by, with a limit below it. Targets with the same key share it.
+    fn channel(&self) -> Option<Channel> {
+        None
+    }
+
+    /// Whether one message can tell of several events ([`Job::folded`]).
+    fn folds(&self) -> bool {
+        false
+    }
+
+    /// How values that a text template of the operator's inserts are made harmless.
+    fn escape(&self) -> Escape {
+        Escape::None
+    }
+
+    /// What [`deliver`](Self::deliver) would send, bodies complete, secrets masked; sends nothing. The error says why
+    /// nothing would be sent, for a person.
+    fn preview(&self, job: &Job<'_>) -> Result<Vec<RequestRecord>, String> {
+        let _ = job;
+        Err("this kind of target has no preview".to_owned())
+    }
 
     /// Asks the receiver whether it wants events; the error says why not, for a person.
     async fn handshake(&self) -> Result<Handshake, String> {
@@ -46,6 +68,59 @@ pub struct Job<'a> {
     pub replay: Option<ReplayId>,
     /// The trace context of this attempt, for the HTTP header.
     pub traceparent: Option<String>,
+    /// What is known of the alarm that the event belongs to, if it belongs to one.
+    pub alarm: Option<&'a AlarmLife>,
+    /// Further deliveries that this message is to tell of; only for targets that [fold](Target::folds).
+    pub folded: &'a [Folded],
+    /// Whether they are folded since the channel's limit is reached; else they are a group.
+    pub digest: bool,
+    /// What the last attempt of this delivery has left behind ([`Attempted::progress`]).
+    pub progress: Option<&'a str>,
+    /// Where a person sees this delivery.
+    pub link: Option<&'a str>,
+}
+
+/// What is known of an alarm when one of its events is delivered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AlarmLife {
+    /// How often it has fired since it began, this event included.
+    pub count: u64,
+    /// When it began, ms since 1970.
+    pub first_at_ms: i64,
+    /// When this target was told of it first, ms since 1970.
+    pub told_at_ms: Option<i64>,
+    /// What this target's first message of it left behind ([`Attempted::thread`]).
+    pub thread: Option<String>,
+}
+
+/// A delivery that is told of in another's message.
+#[derive(Debug, Clone)]
+pub struct Folded {
+    /// Which.
+    pub delivery: DeliveryId,
+    /// Its event.
+    pub event: Event,
+}
+
+/// What a vendor counts its rate limit by: a bot, a hook, an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Channel {
+    /// Tells channels apart: a hash of the address and the secret in it.
+    pub key: [u8; 16],
+    /// What is kept below the vendor's limit.
+    pub limit: ChannelLimit,
+}
+
+/// At most `burst` requests at once, and `permits` more in each `per`. Their sum must be within what the vendor allows
+/// in `per`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChannelLimit {
+    /// Requests that become possible in each `per`, evenly spread.
+    pub permits: u32,
+    /// The span.
+    pub per: Duration,
+    /// The most at once.
+    pub burst: u32,
 }
 
 /// How an attempt went.
@@ -63,6 +138,11 @@ pub struct Attempted {
     pub response: Option<ResponseRecord>,
     /// A line for a log, to be written together with the outcome.
     pub append: Option<LogAppend>,
+    /// What the next attempt of the delivery has to know, if there is one: which parts are done. Absent: what the last
+    /// attempt left behind stays.
+    pub progress: Option<String>,
+    /// What later messages of the same alarm refer to; kept with the alarm when the delivery succeeds.
+    pub thread: Option<String>,
 }
 
 impl Attempted {
@@ -75,6 +155,8 @@ impl Attempted {
             request: None,
             response: None,
             append: None,
+            progress: None,
+            thread: None,
         }
     }
 }
@@ -84,6 +166,11 @@ impl Attempted {
 pub enum Verdict {
     /// Done.
     Delivered,
+    /// A part is done ([`Attempted::progress`] says which); the rest is to follow at once.
+    More {
+        /// For people: what was done.
+        detail: String,
+    },
     /// May succeed later.
     Retry {
         /// For programs. `http_4xx` leaves it to the retry policy whether it is worth it.

@@ -122,6 +122,7 @@ impl TestServer {
             egress: Arc::new(egress),
             clock: Arc::clone(&as_clock),
             user_agent: "belfry-test".to_owned(),
+            directory: Arc::new(belfry_targets::NoDirectory),
         });
         let sealer = Arc::new(Sealer::from_keys(&[[7; 32]]).unwrap());
         let as_unseal: Arc<dyn belfry_engine::Unseal> = Arc::<Sealer>::clone(&sealer);

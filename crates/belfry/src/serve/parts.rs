@@ -90,6 +90,7 @@ fn connect(settings: &Settings) -> Result<ConnectContext> {
         egress: Arc::new(egress.context("outgoing requests")?),
         clock: Arc::new(SystemClock),
         user_agent: concat!("Belfry/", env!("CARGO_PKG_VERSION")).to_owned(),
+        directory: Arc::new(belfry_targets::NoDirectory),
     })
 }
 

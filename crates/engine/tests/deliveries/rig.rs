@@ -74,6 +74,7 @@ pub(crate) fn with_clock(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result
             egress: Arc::new(egress),
             clock,
             user_agent: "belfry-tests".to_owned(),
+            directory: Arc::new(belfry_targets::NoDirectory),
         }),
     })
 }

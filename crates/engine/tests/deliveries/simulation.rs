@@ -203,6 +203,7 @@ impl Running {
                 egress: NO_WAY_OUT.clone(),
                 clock: world.clock.clone(),
                 user_agent: life.to_string(),
+                directory: Arc::new(belfry_targets::NoDirectory),
             }),
         };
         let engine = Engine::start(with, settings.clone()).await?;

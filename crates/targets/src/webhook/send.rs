@@ -171,12 +171,11 @@ impl Target for Webhook {
             None => verdict,
         };
         Attempted {
-            verdict,
             status: answered.map(|status| status.as_u16()),
             duration_ms,
             request: Some(record),
             response,
-            append: None,
+            ..Attempted::unsent(verdict)
         }
     }
 

@@ -34,6 +34,7 @@ pub(crate) fn context(egress: EgressClient) -> ConnectContext {
         egress: Arc::new(egress),
         clock: Arc::new(SystemClock),
         user_agent: "Belfry/test".to_owned(),
+        directory: Arc::new(belfry_targets::NoDirectory),
     }
 }
 
@@ -58,6 +59,11 @@ pub(crate) fn job(event: &Event) -> Job<'_> {
         accepted_at_ms: 1_700_000_000_000,
         replay: None,
         traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-1111111111111111-01".to_owned()),
+        alarm: None,
+        folded: &[],
+        digest: false,
+        progress: None,
+        link: None,
     }
 }
 
