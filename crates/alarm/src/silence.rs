@@ -25,3 +25,8 @@ pub struct Silence {
     /// Why.
     pub comment: String,
 }
+
+impl Silence {
+    /// The kind of its documents, as it stands in paths.
+    pub const KIND: &str = "silences";
+}

@@ -192,7 +192,11 @@ mod tests {
         let second = first.changed(&[], vec![a, other, document(3, None, "c", json!(7))], &read);
         assert_eq!(texts(&second, Some(1)), ["a=x", "b=z"]);
         assert_eq!(read.0.load(Ordering::Relaxed), 4, "a was read once");
-        assert_eq!(texts(&first, Some(1)), ["a=x", "b=y"], "who holds it sees no change");
+        assert_eq!(
+            texts(&first, Some(1)),
+            ["a=x", "b=y"],
+            "who holds it sees no change"
+        );
         // What cannot be read is not there, but known.
         assert_eq!(texts(&second, None), Vec::<String>::new());
         assert_eq!(second.all().count(), 3);

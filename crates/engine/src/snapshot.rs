@@ -294,7 +294,10 @@ impl Snapshot {
         let gone = self.targets().map(|entry| &entry.target);
         let gone = gone.filter(|target| !targets.contains(&target.id));
         rest.targets.extend(gone.cloned());
-        let gone = self.documents.all().filter(|one| !documents.contains(&one.id));
+        let gone = self
+            .documents
+            .all()
+            .filter(|one| !documents.contains(&one.id));
         rest.documents.extend(gone.cloned());
         rest
     }

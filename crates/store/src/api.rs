@@ -23,6 +23,7 @@ use serde_json::Value;
 
 use crate::replays::{ReplayProgress, Replays};
 use crate::retention::Retention;
+use crate::sources::Sources;
 
 /// What a store answers.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -1082,10 +1083,26 @@ pub trait Maintenance: Send + Sync {
 
 /// All of it.
 pub trait Store:
-    EventLog + DeliveryQueue + Nodes + ConfigStore + History + Replays + Retention + Maintenance
+    EventLog
+    + DeliveryQueue
+    + Nodes
+    + ConfigStore
+    + History
+    + Replays
+    + Retention
+    + Sources
+    + Maintenance
 {
 }
 impl<T> Store for T where
-    T: EventLog + DeliveryQueue + Nodes + ConfigStore + History + Replays + Retention + Maintenance
+    T: EventLog
+        + DeliveryQueue
+        + Nodes
+        + ConfigStore
+        + History
+        + Replays
+        + Retention
+        + Sources
+        + Maintenance
 {
 }

@@ -93,6 +93,7 @@ macro_rules! conformance_suite {
             documents: [
                 documents_are_made_changed_and_deleted_with_their_bus,
                 a_name_is_taken_once_in_each_kind_and_bus,
+                what_a_source_could_not_read_is_kept_while_it_is_new_and_the_source_is_there,
             ],
             retention: [
                 old_events_go_with_everything_about_them,

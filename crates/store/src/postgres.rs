@@ -68,6 +68,8 @@ mod replays;
 mod retention;
 #[path = "shared/rows.rs"]
 mod rows;
+#[path = "shared/sources.rs"]
+mod sources;
 #[path = "shared/transfer.rs"]
 mod transfer;
 #[path = "shared/walk.rs"]

@@ -132,6 +132,7 @@ impl TestServer {
             random: Arc::new(belfry_engine::SystemRandom),
             kinds: belfry_targets::find_kind,
             unseal: as_unseal,
+            documents: Arc::<Sealer>::clone(&sealer) as Arc<dyn belfry_engine::ReadDocument>,
             connect: Arc::clone(&connect),
         };
         let engine = Engine::start(

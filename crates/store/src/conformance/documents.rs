@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::fixtures::*;
 use crate::Expect::{Absent, Revision};
-use crate::{Change, DocumentPlace, Expect, Store, StoreError};
+use crate::{Change, DocumentPlace, Expect, Store, StoreError, Unparsed};
 
 fn place(kind: &str, bus: Option<&str>, name: &str) -> DocumentPlace {
     DocumentPlace {
@@ -122,4 +122,61 @@ pub(crate) async fn a_name_is_taken_once_in_each_kind_and_bus(store: &dyn Store)
         let refused = apply(store, &[put(kind, bus, "x", Absent)]).await;
         assert!(matches!(refused, Err(StoreError::Conflict)), "{refused:?}");
     }
+}
+
+pub(crate) async fn what_a_source_could_not_read_is_kept_while_it_is_new_and_the_source_is_there(
+    store: &dyn Store,
+) {
+    let changes = [
+        put_bus("b", Absent),
+        put("sources", Some("b"), "x", Absent),
+        put("sources", Some("b"), "y", Absent),
+    ];
+    apply(store, &changes).await.unwrap();
+    let made = store.load_config().await.unwrap().documents;
+    let (x, y) = (made[0].id, made[1].id);
+    let unparsed = |source, step: i64| Unparsed {
+        number: 0,
+        source,
+        at_ms: T0 + step,
+        format: (step % 2 == 0).then(|| "grafana".to_owned()),
+        reason: "/alerts: missing".to_owned(),
+        content_type: None,
+        bytes: 100_000,
+        body: vec![0xff, b'{'],
+    };
+    for step in 0..5 {
+        store.keep_unparsed(&unparsed(x, step), 3).await.unwrap();
+        store.keep_unparsed(&unparsed(y, step), 9).await.unwrap();
+    }
+    let found = store.list_unparsed(x, None, 2).await.unwrap();
+    assert_eq!(
+        found.iter().map(|one| one.at_ms - T0).collect::<Vec<_>>(),
+        [4, 3]
+    );
+    let as_new = |one: &Unparsed| Unparsed {
+        number: 0,
+        ..one.clone()
+    };
+    assert_eq!(as_new(&found[0]), unparsed(x, 4));
+    let rest = store
+        .list_unparsed(x, Some(found[1].number), 9)
+        .await
+        .unwrap();
+    assert_eq!(
+        rest.iter().map(as_new).collect::<Vec<_>>(),
+        [unparsed(x, 2)]
+    );
+    assert_eq!(store.list_unparsed(y, None, 9).await.unwrap().len(), 5);
+
+    apply(store, &[delete("sources", Some("b"), "x", 1)])
+        .await
+        .unwrap();
+    assert_eq!(store.list_unparsed(x, None, 9).await.unwrap(), []);
+    let gone = Change::DeleteBus {
+        name: "b".parse().unwrap(),
+        revision: 1,
+    };
+    apply(store, &[gone]).await.unwrap();
+    assert_eq!(store.list_unparsed(y, None, 9).await.unwrap(), []);
 }

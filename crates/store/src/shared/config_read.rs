@@ -1,9 +1,7 @@
 //! Buses, rules, targets, archives and named documents, as they are and as history names them.
 
 use belfry_model::config::{Archive, Bus, Disabled, Document, Rule, Target};
-use belfry_model::{
-    ArchiveId, BusId, BusName, DocumentId, RuleId, RuleName, TargetId, TargetName,
-};
+use belfry_model::{ArchiveId, BusId, BusName, DocumentId, RuleId, RuleName, TargetId, TargetName};
 use sqlx::{AssertSqlSafe, Connection as _, QueryBuilder, Row as _};
 
 use super::dialect::BEGIN_SNAPSHOT;

@@ -8,6 +8,7 @@ use super::Conn;
 use super::dialect::RAISE_VERSION;
 use super::documents;
 use super::rows::json_text;
+use super::sources;
 use crate::{Change, Expect, Result, StoreError};
 
 /// When a change is made: by the clock, and by the version of the configuration that it leads to. Every row that a change
@@ -34,6 +35,7 @@ pub(super) async fn apply(conn: &mut Conn, change: &Change, at: Moment) -> Resul
         }
         Change::DeleteBus { name, revision } => {
             let id = current(conn, BUS, 0, name.as_str(), *revision).await?;
+            sources::forget_of_bus(conn, id).await?;
             delete(conn, &DELETE_BUS, id, at).await
         }
         Change::PutRule {

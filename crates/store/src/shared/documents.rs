@@ -6,6 +6,7 @@ use sqlx::Row as _;
 use super::Conn;
 use super::config_write::{Moment, bus_id};
 use super::rows::json_text;
+use super::sources;
 use crate::{DocumentPlace, Expect, Result, StoreError};
 
 // The whole server stands as bus 0, which no bus is: nulls are all different to an index.
@@ -71,9 +72,9 @@ pub(super) async fn delete(
         .bind(at.now_ms)
         .bind(at.version)
         .bind(id)
-        .execute(conn)
+        .execute(&mut *conn)
         .await?;
-    Ok(())
+    sources::forget(conn, id).await
 }
 
 async fn bus_of(conn: &mut Conn, place: &DocumentPlace) -> Result<Option<i64>> {
