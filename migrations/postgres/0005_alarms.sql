@@ -16,7 +16,9 @@ CREATE TABLE document (
   deleted_at_ms   BIGINT,
   changed_version BIGINT NOT NULL DEFAULT 0
 );
-CREATE UNIQUE INDEX document_name ON document (kind, coalesce(bus_id, 0), name) WHERE deleted_at_ms IS NULL;
+CREATE UNIQUE INDEX document_on_bus ON document (kind, bus_id, name) WHERE deleted_at_ms IS NULL;
+-- Nulls are all different to an index.
+CREATE UNIQUE INDEX document_of_server ON document (kind, name) WHERE deleted_at_ms IS NULL AND bus_id IS NULL;
 CREATE INDEX document_by_change ON document (changed_version);
 
 -- ------------------------------------------------------------------------------------------------ sources

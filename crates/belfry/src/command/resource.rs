@@ -281,7 +281,7 @@ fn path(kind: Kind, bus: &str, name: &str) -> Result<String> {
         (Kind::Target, [bus, rule, target]) => {
             format!("/v1/buses/{bus}/rules/{rule}/targets/{target}")
         }
-        (Kind::Document(at), names) => document_path(at, bus, names)
+        (Kind::Document(at), names) => document_path(at, &bus, names)
             .ok_or_else(|| Failure::usage(format!("{name}: expected NAME or BUS/NAME")))?,
         (Kind::Key, [id]) => format!("/v1/keys/{id}"),
         (Kind::Log, _) => {

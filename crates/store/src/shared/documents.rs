@@ -9,7 +9,7 @@ use super::rows::json_text;
 use super::sources;
 use crate::{DocumentPlace, Expect, Result, StoreError};
 
-// The whole server stands as bus 0, which no bus is: nulls are all different to an index.
+// The whole server stands as bus 0, which no bus is.
 const FIND: &str = "SELECT id, revision FROM document \
      WHERE kind = $1 AND coalesce(bus_id, 0) = $2 AND name = $3 AND deleted_at_ms IS NULL";
 const INSERT: &str = "INSERT INTO document (kind, bus_id, name, spec, revision, created_at_ms, updated_at_ms, changed_version) \
