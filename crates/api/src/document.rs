@@ -67,6 +67,8 @@ pub(crate) fn split() -> (Router<Shared>, Value) {
             rules::delete_rule
         ))
         .routes(routes!(testing::test_rules))
+        .routes(routes!(testing::preview_target))
+        .routes(routes!(testing::test_target))
         .routes(routes!(testing::test_pattern))
         .routes(routes!(targets::list_targets))
         .routes(routes!(

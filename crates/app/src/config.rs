@@ -25,6 +25,8 @@ use crate::error::{Code, Error, Fault, Result};
 pub(crate) use bus::{by_name, ensure_buses};
 pub(crate) use check::{pattern_faults, without_value};
 pub(crate) use index::{Index, RuleConfig};
+pub(crate) use plan::Place;
+pub(crate) use target::read_target;
 pub use target::{TargetStatus, target_kinds};
 pub use view::{
     ArchiveView, BusView, DisabledView, GeneratedSecretView, RuleView, TargetKindView, TargetView,

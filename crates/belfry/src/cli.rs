@@ -5,7 +5,9 @@ use clap_complete::Shell;
 
 use crate::bench;
 use crate::client::{Client, ClientArgs};
-use crate::command::{apply, config, db, delivery, key, log, replay, resource, send, tail, test};
+use crate::command::{
+    apply, config, db, delivery, key, log, replay, resource, send, tail, target, test,
+};
 use crate::failure::Result;
 use crate::output::{Format, Output};
 use crate::serve;
@@ -78,6 +80,9 @@ enum Command {
     /// Tries a pattern on an event
     #[command(subcommand)]
     Pattern(test::PatternCommand),
+    /// Shows what a target would send, or sends a test message
+    #[command(subcommand)]
+    Target(target::TargetCommand),
     /// One event and what became of it
     #[command(subcommand)]
     Event(delivery::EventCommand),
@@ -128,6 +133,7 @@ pub fn run(cli: Cli) -> Result {
         Command::Diff(args) => block_on(apply::diff(args)),
         Command::Rule(command) => block_on(test::rule(command)),
         Command::Pattern(command) => block_on(test::pattern(command)),
+        Command::Target(command) => block_on(target::run(command)),
         Command::Event(command) => block_on(delivery::event(command)),
         Command::Delivery(command) => block_on(delivery::delivery(command)),
         Command::Replay(command) => block_on(replay::run(command)),

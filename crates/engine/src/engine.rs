@@ -42,7 +42,7 @@ thread_local! {
 /// The running data plane. Cheap to clone; ends with [`Engine::shutdown`].
 #[derive(Clone)]
 pub struct Engine {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     accepts: mpsc::Sender<AcceptOp>,
 }
 

@@ -30,12 +30,14 @@ mod order;
 mod outcome;
 mod pages;
 mod people;
+mod render;
 mod replay;
 mod report;
 mod retention;
 mod shared;
 mod shares;
 mod snapshot;
+mod trial;
 mod work;
 
 pub use api::{

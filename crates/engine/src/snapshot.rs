@@ -365,7 +365,11 @@ pub(crate) fn connect(
     let transform = target.spec.transform.as_ref().and_then(|text| {
         let spec: Result<TransformSpec, _> = serde_json::from_str(text.as_str());
         let compiled = spec.map_err(|error| error.to_string()).and_then(|spec| {
-            send_original = spec.on_error() == Some(OnError::SendOriginal);
+            // Of a message, a badly formatted one beats none.
+            let messages = handler.as_ref().is_some_and(|handler| handler.folds());
+            send_original = spec
+                .on_error()
+                .map_or(messages, |on_error| on_error == OnError::SendOriginal);
             compile_transform(&spec).map_err(|errors| {
                 errors
                     .iter()

@@ -78,6 +78,8 @@ pub struct Job<'a> {
     pub progress: Option<&'a str>,
     /// Where a person sees this delivery.
     pub link: Option<&'a str>,
+    /// Somebody tries the target out: messages say so, in their title.
+    pub trial: bool,
 }
 
 /// What is known of an alarm when one of its events is delivered.

@@ -13,10 +13,10 @@ use crate::error::{Code, Error, Fault, Result, faults_under};
 
 /// Where a target stands.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
-    pub(super) bus: &'a BusName,
-    pub(super) rule: &'a RuleName,
-    pub(super) name: &'a TargetName,
+pub(crate) struct Place<'a> {
+    pub(crate) bus: &'a BusName,
+    pub(crate) rule: &'a RuleName,
+    pub(crate) name: &'a TargetName,
 }
 
 impl Place<'_> {
@@ -34,10 +34,10 @@ impl Place<'_> {
 }
 
 /// A change of a target, worked out and checked.
-pub(super) struct Planned {
+pub(crate) struct Planned {
     kind: &'static dyn TargetKind,
     /// What is to be stored, secrets sealed.
-    sealed: TargetSpec,
+    pub(crate) sealed: TargetSpec,
     /// Its settings in clear.
     clear: Value,
     generated: Vec<GeneratedSecret>,
@@ -49,7 +49,7 @@ pub(super) struct Planned {
 
 impl App {
     /// Works a change out: masks taken back, server-made members filled in, everything checked, secrets sealed.
-    pub(super) fn plan_target(
+    pub(crate) fn plan_target(
         &self,
         index: &Index,
         place: Place<'_>,

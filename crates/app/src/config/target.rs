@@ -67,7 +67,7 @@ pub fn target_kinds() -> Vec<TargetKindView> {
 }
 
 /// Reads a target as it is written in a PUT.
-pub(super) fn read_target(
+pub(crate) fn read_target(
     place: Place<'_>,
     mut members: Members,
 ) -> std::result::Result<TargetSpec, Vec<Fault>> {
