@@ -137,6 +137,7 @@ impl TestServer {
                 belfry_eval::EvalLimits::default(),
             )),
             unseal: as_unseal,
+            documents: Arc::<Sealer>::clone(&sealer) as Arc<dyn belfry_engine::ReadDocument>,
             connect: Arc::clone(&connect),
         };
         let engine = Engine::start(

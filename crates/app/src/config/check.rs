@@ -55,7 +55,7 @@ fn transform_faults(text: &JsonText) -> Vec<Fault> {
 
 /// An error about settings without the value of the wrong type that was sent: it may be a secret, put a level too high
 /// or too low.
-fn without_value(mut error: FieldError) -> FieldError {
+pub(crate) fn without_value(mut error: FieldError) -> FieldError {
     for (got, kind) in [
         (", got string ", ", got a string"),
         (", got integer ", ", got a number"),
