@@ -26,7 +26,10 @@ mod state;
 mod window;
 
 pub use alarm::{Alarm, Link, Names};
-pub use contact::{Contact, ContactGroup, Language};
+pub use contact::{
+    Contact, ContactGroup, GROUP_MAX, Language, MAIL_ADDRESS_EXPECTED, PHONE_NUMBER_EXPECTED,
+    is_mail_address, is_phone_number,
+};
 pub use matcher::{MATCHER_BYTES_MAX, Match, Matcher, MatcherOp};
 pub use severity::Severity;
 pub use sign::{AlarmKey, Sign};

@@ -21,6 +21,7 @@ mod channel;
 mod circuit;
 mod committer;
 mod dedup;
+mod documents;
 mod engine;
 mod exchange;
 mod gate;
@@ -34,6 +35,7 @@ mod order;
 mod outbox;
 mod outcome;
 mod pages;
+mod people;
 mod render;
 mod replay;
 mod report;
@@ -49,6 +51,8 @@ pub use api::{
     EngineStatus, FindKind, IdempotencyKey, LaneStatus, Random, StartError, SystemRandom, Unseal,
 };
 pub use archives::Archives;
+pub use documents::{NoDocuments, Parsed, ReadDocument};
 pub use engine::Engine;
+pub use people::People;
 pub use replay::{ReplayCount, ReplayError};
 pub use snapshot::{BusRules, RuleEntry, Snapshot, TargetEntry, compile_transform};

@@ -10,19 +10,21 @@ use std::path::Path;
 use async_trait::async_trait;
 use belfry_model::access::Scope;
 use belfry_model::config::{
-    Archive, ArchiveSpec, Bus, BusSpec, Disabled, Rule, RuleSpec, Target, TargetSpec,
+    Archive, ArchiveSpec, Bus, BusSpec, Disabled, Document, Rule, RuleSpec, Target, TargetSpec,
 };
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
 use belfry_model::replay::ReplayMark;
 use belfry_model::{
-    ArchiveId, ArchiveName, BusId, BusName, DeliveryId, Event, EventId, LogName, NodeId, OrderKey,
-    RuleId, RuleName, TargetId, TargetName,
+    ArchiveId, ArchiveName, BusId, BusName, DeliveryId, DocumentName, Event, EventId, LogName,
+    NodeId, OrderKey, RuleId, RuleName, TargetId, TargetName,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::alarms::{AlarmSign, Alarms, Told};
 use crate::replays::{ReplayProgress, Replays};
 use crate::retention::Retention;
+use crate::sources::Sources;
 
 /// What a store answers.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -593,7 +595,7 @@ pub trait Nodes: Send + Sync {
 // ---------------------------------------------------------------------------------------------------------------
 // Configuration, keys, audit
 
-/// Buses, rules, targets and archives of one moment, or some of them.
+/// Buses, rules, targets, archives and named documents of one moment, or some of them.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// Goes up with every change.
@@ -606,6 +608,8 @@ pub struct Config {
     pub targets: Vec<Target>,
     /// All archives.
     pub archives: Vec<Archive>,
+    /// All named documents, secrets sealed.
+    pub documents: Vec<Document>,
 }
 
 /// How the configuration differs from an earlier version of it.
@@ -643,7 +647,7 @@ pub enum Change {
         /// What must be there.
         expect: Expect,
     },
-    /// Deletes a bus with its rules, targets and archives.
+    /// Deletes a bus with its rules, targets, archives and documents.
     DeleteBus {
         /// Its name.
         name: BusName,
@@ -715,6 +719,22 @@ pub enum Change {
         /// The revision it must have.
         revision: i64,
     },
+    /// Makes or replaces a named document.
+    PutDocument {
+        /// Which one.
+        place: DocumentPlace,
+        /// What it is to be, an object; secrets sealed.
+        spec: Value,
+        /// What must be there.
+        expect: Expect,
+    },
+    /// Deletes a named document.
+    DeleteDocument {
+        /// Which one.
+        place: DocumentPlace,
+        /// The revision it must have.
+        revision: i64,
+    },
     /// Belfry itself disables a target (or takes that back with `None`). Counts as a change of the target.
     DisableTarget {
         /// The target.
@@ -722,6 +742,17 @@ pub enum Change {
         /// Why.
         disabled: Option<Disabled>,
     },
+}
+
+/// Which named document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentPlace {
+    /// Its kind, as it stands in paths.
+    pub kind: String,
+    /// The bus it belongs to; absent: the whole server.
+    pub bus: Option<BusName>,
+    /// Its name.
+    pub name: DocumentName,
 }
 
 /// Who changed what. Secrets are masked before they get here.
@@ -1069,6 +1100,7 @@ pub trait Store:
     + Alarms
     + Replays
     + Retention
+    + Sources
     + Maintenance
 {
 }
@@ -1081,6 +1113,7 @@ impl<T> Store for T where
         + Alarms
         + Replays
         + Retention
+        + Sources
         + Maintenance
 {
 }

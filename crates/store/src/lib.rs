@@ -21,6 +21,7 @@ mod process;
 mod replays;
 mod retention;
 mod sample;
+mod sources;
 pub mod sqlite;
 mod usage;
 
@@ -29,4 +30,5 @@ pub use api::*;
 pub use postgres::{PostgresOptions, PostgresStore};
 pub use replays::*;
 pub use retention::*;
+pub use sources::*;
 pub use sqlite::{SqliteOptions, SqliteStore, Synchronous};
