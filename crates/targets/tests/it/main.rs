@@ -10,7 +10,9 @@
 
 mod auth;
 mod contract;
+mod messages;
 #[path = "../../../egress/tests/sink/mod.rs"]
 mod sink;
 mod support;
+mod vendors;
 mod webhook;
