@@ -1,7 +1,9 @@
-//! Trying out patterns and rules with the real matcher.
+//! Trying things out: patterns and rules with the real matcher, targets (`targets`) with the real way out.
 //!
 //! Pattern and event go to the matcher as the text that was sent: rewriting a number, an escape or a repeated name
 //! would test something else than what happens to a posted event.
+
+mod targets;
 
 use belfry_model::access::Scope;
 use belfry_model::{BusName, Event, RuleName, TargetName};
@@ -14,6 +16,8 @@ use crate::actor::Actor;
 use crate::config::pattern_faults;
 use crate::error::{Code, Error, Fault, Result};
 use crate::input;
+
+pub use targets::{TargetPreviewView, TargetTestView, TrialView};
 
 /// Rules that are explained unless the request says otherwise.
 const EXPLAIN_DEFAULT: u32 = 20;

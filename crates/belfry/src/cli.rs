@@ -5,8 +5,10 @@ use clap_complete::Shell;
 
 use crate::bench;
 use crate::client::{Client, ClientArgs};
-use crate::command::{apply, config, db, delivery, key, log, replay, resource, send, tail, test};
-use crate::failure::Result;
+use crate::command::{
+    apply, config, db, delivery, key, log, replay, resource, send, tail, target, test,
+};
+use crate::failure::{Context as _, Result};
 use crate::output::{Format, Output};
 use crate::serve;
 use crate::settings::SettingsArgs;
@@ -78,6 +80,9 @@ enum Command {
     /// Tries a pattern on an event
     #[command(subcommand)]
     Pattern(test::PatternCommand),
+    /// Shows what a target would send, or sends a test message
+    #[command(subcommand)]
+    Target(target::TargetCommand),
     /// One event and what became of it
     #[command(subcommand)]
     Event(delivery::EventCommand),
@@ -108,7 +113,13 @@ enum Command {
     },
     /// Prints the `OpenAPI` document of the server
     Openapi,
+    /// Evaluates templates for a server that has started it; not for people
+    #[command(name = EVAL_WORKER, hide = true)]
+    EvalWorker,
 }
+
+/// How the program is started as a helper process that evaluates templates.
+pub(crate) const EVAL_WORKER: &str = "eval-worker";
 
 /// Does what was said.
 pub fn run(cli: Cli) -> Result {
@@ -117,6 +128,7 @@ pub fn run(cli: Cli) -> Result {
         Command::Bench(args) => bench::main(args),
         Command::Config(command) => config::run(&command),
         Command::Db(command) => block_on(db::run(command)),
+        Command::EvalWorker => belfry_eval::work().context("the helper process for templates"),
         Command::Completions { shell } => completions(shell),
         Command::Openapi => Output::new(Format::Json).text(&serve::openapi()?),
         Command::Send(args) => block_on(send::run(args)),
@@ -128,6 +140,7 @@ pub fn run(cli: Cli) -> Result {
         Command::Diff(args) => block_on(apply::diff(args)),
         Command::Rule(command) => block_on(test::rule(command)),
         Command::Pattern(command) => block_on(test::pattern(command)),
+        Command::Target(command) => block_on(target::run(command)),
         Command::Event(command) => block_on(delivery::event(command)),
         Command::Delivery(command) => block_on(delivery::delivery(command)),
         Command::Replay(command) => block_on(replay::run(command)),

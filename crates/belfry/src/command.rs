@@ -11,6 +11,7 @@ pub mod resource;
 pub mod send;
 pub mod show;
 pub mod tail;
+pub mod target;
 pub mod test;
 
 use std::io::Read as _;

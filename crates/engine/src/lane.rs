@@ -22,6 +22,7 @@ use tracing::Instrument as _;
 use crate::api::LaneStatus;
 use crate::circuit::{Bucket, Change, Circuit};
 use crate::outcome::{self, Facts, Next};
+use crate::render::Occasion;
 use crate::report;
 use crate::shared::Shared;
 use crate::shares::Part;
@@ -712,49 +713,18 @@ impl Lane {
                 retry_after_ms: None,
             });
         };
-        let rendered = match &entry.transform {
-            None if entry.target.spec.transform.is_some() => {
-                let problem = entry.problem.clone().unwrap_or_default();
-                return failed(Verdict::Permanent {
-                    reason: Reason::TransformError,
-                    detail: problem,
-                });
-            }
-            None => None,
-            Some(transform) => {
-                let delivery_text = work.delivery.to_string();
-                let uid = work.delivery.event.to_string();
-                let context = belfry_transform::Context {
-                    rule: &entry.rule,
-                    rule_arn: None,
-                    bus: entry.bus.as_str(),
-                    target: entry.target.name.as_str(),
-                    event_uid: &uid,
-                    delivery: &delivery_text,
-                    attempt: work.attempts + 1,
-                    accepted_at_ms: work.delivery.event.time_ms(),
-                    now_ms: self.shared.clock.now_ms(),
-                };
-                match transform.render_with(work.event.doc(), &context, handler.escape()) {
-                    Ok(rendered) => Some(rendered),
-                    Err(error) if error.is_filtered() => {
-                        return failed(Verdict::Skipped {
-                            reason: Reason::NothingToSend,
-                            detail: error.to_string(),
-                        });
-                    }
-                    Err(error) if entry.send_original => {
-                        tracing::warn!(%error, "the transformation failed; the event is sent as it is");
-                        None
-                    }
-                    Err(error) => {
-                        return failed(Verdict::Permanent {
-                            reason: Reason::TransformError,
-                            detail: error.to_string(),
-                        });
-                    }
-                }
-            }
+        let occasion = Occasion {
+            delivery: work.delivery,
+            attempt: work.attempts + 1,
+            now_ms: self.shared.clock.now_ms(),
+        };
+        let templates = &self.shared.with.templates;
+        let rendered = match entry
+            .render(&work.event, occasion, handler.escape(), templates)
+            .await
+        {
+            Ok(rendered) => rendered,
+            Err(verdict) => return failed(verdict),
         };
         let job = Job {
             delivery: work.delivery,
@@ -775,6 +745,7 @@ impl Lane {
             digest: false,
             progress: None,
             link: None,
+            trial: false,
         };
         let limit = handler.timeout() + std::time::Duration::from_millis(GRACE_MS);
         tokio::time::timeout(limit, handler.deliver(&job))

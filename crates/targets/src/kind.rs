@@ -13,6 +13,7 @@ use crate::bark::Bark;
 use crate::dingtalk::DingTalk;
 use crate::directory::Directory;
 use crate::discord::Discord;
+use crate::email::EmailKind;
 use crate::feishu::Feishu;
 use crate::gotify::Gotify;
 use crate::log::LogKind;
@@ -20,6 +21,7 @@ use crate::messenger::Kind;
 use crate::ntfy::Ntfy;
 use crate::opsgenie::Opsgenie;
 use crate::pagerduty::PagerDuty;
+use crate::people::Reach;
 use crate::slack::Slack;
 use crate::target::Target;
 use crate::teams::Teams;
@@ -46,6 +48,7 @@ pub static REGISTRY: &[&dyn TargetKind] = &[
     &Kind::<Ntfy>::ENTRY,
     &Kind::<Gotify>::ENTRY,
     &Kind::<Bark>::ENTRY,
+    &EmailKind,
 ];
 
 /// A kind of target: one static entry of [`REGISTRY`].
@@ -84,6 +87,11 @@ pub trait TargetKind: Send + Sync {
         settings: Value,
         context: &ConnectContext,
     ) -> Result<Arc<dyn Target>, Vec<FieldError>>;
+    /// By what it reaches people one by one, if it does; a notification policy may then say whom
+    /// ([`Target::deliver_to`]).
+    fn reaches(&self) -> Option<Reach> {
+        None
+    }
     /// Whether a target of these settings may be used only after [`Target::handshake`] succeeded.
     fn needs_handshake(&self, settings: &Value) -> bool {
         let _ = settings;

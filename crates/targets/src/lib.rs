@@ -13,10 +13,12 @@
 //! | `settings` | strict reading of settings |
 //! | `message` | what a message says, in every channel's markup and size |
 //! | `messenger` | the frame of kinds that send messages |
+//! | `people` | people whom a target reaches one by one |
 //! | `answer` | what an HTTP answer means by its status alone |
 //! | `webhook`, `log` | the kinds for programs |
 //! | `wecom`, `dingtalk`, `feishu`, `slack`, `teams`, `telegram`, `discord` | the kinds for chats |
 //! | `pagerduty`, `opsgenie`, `ntfy`, `gotify`, `bark` | the kinds for paging and push |
+//! | `email` | the kinds for mail |
 //!
 //! It must never know stores, schedules, queues or rules: whether and when to try again is decided elsewhere. All
 //! its HTTP goes through `belfry-egress`.
@@ -26,6 +28,7 @@ mod bark;
 mod dingtalk;
 mod directory;
 mod discord;
+mod email;
 mod feishu;
 mod gotify;
 mod kind;
@@ -35,6 +38,7 @@ mod messenger;
 mod ntfy;
 mod opsgenie;
 mod pagerduty;
+mod people;
 mod record;
 mod secret;
 mod settings;
@@ -50,7 +54,8 @@ mod wecom;
 pub use directory::{Directory, NoDirectory};
 pub use kind::{ConnectContext, GeneratedSecret, LabelPair, REGISTRY, TargetKind, find_kind};
 pub use message::escape::DIALECTS;
-pub use secret::{MASK, mask, unmask};
+pub use people::{Person, Reach};
+pub use secret::{MASK, mask, unmask, unmask_with};
 pub use target::{
     AlarmLife, Attempted, Channel, ChannelLimit, Folded, Handshake, Job, LogAppend, RequestRecord,
     ResponseRecord, Target, Verdict,

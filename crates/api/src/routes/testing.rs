@@ -1,9 +1,9 @@
-//! Trying out patterns and rules.
+//! Trying out patterns, rules and targets.
 
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
-use belfry_app::testing::{PatternTestView, RulesTestView};
+use belfry_app::testing::{PatternTestView, RulesTestView, TargetPreviewView, TargetTestView};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -82,4 +82,60 @@ pub(crate) async fn test_rules(
             .test_rules(&caller.actor, &path.bus, &event, query.explain)
             .await?,
     ))
+}
+
+/// A target to try out, and an event to try it with.
+#[derive(ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(
+    dead_code,
+    reason = "only its shape is used; some members are read as text"
+)]
+pub(crate) struct TargetTrialBody {
+    /// The bus of a stored target.
+    #[schema(required = false)]
+    bus: Option<String>,
+    /// The rule of a stored target.
+    #[schema(required = false)]
+    rule: Option<String>,
+    /// The name of a stored target.
+    #[schema(required = false)]
+    name: Option<String>,
+    /// A target as it would be written; absent: the stored one. Masks in it stand for the secrets of the stored one.
+    #[schema(value_type = Option<Object>, required = false, examples(json!({"type": "webhook", "settings": {"url": "https://example.com/hook"}})))]
+    target: Option<Value>,
+    /// An event in any form in which it can be posted as JSON. Absent, like `eventUid`: a sample alarm.
+    #[schema(value_type = Option<Object>, required = false)]
+    event: Option<Value>,
+    /// A stored event.
+    #[schema(required = false, examples("evt_01jd0c4z8k000"))]
+    event_uid: Option<String>,
+}
+
+/// Shows what a target would send for an event.
+///
+/// The requests are made exactly as for a delivery, bodies complete and secrets masked. Nothing is sent.
+#[utoipa::path(post, path = "/v1/targets:preview", tag = "targets", request_body = TargetTrialBody, security(("key" = ["config:read"])),
+    responses((status = 200, description = "What would be sent", body = TargetPreviewView)))]
+pub(crate) async fn preview_target(
+    State(state): State<Shared>,
+    caller: Caller,
+    _: QueryOf<NoQuery>,
+    JsonBody(body): JsonBody,
+) -> Result<Json<TargetPreviewView>, Problem> {
+    Ok(Json(state.app.preview_target(&caller.actor, &body).await?))
+}
+
+/// Sends a test message to a target and shows the receiver's answer as it came.
+///
+/// The message is marked as a test. It is no delivery: nothing is recorded, tried again or counted against a limit.
+#[utoipa::path(post, path = "/v1/targets:test", tag = "targets", request_body = TargetTrialBody, security(("key" = ["config:write"])),
+    responses((status = 200, description = "How it went, whatever the receiver answered", body = TargetTestView)))]
+pub(crate) async fn test_target(
+    State(state): State<Shared>,
+    caller: Caller,
+    _: QueryOf<NoQuery>,
+    JsonBody(body): JsonBody,
+) -> Result<Json<TargetTestView>, Problem> {
+    Ok(Json(state.app.test_target(&caller.actor, &body).await?))
 }

@@ -13,10 +13,10 @@ use crate::error::{Code, Error, Fault, Result, faults_under};
 
 /// Where a target stands.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
-    pub(super) bus: &'a BusName,
-    pub(super) rule: &'a RuleName,
-    pub(super) name: &'a TargetName,
+pub(crate) struct Place<'a> {
+    pub(crate) bus: &'a BusName,
+    pub(crate) rule: &'a RuleName,
+    pub(crate) name: &'a TargetName,
 }
 
 impl Place<'_> {
@@ -34,10 +34,10 @@ impl Place<'_> {
 }
 
 /// A change of a target, worked out and checked.
-pub(super) struct Planned {
+pub(crate) struct Planned {
     kind: &'static dyn TargetKind,
     /// What is to be stored, secrets sealed.
-    sealed: TargetSpec,
+    pub(crate) sealed: TargetSpec,
     /// Its settings in clear.
     clear: Value,
     generated: Vec<GeneratedSecret>,
@@ -49,15 +49,18 @@ pub(super) struct Planned {
 
 impl App {
     /// Works a change out: masks taken back, server-made members filled in, everything checked, secrets sealed.
-    pub(super) fn plan_target(
+    pub(crate) fn plan_target(
         &self,
         index: &Index,
         place: Place<'_>,
         mut spec: TargetSpec,
         old: Option<&Target>,
     ) -> std::result::Result<Planned, Refusal> {
-        let old_clear =
-            old.and_then(|old| self.sealer.open_settings(&place.text(), &old.spec).ok());
+        let old_clear = old.and_then(|old| {
+            self.sealer
+                .open_settings(&place.text(), &old.spec.settings)
+                .ok()
+        });
         // Another kind's secrets are not carried over: they would turn up in a member they were never meant for.
         let kept = old_clear
             .as_ref()
@@ -96,8 +99,9 @@ impl App {
         let moved = kept.is_none_or(|kept| *kept != clear);
         let handshake = moved && kind.needs_handshake(&clear);
         let mut sealed = spec;
+        let secret = kind.secret_pointers(&sealed.settings);
         self.sealer
-            .seal_settings(kind, &place.text(), &mut sealed.settings)
+            .seal_settings(secret, &place.text(), &mut sealed.settings)
             .map_err(Error::internal)?;
         Ok(Planned {
             kind,
@@ -122,6 +126,8 @@ impl App {
             now_ms: now,
             dry_run,
         } = way;
+        self.check_template(planned.sealed.transform.as_ref())
+            .await?;
         let handshake = if planned.handshake && !dry_run {
             Some(self.shake_hands(&planned).await?)
         } else {

@@ -231,17 +231,24 @@ const BODY_LINES_MAX: usize = 40;
 
 /// Request and answer of one attempt.
 fn show_exchange(out: Output, attempt: &Value) -> Result {
-    let part = |name: &str| {
-        attempt
-            .pointer(&format!("/record/{name}"))
-            .filter(|part| part.is_object())
-    };
-    let Some(request) = part("request") else {
+    let Some(record) = attempt
+        .get("record")
+        .filter(|record| record.get("request").is_some_and(Value::is_object))
+    else {
         return Ok(());
     };
     let number = show::cell(attempt, &["/number"]);
+    exchange(out, &format!("attempt {number}"), record)
+}
+
+/// The `request` and the `response` of a value, under a heading.
+pub(super) fn exchange(out: Output, title: &str, of: &Value) -> Result {
+    let part = |name: &str| of.get(name).filter(|part| part.is_object());
     out.line("")?;
-    out.line(out.paint(Colour::Bold, &format!("attempt {number}")))?;
+    out.line(out.paint(Colour::Bold, title))?;
+    let Some(request) = part("request") else {
+        return Ok(());
+    };
     out.line(format!(
         "> {} {}",
         show::cell(request, &["/method"]),

@@ -10,6 +10,7 @@
 
 mod auth;
 mod contract;
+mod email;
 mod messages;
 #[path = "../../../egress/tests/sink/mod.rs"]
 mod sink;

@@ -64,6 +64,7 @@ pub(crate) fn job(event: &Event) -> Job<'_> {
         digest: false,
         progress: None,
         link: None,
+        trial: false,
     }
 }
 

@@ -1,0 +1,286 @@
+//! Targets tried out: what would be sent, and a marked message that really is.
+
+use std::sync::Arc;
+
+use belfry_engine::TargetEntry;
+use belfry_model::access::Scope;
+use belfry_model::config::{Target, TargetSpec};
+use belfry_model::event::{EventLimits, Fill};
+use belfry_model::json::JsonText;
+use belfry_model::{BusId, BusName, Event, EventId, RuleId, RuleName, TargetId, TargetName};
+use belfry_targets::{Attempted, RequestRecord, ResponseRecord, Verdict};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::App;
+use crate::actor::Actor;
+use crate::config::{Place, Refusal};
+use crate::error::{Code, Error, Result, faults_under};
+use crate::input;
+
+/// What a target would send.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = TargetPreview)]
+pub struct TargetPreviewView {
+    /// The requests, bodies complete, secrets masked. Empty when nothing would be sent.
+    #[schema(value_type = Vec<Object>)]
+    pub requests: Vec<RequestRecord>,
+    /// Why nothing would be sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub nothing: Option<String>,
+    /// The event it was made from.
+    #[schema(value_type = Object)]
+    pub event: JsonText,
+}
+
+/// How a trial went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = TargetTest)]
+pub struct TargetTestView {
+    /// Whether the receiver took it.
+    pub delivered: bool,
+    /// Each request with the receiver's answer as it came.
+    pub attempts: Vec<TrialView>,
+    /// The event that was sent.
+    #[schema(value_type = Object)]
+    pub event: JsonText,
+}
+
+/// One request of a trial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Trial)]
+pub struct TrialView {
+    /// What the answer means: `delivered`, `retry`, `permanent`, `gone` or `skipped`; `more` when another request follows.
+    #[schema(examples("delivered"))]
+    pub verdict: &'static str,
+    /// Why, for programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub reason: Option<&'static str>,
+    /// Why, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub detail: Option<String>,
+    /// How long it took.
+    pub duration_ms: u32,
+    /// What was sent, secrets masked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, required = false)]
+    pub request: Option<RequestRecord>,
+    /// What was answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, required = false)]
+    pub response: Option<ResponseRecord>,
+}
+
+impl From<Attempted> for TrialView {
+    fn from(attempted: Attempted) -> Self {
+        let (verdict, reason, detail) = match attempted.verdict {
+            Verdict::Delivered => ("delivered", None, None),
+            Verdict::More { detail } => ("more", None, Some(detail)),
+            Verdict::Retry { reason, detail, .. } => ("retry", Some(reason), Some(detail)),
+            Verdict::Permanent { reason, detail } => ("permanent", Some(reason), Some(detail)),
+            Verdict::Gone { detail } => ("gone", None, Some(detail)),
+            Verdict::Skipped { reason, detail } => ("skipped", Some(reason), Some(detail)),
+        };
+        Self {
+            verdict,
+            reason: reason.map(|reason| reason.as_str()),
+            detail,
+            duration_ms: attempted.duration_ms,
+            request: attempted.request,
+            response: attempted.response,
+        }
+    }
+}
+
+/// Which target, and with which event.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Which {
+    bus: Option<BusName>,
+    rule: Option<RuleName>,
+    name: Option<TargetName>,
+    event_uid: Option<EventId>,
+}
+
+impl App {
+    /// What a target would send for an event; nothing is sent.
+    pub async fn preview_target(&self, actor: &Actor, body: &[u8]) -> Result<TargetPreviewView> {
+        actor.require(&Scope::ConfigRead)?;
+        let (entry, event) = self.trial(actor, body).await?;
+        let (requests, nothing) = match self.engine.preview(&entry, &event).await {
+            Ok(requests) => (requests, None),
+            Err(why) => (Vec::new(), Some(why)),
+        };
+        Ok(TargetPreviewView {
+            requests,
+            nothing,
+            event: document(&event)?,
+        })
+    }
+
+    /// Sends an event to a target, marked as a trial, and shows what the receiver answers. No delivery is recorded.
+    pub async fn test_target(&self, actor: &Actor, body: &[u8]) -> Result<TargetTestView> {
+        actor.require(&Scope::ConfigWrite)?;
+        let (entry, event) = self.trial(actor, body).await?;
+        let attempts = self.engine.send_trial(&entry, &event).await;
+        let delivered = attempts
+            .last()
+            .is_some_and(|last| last.verdict == Verdict::Delivered);
+        Ok(TargetTestView {
+            delivered,
+            attempts: attempts.into_iter().map(TrialView::from).collect(),
+            event: document(&event)?,
+        })
+    }
+
+    async fn trial(&self, actor: &Actor, body: &[u8]) -> Result<(Arc<TargetEntry>, Event)> {
+        let mut members = input::read_members(body, &["event"])?;
+        let spec = members.take("target");
+        let event = members.take("event");
+        let which: Which = input::read(members.text(&["target", "event"]).as_bytes())?;
+        let event = match (event, which.event_uid) {
+            (Some(_), Some(_)) => {
+                return Err(Error::field(
+                    "/eventUid",
+                    "give event or eventUid, not both",
+                ));
+            }
+            (Some(text), None) => self.trial_event(text.as_str().as_bytes().to_vec())?,
+            (None, Some(id)) => {
+                actor.require(&Scope::HistoryRead)?;
+                let found = self.store.find_event(id).await?;
+                let found = found.ok_or_else(|| Error::not_found("event", &id))?;
+                Event::from_stored(found.doc).map_err(Error::internal)?
+            }
+            (None, None) => self.trial_event(sample())?,
+        };
+        let entry = match spec {
+            Some(spec) => self.trial_target(&which, &spec).await?,
+            None => self.stored_target(&which).await?,
+        };
+        Ok((entry, event))
+    }
+
+    fn trial_event(&self, body: Vec<u8>) -> Result<Event> {
+        struct Filler(i64);
+        impl Fill for Filler {
+            fn id(&mut self) -> String {
+                Uuid::new_v4().to_string()
+            }
+            fn now_ms(&mut self) -> i64 {
+                self.0
+            }
+        }
+        Event::lenient(
+            Bytes::from(body),
+            &mut Filler(self.now_ms()),
+            &EventLimits::default(),
+        )
+        .map_err(|errors| {
+            Error::invalid(Code::InvalidRequest, faults_under("/event", errors.errors))
+        })
+    }
+
+    async fn stored_target(&self, which: &Which) -> Result<Arc<TargetEntry>> {
+        let missing = |name: &str| {
+            Error::field(
+                format!("/{name}"),
+                "name a stored target by bus, rule and name, or give a target",
+            )
+        };
+        let bus = which.bus.as_ref().ok_or_else(|| missing("bus"))?;
+        let rule = which.rule.as_ref().ok_or_else(|| missing("rule"))?;
+        let name = which.name.as_ref().ok_or_else(|| missing("name"))?;
+        let index = self.index().await?;
+        let target = index.target(bus, rule, name)?;
+        let snapshot = self.engine.snapshot();
+        snapshot
+            .target(target.id)
+            .map(Arc::clone)
+            .ok_or_else(|| Error::not_found("target", name))
+    }
+
+    /// A target as it is written, not stored. Masks in it stand for the secrets of the stored one of the same name.
+    async fn trial_target(&self, which: &Which, spec: &JsonText) -> Result<Arc<TargetEntry>> {
+        let bus = match &which.bus {
+            Some(bus) => bus.clone(),
+            None => "default".parse().map_err(Error::internal)?,
+        };
+        let rule = match &which.rule {
+            Some(rule) => rule.clone(),
+            None => "trial".parse().map_err(Error::internal)?,
+        };
+        let name = match &which.name {
+            Some(name) => name.clone(),
+            None => "trial".parse().map_err(Error::internal)?,
+        };
+        let under = |refusal: Refusal| match refusal {
+            Refusal::Faults(faults) => {
+                let faults = faults.into_iter().map(|fault| fault.under("/target"));
+                Refusal::Faults(faults.collect())
+            }
+            failed @ Refusal::Failed(_) => failed,
+        };
+        let place = Place {
+            bus: &bus,
+            rule: &rule,
+            name: &name,
+        };
+        let members = input::read_members(spec.as_str().as_bytes(), &["transform"])?;
+        let spec: TargetSpec =
+            crate::config::read_target(place, members).map_err(|faults| under(faults.into()))?;
+        let index = self.index().await?;
+        let old = index.target(&bus, &rule, &name).ok();
+        self.check_template(spec.transform.as_ref())
+            .await
+            .map_err(under)?;
+        let planned = self.plan_target(&index, place, spec, old).map_err(under)?;
+        let target = Target {
+            id: old.map_or(TargetId(0), |old| old.id),
+            rule: old.map_or(RuleId(0), |old| old.rule),
+            bus: old.map_or(BusId(0), |old| old.bus),
+            name: name.clone(),
+            spec: planned.sealed,
+            disabled: None,
+            revision: 1,
+            created_at_ms: self.now_ms(),
+            updated_at_ms: self.now_ms(),
+        };
+        Ok(self.engine.prepare_trial(target, bus, rule.to_string()))
+    }
+}
+
+/// An alarm as a monitor would send it.
+fn sample() -> Vec<u8> {
+    json!({
+        "source": "cvm.cloud.tencent",
+        "type": "cvm:ErrorEvent:PingUnreachable",
+        "subject": "ins-demo0001",
+        "region": "ap-guangzhou",
+        "status": "1",
+        "belfrytest": true,
+        "data": {
+            "appId": "1250000000",
+            "instanceId": "ins-demo0001",
+            "projectId": "0",
+            "dimensions": { "ip": "10.0.0.1" },
+            "additionalMsg": { "alias": "shop-api-01", "deviceLanIp": "10.0.0.1" }
+        }
+    })
+    .to_string()
+    .into_bytes()
+}
+
+fn document(event: &Event) -> Result<JsonText> {
+    let text = std::str::from_utf8(event.doc()).map_err(Error::internal)?;
+    JsonText::parse(text).map_err(Error::internal)
+}
