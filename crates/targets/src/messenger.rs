@@ -353,11 +353,12 @@ impl Check<'_> {
         }
     }
 
-    /// A credential: 1 to 512 characters that need no escape in a URL or header.
+    /// A credential: 6 to 512 characters that need no escape in a URL or header. A shorter one could not be masked
+    /// where a vendor echoes it, and no vendor gives one.
     pub(crate) fn token(&mut self, pointer: &str, token: &Secret, expected: &str) {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:+=~".contains(&b);
         let token = token.expose();
-        let good = (1..=512).contains(&token.len()) && token.bytes().all(plain);
+        let good = (6..=512).contains(&token.len()) && token.bytes().all(plain);
         self.need(good, pointer, expected);
     }
 

@@ -307,9 +307,11 @@ fn every_kind_shows_what_it_would_send_and_no_secret() {
         }
         for record in records {
             let body = record.body.unwrap();
-            // All of it, but for the signature in it.
+            // All of it, but for the signature in it; of a mail, what is read.
             assert!(
-                body.len() == record.body_bytes || body.contains(MASK),
+                body.len() == record.body_bytes
+                    || body.contains(MASK)
+                    || !record.url.starts_with("http"),
                 "{}: {body}",
                 kind.name()
             );
