@@ -196,6 +196,11 @@ impl Told<'_> {
         say(self.common.language, en, zh)
     }
 
+    /// Somebody tries the target out: nobody is to get up for it.
+    fn trial_tag(&self) -> &'static str {
+        self.say("[Test]", "[测试]")
+    }
+
     fn time(&self, ms: i64) -> String {
         local_time(ms, self.common.time_zone)
     }
@@ -204,18 +209,17 @@ impl Told<'_> {
     fn one(&self, alarm: &Alarm, text: Option<String>) -> Message {
         let language = self.common.language;
         let look = look_of(alarm);
-        let (title, subject) = if is_plain(alarm) {
-            let subject = subject(alarm, language, TITLE_CHARS_MAX);
-            (subject.clone(), subject)
+        let tag = if self.job.trial {
+            self.trial_tag()
+        } else if is_plain(alarm) {
+            ""
         } else {
-            let tag = tag(look, language);
-            let room = TITLE_CHARS_MAX - Unit::Chars.count(tag) - 1;
-            let subject = subject(alarm, language, room);
-            (format!("{tag} {subject}"), subject)
+            tag(look, language)
         };
+        let room = TITLE_CHARS_MAX - Unit::Chars.count(tag) - 1;
         Message {
-            title,
-            subject,
+            tag,
+            subject: subject(alarm, language, room),
             look,
             facts: self.facts(alarm),
             advice: (alarm.state != AlarmState::Recovered)
@@ -422,7 +426,9 @@ impl Told<'_> {
             };
             cut_text(&whats, TITLE_CHARS_MAX - 12, Unit::Chars, "…")
         };
-        let tag = if self.job.digest {
+        let tag = if self.job.trial {
+            self.trial_tag()
+        } else if self.job.digest {
             self.say("[Digest]", "[汇总]")
         } else {
             tag(look, language)
@@ -441,7 +447,7 @@ impl Told<'_> {
         }
         let (lines, lines_left_out) = lines(&alarms, self.job.digest, language);
         Message {
-            title: format!("{tag} {subject}"),
+            tag,
             subject,
             look,
             facts: facts.0,

@@ -11,7 +11,9 @@
 mod auth;
 mod contract;
 mod email;
+mod messages;
 #[path = "../../../egress/tests/sink/mod.rs"]
 mod sink;
 mod support;
+mod vendors;
 mod webhook;
