@@ -18,7 +18,9 @@
 //! | `webhook`, `log` | the kinds for programs |
 //! | `wecom`, `dingtalk`, `feishu`, `slack`, `teams`, `telegram`, `discord` | the kinds for chats |
 //! | `pagerduty`, `opsgenie`, `ntfy`, `gotify`, `bark` | the kinds for paging and push |
-//! | `email` | the kinds for mail |
+//! | `phone` | the frame of kinds that reach phones |
+//! | `email` | the kind for mail |
+//! | `tencent`, `twilio`, `gateway` | the kinds for SMS and calls |
 //!
 //! It must never know stores, schedules, queues or rules: whether and when to try again is decided elsewhere. All
 //! its HTTP goes through `belfry-egress`.
@@ -30,6 +32,7 @@ mod directory;
 mod discord;
 mod email;
 mod feishu;
+mod gateway;
 mod gotify;
 mod kind;
 mod log;
@@ -39,6 +42,7 @@ mod ntfy;
 mod opsgenie;
 mod pagerduty;
 mod people;
+mod phone;
 mod record;
 mod secret;
 mod settings;
@@ -46,6 +50,8 @@ mod slack;
 mod target;
 mod teams;
 mod telegram;
+mod tencent;
+mod twilio;
 #[cfg(test)]
 mod vectors;
 mod webhook;

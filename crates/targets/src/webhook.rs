@@ -198,7 +198,7 @@ impl TargetKind for WebhookKind {
 }
 
 /// Whether a URL is a secret as a whole: its query names one. A mask stands for such a URL.
-fn holds_secret(url: &str) -> bool {
+pub(crate) fn holds_secret(url: &str) -> bool {
     url == crate::secret::MASK
         || Url::parse(url).is_ok_and(|url| {
             url.password().is_some()

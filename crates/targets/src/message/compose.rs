@@ -127,7 +127,7 @@ fn name(names: &Names, language: Language) -> &str {
 }
 
 /// What happened, in a few words.
-fn what(alarm: &Alarm, language: Language) -> String {
+pub(crate) fn what(alarm: &Alarm, language: Language) -> String {
     if let Some(entry) = alarm.entry {
         let (product, event) = (
             name(&entry.product_names, language),

@@ -11,6 +11,7 @@
 mod auth;
 mod contract;
 mod email;
+mod phone;
 #[path = "../../../egress/tests/sink/mod.rs"]
 mod sink;
 mod support;
