@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use belfry_model::Event;
 use belfry_model::event::parse_timestamp_ms;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::catalog::{self, Entry};
@@ -12,7 +13,8 @@ use crate::sign::AlarmKey;
 use crate::state::AlarmState;
 
 /// A text in English and in Chinese.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Names {
     /// English.
     pub en: String,
@@ -97,7 +99,7 @@ impl Alarm {
             .unwrap_or(Severity::Info);
         let key = get("alarmkey").map_or_else(
             || {
-                let kind = entry.map_or(event.kind(), Entry::alarm_type);
+                let kind = entry.map_or_else(|| event.kind(), Entry::alarm_type);
                 AlarmKey::of([event.source(), kind, event.subject().unwrap_or_default()])
             },
             |key| AlarmKey::given(&key),
@@ -156,11 +158,12 @@ impl Alarm {
         Cow::Borrowed(own.unwrap_or_else(sent))
     }
 
-    /// The product's code: from the catalog, else what stands before the first colon of the type.
+    /// The product's code: what stands before the first colon of the type, else from the catalog. So events that the
+    /// catalog does not know go with those of the same product that it knows.
     pub fn product(&self) -> &str {
-        self.entry.map_or_else(
-            || self.kind.split_once(':').map_or("", |(product, _)| product),
-            |entry| &entry.product,
+        self.kind.split_once(':').map_or_else(
+            || self.entry.map_or("", |entry| entry.product.as_str()),
+            |(product, _)| product,
         )
     }
 }

@@ -55,6 +55,11 @@ pub struct Contact {
     pub language: Option<Language>,
 }
 
+impl Contact {
+    /// The kind of its documents, as it stands in paths.
+    pub const KIND: &str = "contacts";
+}
+
 /// Several people as a client writes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -63,6 +68,11 @@ pub struct ContactGroup {
     pub description: String,
     /// The names of its contacts.
     pub contacts: Vec<String>,
+}
+
+impl ContactGroup {
+    /// The kind of its documents, as it stands in paths.
+    pub const KIND: &str = "contact-groups";
 }
 
 impl Contact {

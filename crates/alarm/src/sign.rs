@@ -105,7 +105,7 @@ impl Sign {
             .filter(|key| !key.is_empty())
             .map_or_else(
                 || {
-                    let kind = entry.map_or(event.kind(), |entry| entry.alarm_type());
+                    let kind = entry.map_or_else(|| event.kind(), |entry| entry.alarm_type());
                     AlarmKey::of([event.source(), kind, event.subject().unwrap_or_default()])
                 },
                 |key| AlarmKey::given(&key),

@@ -32,6 +32,11 @@ pub struct Silence {
     pub comment: String,
 }
 
+impl Silence {
+    /// The kind of its documents, as it stands in paths.
+    pub const KIND: &str = "silences";
+}
+
 /// A [`Silence`], ready to be asked.
 #[derive(Debug, Clone)]
 pub struct Quiet {

@@ -1,6 +1,7 @@
 //! The API document: the routes with their descriptions, and what all of them have in common.
 
 use axum::Router;
+use serde_json::{Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -11,8 +12,8 @@ use utoipa_axum::routes;
 use crate::Shared;
 use crate::problem::ProblemDocument;
 use crate::routes::{
-    archives, audit, buses, deliveries, events, ingest, keys, logs, meta, nodes, replays, rules,
-    tail, targets, testing,
+    archives, audit, buses, deliveries, documents, events, ingest, keys, logs, meta, nodes,
+    replays, rules, tail, targets, testing,
 };
 
 #[derive(OpenApi)]
@@ -46,7 +47,7 @@ const KEY: &str = "key";
 const PROBLEM: &str = "Problem";
 
 /// The routes, and the document that describes them.
-pub(crate) fn split() -> (Router<Shared>, utoipa::openapi::OpenApi) {
+pub(crate) fn split() -> (Router<Shared>, Value) {
     let (router, mut document) = OpenApiRouter::with_openapi(Base::openapi())
         .routes(routes!(ingest::post_events, ingest::event_options))
         .routes(routes!(events::list_events))
@@ -113,7 +114,9 @@ pub(crate) fn split() -> (Router<Shared>, utoipa::openapi::OpenApi) {
         .routes(routes!(meta::welcome))
         .split_for_parts();
     finish(&mut document);
-    (router, document)
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    documents::describe(&mut document);
+    (documents::register(router), document)
 }
 
 /// Adds what all operations have in common: how keys are shown, and problem documents.
@@ -152,6 +155,11 @@ fn finish(document: &mut utoipa::openapi::OpenApi) {
             responses.entry("default".to_owned()).or_insert_with(common);
         }
     }
+}
+
+/// What refers to the answer to a request that cannot be done.
+pub(crate) fn a_problem() -> Value {
+    json!({ "$ref": format!("#/components/responses/{PROBLEM}") })
 }
 
 fn problem() -> Response {

@@ -11,7 +11,7 @@ use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use belfry_app::config::target_kinds;
 use bytes::Bytes;
-use utoipa::openapi::OpenApi;
+use serde_json::Value;
 
 use crate::problem::ProblemType;
 use html::{escape, inline, simple_page};
@@ -33,12 +33,11 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    pub(crate) fn new(document: &OpenApi) -> Self {
-        let value = serde_json::to_value(document).unwrap_or_default();
+    pub(crate) fn new(document: &Value) -> Self {
         Self {
-            openapi: Bytes::from(value.to_string()),
-            docs: docs::render(&value, &target_kinds()).into(),
-            welcome: welcome(value["info"]["version"].as_str().unwrap_or_default()).into(),
+            openapi: Bytes::from(document.to_string()),
+            docs: docs::render(document, &target_kinds()).into(),
+            welcome: welcome(document["info"]["version"].as_str().unwrap_or_default()).into(),
         }
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod archives;
 pub(crate) mod audit;
 pub(crate) mod buses;
 pub(crate) mod deliveries;
+pub(crate) mod documents;
 pub(crate) mod events;
 pub(crate) mod ingest;
 pub(crate) mod keys;

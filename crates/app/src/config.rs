@@ -22,8 +22,8 @@ use crate::App;
 use crate::actor::Actor;
 use crate::error::{Code, Error, Fault, Result};
 
-pub(crate) use bus::ensure_buses;
-pub(crate) use check::pattern_faults;
+pub(crate) use bus::{by_name, ensure_buses};
+pub(crate) use check::{pattern_faults, without_value};
 pub(crate) use index::{Index, RuleConfig};
 pub(crate) use plan::Place;
 pub(crate) use target::read_target;
@@ -54,7 +54,7 @@ pub struct ChangeOptions {
     pub if_absent: bool,
     /// Everything but the write.
     pub dry_run: bool,
-    /// Whether a bus may be deleted with its rules and archives.
+    /// Whether a bus may be deleted with its rules, archives and documents.
     pub cascade: bool,
 }
 

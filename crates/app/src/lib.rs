@@ -7,6 +7,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`config`] | buses, rules, targets, archives: read, put, patch, delete; validation; preconditions |
+//! | [`documents`] | named documents (contacts, silences ...): the same for every kind, and what is special to each |
 //! | [`keys`] | API keys, authentication, requests per second |
 //! | [`secrets`] | sealing, the key file |
 //! | [`testing`] | patterns and rules tried out |
@@ -25,6 +26,7 @@ pub mod actor;
 pub mod audit;
 pub mod config;
 pub mod cursor;
+pub mod documents;
 pub mod error;
 pub mod history;
 pub mod idempotency;

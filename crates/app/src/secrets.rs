@@ -159,7 +159,9 @@ impl Sealer {
         let texts: Vec<_> = config
             .targets
             .iter()
-            .flat_map(|target| settings::sealed_texts(&target.spec))
+            .map(|target| &target.spec.settings)
+            .chain(config.documents.iter().map(|document| &document.spec))
+            .flat_map(settings::sealed_texts)
             .collect();
         let needed = texts
             .iter()

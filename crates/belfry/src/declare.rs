@@ -1,4 +1,4 @@
-//! Declarative files: buses, rules and archives as YAML or JSON documents.
+//! Declarative files: buses, rules, archives and named documents as YAML or JSON documents.
 //!
 //! ```yaml
 //! kind: Rule
@@ -10,7 +10,8 @@
 //! ```
 //!
 //! A `spec` is what the API takes; here only the envelope and references are read. What JSON files hold stays as
-//! written, numbers and order included. Anywhere inside the `settings` of a target, `{$env: NAME}` stands for an
+//! written, numbers and order included. Anywhere inside the `settings` of a target or the `spec` of a named document
+//! (a source, a contact ...), `{$env: NAME}` stands for an
 //! environment variable and `{$file: PATH}` for the content of a file (relative to the document's file, line end at
 //! its end removed), so that secrets need not stand in the files. A `pattern` or `transform` written as a text is JSON.
 
@@ -23,7 +24,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use belfry_model::{ArchiveName, BusName, RuleName};
+use belfry_app::documents::{DocumentKind, KINDS};
+use belfry_model::{ArchiveName, BusName, DocumentName, RuleName};
 
 use crate::failure::{Context as _, Failure, Result};
 
@@ -35,6 +37,9 @@ pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 pub enum Identity {
     /// A bus; sorts before what is on it, which needs it.
     Bus(BusName),
+    /// A named document: the place of its kind among [`KINDS`], its bus if it is on one. Before rules, whose targets may
+    /// name it.
+    Named(usize, Option<BusName>, DocumentName),
     /// A rule with its targets.
     Rule(BusName, RuleName),
     /// An archive.
@@ -42,10 +47,11 @@ pub enum Identity {
 }
 
 impl Identity {
-    /// The bus, or the bus it is on.
-    pub fn bus(&self) -> &BusName {
+    /// The bus, or the bus it is on, if it is on one.
+    pub fn bus(&self) -> Option<&BusName> {
         match self {
-            Self::Bus(bus) | Self::Rule(bus, _) | Self::Archive(bus, _) => bus,
+            Self::Bus(bus) | Self::Rule(bus, _) | Self::Archive(bus, _) => Some(bus),
+            Self::Named(_, bus, _) => bus.as_ref(),
         }
     }
 
@@ -55,6 +61,10 @@ impl Identity {
             Self::Bus(bus) => format!("/v1/buses/{bus}"),
             Self::Rule(bus, rule) => format!("/v1/buses/{bus}/rules/{rule}"),
             Self::Archive(bus, archive) => format!("/v1/buses/{bus}/archives/{archive}"),
+            Self::Named(kind, Some(bus), name) => {
+                format!("/v1/buses/{bus}/{}/{name}", words(*kind).0)
+            }
+            Self::Named(kind, None, name) => format!("/v1/{}/{name}", words(*kind).0),
         }
     }
 }
@@ -65,8 +75,16 @@ impl fmt::Display for Identity {
             Self::Bus(bus) => write!(f, "bus {bus}"),
             Self::Rule(bus, rule) => write!(f, "rule {bus}/{rule}"),
             Self::Archive(bus, archive) => write!(f, "archive {bus}/{archive}"),
+            Self::Named(kind, Some(bus), name) => write!(f, "{} {bus}/{name}", words(*kind).1),
+            Self::Named(kind, None, name) => write!(f, "{} {name}", words(*kind).1),
         }
     }
+}
+
+/// The words for several and for one of a kind of named documents.
+fn words(kind: usize) -> (&'static str, &'static str) {
+    let words = |kind: &&dyn DocumentKind| (kind.name(), kind.one());
+    KINDS.get(kind).map(words).unwrap_or_default()
 }
 
 /// One document.

@@ -11,6 +11,8 @@ use belfry_targets::TargetKind;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::documents::ReadDocument;
+
 /// Bounds and times of the data plane. Every one is a documented setting of the server.
 #[derive(Debug, Clone)]
 pub struct EngineSettings {
@@ -138,10 +140,14 @@ pub struct Collaborators {
     pub random: Arc<dyn Random>,
     /// Opens secrets.
     pub unseal: Arc<dyn Unseal>,
+    /// Reads named documents.
+    pub documents: Arc<dyn ReadDocument>,
     /// The kinds of targets there are.
     pub kinds: FindKind,
     /// What targets connect with.
     pub connect: Arc<belfry_targets::ConnectContext>,
+    /// Where Jinja templates are evaluated.
+    pub templates: Arc<belfry_eval::Templates>,
 }
 
 /// What goes along with accepted events.

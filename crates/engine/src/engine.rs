@@ -1,8 +1,8 @@
 //! The engine as the rest of the product sees it: start, accept, reload, redrive, shut down.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use belfry_model::delivery::DeliveryStatus;
@@ -97,6 +97,10 @@ impl Engine {
             shared,
             accepts: accepts_in,
         })
+    }
+
+    pub(crate) fn downgrade(&self) -> Weak<Shared> {
+        Arc::downgrade(&self.shared)
     }
 
     /// The configuration in force.
@@ -481,7 +485,13 @@ mod tests {
             clock: Arc::<SystemClock>::clone(&clock),
             random: Arc::new(crate::api::SystemRandom),
             kinds: belfry_targets::find_kind,
+            templates: Arc::new(belfry_eval::Templates::new(
+                std::path::PathBuf::from("/nonexistent"),
+                Vec::new(),
+                belfry_eval::EvalLimits::default(),
+            )),
             unseal: Arc::new(Clear),
+            documents: Arc::new(crate::documents::NoDocuments),
             connect: Arc::new(ConnectContext {
                 egress: Arc::new(egress.unwrap()),
                 clock,

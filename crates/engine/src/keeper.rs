@@ -111,9 +111,8 @@ async fn compile(
 ) -> Result<Option<(Snapshot, Vec<TargetId>)>, StoreError> {
     let (before, with) = (Arc::clone(before), shared.with.clone());
     aside(move || {
-        before.changed(diff, |target, bus, rule| {
-            snapshot::connect(target, bus, rule, &with)
-        })
+        let connect = |target, bus, rule| snapshot::connect(target, bus, rule, &with);
+        before.changed(diff, connect, &*with.documents)
     })
     .await
 }

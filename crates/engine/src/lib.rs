@@ -17,6 +17,7 @@ mod archives;
 mod circuit;
 mod committer;
 mod dedup;
+mod documents;
 mod engine;
 mod exchange;
 mod idempotency;
@@ -28,6 +29,7 @@ mod metrics;
 mod order;
 mod outcome;
 mod pages;
+mod people;
 mod render;
 mod replay;
 mod report;
@@ -43,6 +45,8 @@ pub use api::{
     EngineStatus, FindKind, IdempotencyKey, LaneStatus, Random, StartError, SystemRandom, Unseal,
 };
 pub use archives::Archives;
+pub use documents::{NoDocuments, Parsed, ReadDocument};
 pub use engine::Engine;
+pub use people::People;
 pub use replay::{ReplayCount, ReplayError};
 pub use snapshot::{BusRules, RuleEntry, Snapshot, TargetEntry, compile_transform};

@@ -1,19 +1,22 @@
-//! The configuration of one moment, compiled: buses with their rule sets and archives, targets ready to deliver.
+//! The configuration of one moment, compiled: buses with their rule sets and archives, targets ready to deliver, named
+//! documents read for use.
 //!
 //! A snapshot is never changed, only replaced whole, so that an event sees all of a change or nothing of it. What did
 //! not change between two snapshots is the same object in both: a target keeps its connections and tokens.
 
+use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use belfry_model::config::{Archive, Bus, CONCURRENCY_DEFAULT, RetryPolicy, Rule, Target};
-use belfry_model::{ArchiveId, BusId, BusName, Event, RuleId, TargetId};
+use belfry_model::{ArchiveId, BusId, BusName, DocumentId, DocumentName, Event, RuleId, TargetId};
 use belfry_pattern::{EventText, Pattern, RuleSet, Scratch};
 use belfry_store::{Config, ConfigDiff};
 use belfry_transform::{OnError, Transform, TransformError, TransformSpec};
 
 use crate::api::Collaborators;
 use crate::archives::Archives;
+use crate::documents::{Documents, ReadDocument};
 use crate::order::KeyAt;
 use crate::pages::Pages;
 
@@ -27,6 +30,7 @@ pub struct Snapshot {
     pub version: i64,
     buses: HashMap<BusName, Arc<BusRules>>,
     targets: Pages<TargetEntry>,
+    documents: Documents,
 }
 
 /// A bus with its rules, compiled.
@@ -122,6 +126,25 @@ impl Snapshot {
         self.targets.iter()
     }
 
+    /// The named documents of a kind on a bus (absent: of the whole server), by name; those that are read into a `T`.
+    pub fn documents<T: Any + Send + Sync>(
+        &self,
+        kind: &str,
+        bus: Option<BusId>,
+    ) -> impl Iterator<Item = (&DocumentName, Arc<T>)> {
+        self.documents.list(kind, bus)
+    }
+
+    /// One named document.
+    pub fn document<T: Any + Send + Sync>(
+        &self,
+        kind: &str,
+        bus: Option<BusId>,
+        name: &DocumentName,
+    ) -> Option<Arc<T>> {
+        self.documents.get(kind, bus, name)
+    }
+
     /// From when on events have to be remembered to recognise repeats: the longest window of any bus.
     pub(crate) fn dedup_since_ms(&self, now_ms: i64) -> i64 {
         let windows = self
@@ -138,6 +161,7 @@ impl Snapshot {
         &self,
         mut diff: ConfigDiff,
         connect: impl Fn(Target, BusName, String) -> TargetEntry,
+        read: &dyn ReadDocument,
     ) -> Option<(Self, Vec<TargetId>)> {
         if diff.whole {
             diff.gone = self.all_but(&diff.made);
@@ -242,6 +266,9 @@ impl Snapshot {
             version: made.version,
             buses,
             targets,
+            documents: self
+                .documents
+                .changed(&gone.documents, made.documents, read),
         };
         Some((snapshot, touched))
     }
@@ -252,6 +279,7 @@ impl Snapshot {
         let rules: HashSet<RuleId> = other.rules.iter().map(|rule| rule.id).collect();
         let targets: HashSet<TargetId> = other.targets.iter().map(|target| target.id).collect();
         let archives: HashSet<ArchiveId> = other.archives.iter().map(|one| one.id).collect();
+        let documents: HashSet<DocumentId> = other.documents.iter().map(|one| one.id).collect();
         let mut rest = Config::default();
         for bus in self.buses.values() {
             if !buses.contains(&bus.bus.id) {
@@ -266,6 +294,11 @@ impl Snapshot {
         let gone = self.targets().map(|entry| &entry.target);
         let gone = gone.filter(|target| !targets.contains(&target.id));
         rest.targets.extend(gone.cloned());
+        let gone = self
+            .documents
+            .all()
+            .filter(|one| !documents.contains(&one.id));
+        rest.documents.extend(gone.cloned());
         rest
     }
 }

@@ -1,4 +1,4 @@
-//! What operators configure: buses, rules, targets, archives, and how a target retries.
+//! What operators configure: buses, rules, targets, archives, named documents, and how a target retries.
 //!
 //! The `*Spec` types are what a client writes and reads back (camelCase JSON, unknown members refused); the types
 //! without `Spec` add what the store knows about them.
@@ -6,9 +6,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::id::{ArchiveId, BusId, RuleId, TargetId};
+use crate::id::{ArchiveId, BusId, DocumentId, RuleId, TargetId};
 use crate::json::{FieldError, JsonText};
-use crate::name::{ArchiveName, BusName, RuleName, TargetName};
+use crate::name::{ArchiveName, BusName, DocumentName, RuleName, TargetName};
 
 /// Longest description, in bytes.
 pub const DESCRIPTION_BYTES_MAX: usize = 4096;
@@ -190,6 +190,27 @@ pub struct Archive {
     /// What the client wrote.
     pub spec: ArchiveSpec,
     /// Counts changes of the archive, from 1.
+    pub revision: i64,
+    /// When it was made, ms since 1970.
+    pub created_at_ms: i64,
+    /// When it was last changed, ms since 1970.
+    pub updated_at_ms: i64,
+}
+
+/// A named document: a source, a silence, a contact ... What its kinds are, and what their specs mean, is known by others.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document {
+    /// Its number, never given out again.
+    pub id: DocumentId,
+    /// Its kind, as it stands in paths: `sources`, `contacts`, ...
+    pub kind: String,
+    /// The bus it belongs to; absent: the whole server.
+    pub bus: Option<BusId>,
+    /// Its name, unique within its kind and bus.
+    pub name: DocumentName,
+    /// What the client wrote, an object; secrets sealed.
+    pub spec: Value,
+    /// Counts changes of the document, from 1.
     pub revision: i64,
     /// When it was made, ms since 1970.
     pub created_at_ms: i64,

@@ -127,6 +127,10 @@ small_id! {
     /// An archive's number, never given out again.
     ArchiveId
 }
+small_id! {
+    /// A named document's number, never given out again.
+    DocumentId
+}
 
 /// A replay; given out in order. As text: `rpl_` and 7 digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -9,7 +9,7 @@
 //! | [`name`] | names that operators choose |
 //! | [`json`] | strict reading of JSON from outside, with pointers and "did you mean" |
 //! | [`event`] | CloudEvents in every accepted form, as one JSON document |
-//! | [`config`] | buses, rules, targets, retry policies |
+//! | [`config`] | buses, rules, targets, archives, named documents, retry policies |
 //! | [`delivery`] | the life of a delivery: states, attempts, reasons |
 //! | [`replay`] | putting stored events onto their bus again |
 //! | [`access`] | scopes of API keys |
@@ -28,8 +28,8 @@ pub mod replay;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use event::Event;
 pub use id::{
-    ArchiveId, AttemptId, BusId, DeliveryId, EventId, EventIdSource, NodeId, OrderKey, ReplayId,
-    RuleId, TargetId,
+    ArchiveId, AttemptId, BusId, DeliveryId, DocumentId, EventId, EventIdSource, NodeId, OrderKey,
+    ReplayId, RuleId, TargetId,
 };
 pub use json::FieldError;
-pub use name::{ArchiveName, BusName, LogName, Name, RuleName, TargetName};
+pub use name::{ArchiveName, BusName, DocumentName, LogName, Name, RuleName, TargetName};

@@ -1,4 +1,4 @@
-//! Names that operators choose for buses, rules, targets and logs.
+//! Names that operators choose for buses, rules, targets, named documents and logs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -105,6 +105,10 @@ name! {
 name! {
     /// An archive's name, unique within its bus.
     ArchiveName
+}
+name! {
+    /// A named document's name, unique within its kind and bus.
+    DocumentName
 }
 name! {
     /// A log's name.

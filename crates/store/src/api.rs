@@ -10,18 +10,20 @@ use std::path::Path;
 use async_trait::async_trait;
 use belfry_model::access::Scope;
 use belfry_model::config::{
-    Archive, ArchiveSpec, Bus, BusSpec, Disabled, Rule, RuleSpec, Target, TargetSpec,
+    Archive, ArchiveSpec, Bus, BusSpec, Disabled, Document, Rule, RuleSpec, Target, TargetSpec,
 };
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
 use belfry_model::replay::ReplayMark;
 use belfry_model::{
-    ArchiveId, ArchiveName, BusId, BusName, DeliveryId, Event, EventId, LogName, NodeId, OrderKey,
-    RuleId, RuleName, TargetId, TargetName,
+    ArchiveId, ArchiveName, BusId, BusName, DeliveryId, DocumentName, Event, EventId, LogName,
+    NodeId, OrderKey, RuleId, RuleName, TargetId, TargetName,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::replays::{ReplayProgress, Replays};
 use crate::retention::Retention;
+use crate::sources::Sources;
 
 /// What a store answers.
 pub type Result<T> = std::result::Result<T, StoreError>;
@@ -584,7 +586,7 @@ pub trait Nodes: Send + Sync {
 // ---------------------------------------------------------------------------------------------------------------
 // Configuration, keys, audit
 
-/// Buses, rules, targets and archives of one moment, or some of them.
+/// Buses, rules, targets, archives and named documents of one moment, or some of them.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// Goes up with every change.
@@ -597,6 +599,8 @@ pub struct Config {
     pub targets: Vec<Target>,
     /// All archives.
     pub archives: Vec<Archive>,
+    /// All named documents, secrets sealed.
+    pub documents: Vec<Document>,
 }
 
 /// How the configuration differs from an earlier version of it.
@@ -634,7 +638,7 @@ pub enum Change {
         /// What must be there.
         expect: Expect,
     },
-    /// Deletes a bus with its rules, targets and archives.
+    /// Deletes a bus with its rules, targets, archives and documents.
     DeleteBus {
         /// Its name.
         name: BusName,
@@ -706,6 +710,22 @@ pub enum Change {
         /// The revision it must have.
         revision: i64,
     },
+    /// Makes or replaces a named document.
+    PutDocument {
+        /// Which one.
+        place: DocumentPlace,
+        /// What it is to be, an object; secrets sealed.
+        spec: Value,
+        /// What must be there.
+        expect: Expect,
+    },
+    /// Deletes a named document.
+    DeleteDocument {
+        /// Which one.
+        place: DocumentPlace,
+        /// The revision it must have.
+        revision: i64,
+    },
     /// Belfry itself disables a target (or takes that back with `None`). Counts as a change of the target.
     DisableTarget {
         /// The target.
@@ -713,6 +733,17 @@ pub enum Change {
         /// Why.
         disabled: Option<Disabled>,
     },
+}
+
+/// Which named document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentPlace {
+    /// Its kind, as it stands in paths.
+    pub kind: String,
+    /// The bus it belongs to; absent: the whole server.
+    pub bus: Option<BusName>,
+    /// Its name.
+    pub name: DocumentName,
 }
 
 /// Who changed what. Secrets are masked before they get here.
@@ -1052,10 +1083,26 @@ pub trait Maintenance: Send + Sync {
 
 /// All of it.
 pub trait Store:
-    EventLog + DeliveryQueue + Nodes + ConfigStore + History + Replays + Retention + Maintenance
+    EventLog
+    + DeliveryQueue
+    + Nodes
+    + ConfigStore
+    + History
+    + Replays
+    + Retention
+    + Sources
+    + Maintenance
 {
 }
 impl<T> Store for T where
-    T: EventLog + DeliveryQueue + Nodes + ConfigStore + History + Replays + Retention + Maintenance
+    T: EventLog
+        + DeliveryQueue
+        + Nodes
+        + ConfigStore
+        + History
+        + Replays
+        + Retention
+        + Sources
+        + Maintenance
 {
 }

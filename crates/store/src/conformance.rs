@@ -4,6 +4,7 @@
 pub(crate) mod archive;
 pub(crate) mod commit;
 pub(crate) mod config;
+pub(crate) mod documents;
 pub(crate) mod fixtures;
 pub(crate) mod history;
 pub(crate) mod keys;
@@ -88,6 +89,11 @@ macro_rules! conformance_suite {
                 an_archive_is_read_in_pages_without_gaps,
                 an_archive_loses_its_oldest_by_age_and_by_size,
                 a_deleted_archive_is_emptied_and_forgotten,
+            ],
+            documents: [
+                documents_are_made_changed_and_deleted_with_their_bus,
+                a_name_is_taken_once_in_each_kind_and_bus,
+                what_a_source_could_not_read_is_kept_while_it_is_new_and_the_source_is_there,
             ],
             retention: [
                 old_events_go_with_everything_about_them,

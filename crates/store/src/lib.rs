@@ -20,6 +20,7 @@ mod process;
 mod replays;
 mod retention;
 mod sample;
+mod sources;
 pub mod sqlite;
 mod usage;
 
@@ -27,4 +28,5 @@ pub use api::*;
 pub use postgres::{PostgresOptions, PostgresStore};
 pub use replays::*;
 pub use retention::*;
+pub use sources::*;
 pub use sqlite::{SqliteOptions, SqliteStore, Synchronous};

@@ -44,6 +44,8 @@ mod config;
 mod config_read;
 #[path = "shared/config_write.rs"]
 mod config_write;
+#[path = "shared/documents.rs"]
+mod documents;
 #[path = "shared/event_log.rs"]
 mod event_log;
 #[path = "shared/find.rs"]
@@ -72,6 +74,8 @@ mod replays;
 mod retention;
 #[path = "shared/rows.rs"]
 mod rows;
+#[path = "shared/sources.rs"]
+mod sources;
 #[path = "shared/transfer.rs"]
 mod transfer;
 #[path = "shared/walk.rs"]

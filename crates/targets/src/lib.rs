@@ -61,7 +61,7 @@ pub use directory::{Directory, NoDirectory};
 pub use kind::{ConnectContext, GeneratedSecret, LabelPair, REGISTRY, TargetKind, find_kind};
 pub use message::escape::DIALECTS;
 pub use people::{Person, Reach};
-pub use secret::{MASK, mask, unmask};
+pub use secret::{MASK, mask, unmask, unmask_with};
 pub use target::{
     AlarmLife, Attempted, Channel, ChannelLimit, Folded, Handshake, Job, LogAppend, RequestRecord,
     ResponseRecord, Target, Verdict,

@@ -51,13 +51,26 @@ pub fn unmask(
     settings: &mut Value,
     existing: Option<&Value>,
 ) -> Result<(), Vec<FieldError>> {
-    let stored = existing
-        .map(|existing| kind.secret_pointers(existing))
-        .unwrap_or_default();
+    unmask_with(
+        &|settings| kind.secret_pointers(settings),
+        &|settings, pointer| kind.shown_to(settings, pointer),
+        settings,
+        existing,
+    )
+}
+
+/// The same for settings of any other sort: where their secrets stand, and who is shown one.
+pub fn unmask_with(
+    secret_pointers: &dyn Fn(&Value) -> Vec<String>,
+    shown_to: &dyn Fn(&Value, &str) -> Option<String>,
+    settings: &mut Value,
+    existing: Option<&Value>,
+) -> Result<(), Vec<FieldError>> {
+    let stored = existing.map(secret_pointers).unwrap_or_default();
     let mut errors = Vec::new();
     let mut taken: Vec<&str> = Vec::new();
     let mut kept: Vec<(String, &str)> = Vec::new();
-    for pointer in kind.secret_pointers(settings) {
+    for pointer in secret_pointers(settings) {
         if settings.pointer(&pointer).and_then(Value::as_str) != Some(MASK) {
             continue;
         }
@@ -84,8 +97,8 @@ pub fn unmask(
         }
     }
     for (pointer, from) in kept {
-        let before = existing.and_then(|existing| kind.shown_to(existing, from));
-        if kind.shown_to(settings, &pointer) != before {
+        let before = existing.and_then(|existing| shown_to(existing, from));
+        if shown_to(settings, &pointer) != before {
             errors.push(FieldError::new(
                 pointer,
                 format!("the receiver has changed, so {MASK} does not keep this secret; send the secret itself"),

@@ -3,6 +3,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`sink`] | a receiver of webhooks that records, verifies and misbehaves on demand |
+//! | [`im`] | strict doubles of chat and paging services: they check what the vendor checks and answer with its codes |
 //! | [`server`] | the built `belfry` binary as a process: start, kill, restart, stop |
 //! | [`client`] | a small HTTP client for one credential |
 //! | [`proxy`] | a line between two programs that can be cut, slow, narrow or silent |
@@ -20,6 +21,7 @@
 
 pub mod client;
 pub mod events;
+pub mod im;
 pub mod proxy;
 pub mod raw;
 pub mod server;
@@ -29,6 +31,7 @@ pub mod wait;
 
 pub use belfry_testdb::{Postgres, Stop};
 pub use client::{Answer, Client};
+pub use im::Im;
 pub use proxy::{Line, Proxy};
 pub use server::{Cli, Finished, Server};
 pub use sink::{Received, Reply, Sink};

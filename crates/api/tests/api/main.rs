@@ -10,6 +10,7 @@ mod archives;
 mod authorization;
 mod config;
 mod document;
+mod documents;
 mod headers;
 mod history;
 mod ingest;

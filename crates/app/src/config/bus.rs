@@ -175,7 +175,7 @@ impl App {
         })
     }
 
-    /// Deletes a bus. One with rules or archives only if `cascade` is asked for; `default` only without any.
+    /// Deletes a bus. One with rules, archives or documents only if `cascade` is asked for; `default` only without any.
     pub async fn delete_bus(
         &self,
         actor: &Actor,
@@ -213,14 +213,17 @@ impl App {
 
 fn refuse_if_needed(index: &Index, old: &BusConfig, cascade: bool) -> Result<()> {
     let name = &old.bus.name;
-    let (rules, archives) = (old.rules.len(), old.archives.len());
-    let held = match (rules, archives) {
-        (0, 0) => None,
-        (_, 0) => Some(format!("{rules} rules")),
-        (0, _) => Some(format!("{archives} archives")),
-        _ => Some(format!("{rules} rules and {archives} archives")),
-    };
-    if let Some(held) = held {
+    let held: Vec<_> = [
+        (old.rules.len(), "rules"),
+        (old.archives.len(), "archives"),
+        (index.documents_on(old.bus.id), "sources or silences"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{count} {what}"))
+    .collect();
+    if !held.is_empty() {
+        let held = held.join(" and ");
         if name.as_str() == BusName::DEFAULT {
             let detail = format!("bus {name} has {held}; it can be deleted only without any");
             return Err(Error::new(Code::BusNotEmpty, detail));
@@ -278,7 +281,7 @@ fn with_usage(bus: &BusConfig, sizes: &[BusSize]) -> BusView {
 }
 
 /// One page of things in the order of their names.
-pub(super) fn by_name<'a, K: std::fmt::Display + 'a, V: 'a, T>(
+pub(crate) fn by_name<'a, K: std::fmt::Display + 'a, V: 'a, T>(
     mut rest: impl Iterator<Item = (&'a K, &'a V)>,
     limit: u32,
     tag: char,

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use belfry_model::config::{Archive, Bus, Rule, Target};
-use belfry_model::{ArchiveName, BusId, BusName, RuleId, RuleName, TargetName};
+use belfry_model::config::{Archive, Bus, Document, Rule, Target};
+use belfry_model::{ArchiveName, BusId, BusName, DocumentName, RuleId, RuleName, TargetName};
 use belfry_store::ConfigDiff;
 
 use crate::App;
@@ -19,7 +19,12 @@ pub(crate) struct Index {
     version: i64,
     pub(crate) buses: BTreeMap<BusName, Arc<BusConfig>>,
     names: HashMap<BusId, BusName>,
+    /// By kind and bus; none of them empty.
+    documents: HashMap<String, HashMap<Option<BusId>, Arc<Named>>>,
 }
+
+/// The documents of one kind on one bus (or of the whole server).
+pub(crate) type Named = BTreeMap<DocumentName, Document>;
 
 /// A bus with its rules and archives.
 #[derive(Debug, Clone)]
@@ -66,6 +71,9 @@ impl Index {
             {
                 archives.remove(&archive.name);
             }
+        }
+        for document in gone.documents {
+            self.remove_document(&document);
         }
         for bus in gone.buses {
             if self.names.remove(&bus.id).is_some() {
@@ -116,6 +124,11 @@ impl Index {
             let archives = self.archives_mut(archive.bus)?;
             archives.insert(archive.name.clone(), archive);
         }
+        for document in made.documents {
+            let kind = self.documents.entry(document.kind.clone()).or_default();
+            let named = Arc::make_mut(kind.entry(document.bus).or_default());
+            named.insert(document.name.clone(), document);
+        }
         self.version = made.version;
         Some(())
     }
@@ -128,6 +141,23 @@ impl Index {
     fn archives_mut(&mut self, bus: BusId) -> Option<&mut BTreeMap<ArchiveName, Archive>> {
         let bus = self.buses.get_mut(self.names.get(&bus)?)?;
         Some(&mut Arc::make_mut(bus).archives)
+    }
+
+    fn remove_document(&mut self, document: &Document) {
+        let Some(kind) = self.documents.get_mut(&document.kind) else {
+            return;
+        };
+        if let Some(named) = kind.get_mut(&document.bus)
+            && named
+                .get(&document.name)
+                .is_some_and(|known| known.id == document.id)
+        {
+            let named = Arc::make_mut(named);
+            named.remove(&document.name);
+            if named.is_empty() {
+                kind.remove(&document.bus);
+            }
+        }
     }
 
     fn targets_mut(
@@ -169,6 +199,20 @@ impl Index {
     pub(crate) fn archive(&self, bus: &BusName, name: &ArchiveName) -> Result<&Archive> {
         let found = self.bus(bus)?.archives.get(name);
         found.ok_or_else(|| Error::not_found("archive", &format!("{name} on bus {bus}")))
+    }
+
+    /// The named documents of a kind, if there are any.
+    pub(crate) fn documents(&self, kind: &str, bus: Option<BusId>) -> Option<&Named> {
+        Some(&**self.documents.get(kind)?.get(&bus)?)
+    }
+
+    /// How many named documents a bus has, of all kinds.
+    pub(crate) fn documents_on(&self, bus: BusId) -> usize {
+        let named = self
+            .documents
+            .values()
+            .filter_map(|kind| kind.get(&Some(bus)));
+        named.map(|named| named.len()).sum()
     }
 
     /// The name of a bus that is still there.

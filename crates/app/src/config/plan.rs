@@ -56,8 +56,11 @@ impl App {
         mut spec: TargetSpec,
         old: Option<&Target>,
     ) -> std::result::Result<Planned, Refusal> {
-        let old_clear =
-            old.and_then(|old| self.sealer.open_settings(&place.text(), &old.spec).ok());
+        let old_clear = old.and_then(|old| {
+            self.sealer
+                .open_settings(&place.text(), &old.spec.settings)
+                .ok()
+        });
         // Another kind's secrets are not carried over: they would turn up in a member they were never meant for.
         let kept = old_clear
             .as_ref()
@@ -96,8 +99,9 @@ impl App {
         let moved = kept.is_none_or(|kept| *kept != clear);
         let handshake = moved && kind.needs_handshake(&clear);
         let mut sealed = spec;
+        let secret = kind.secret_pointers(&sealed.settings);
         self.sealer
-            .seal_settings(kind, &place.text(), &mut sealed.settings)
+            .seal_settings(secret, &place.text(), &mut sealed.settings)
             .map_err(Error::internal)?;
         Ok(Planned {
             kind,
@@ -122,6 +126,8 @@ impl App {
             now_ms: now,
             dry_run,
         } = way;
+        self.check_template(planned.sealed.transform.as_ref())
+            .await?;
         let handshake = if planned.handshake && !dry_run {
             Some(self.shake_hands(&planned).await?)
         } else {

@@ -102,7 +102,7 @@ fn patched(old: &Target, patch: &Members) -> Result<TargetSpec> {
     base.settings = if same_kind {
         // Masks, which are taken back like those of a writer: else a patch of the URL alone would have the secrets
         // sent to another receiver.
-        masked(&old.spec)
+        masked(&old.spec.settings)
     } else {
         // Another kind may have a member of the same name that is no secret.
         Value::Object(serde_json::Map::new())

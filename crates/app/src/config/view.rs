@@ -312,7 +312,7 @@ pub struct TargetView {
 
 impl TargetView {
     pub(crate) fn new(bus: &BusName, rule: &RuleName, target: &Target) -> Self {
-        let mut settings = masked(&target.spec);
+        let mut settings = masked(&target.spec.settings);
         match find_kind(&target.spec.kind) {
             Ok(kind) => mask(kind, &mut settings),
             // Without its kind nobody can tell what of it is secret.

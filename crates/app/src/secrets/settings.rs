@@ -1,26 +1,27 @@
-//! The secret members of a target's settings: sealed in the store, in clear only on their way to the target.
+//! The secret members of settings (of a target, of a named document): sealed in the store, in clear only where they are used.
 //!
 //! What is secret is for the kind to say, and it looks at the clear text for that: a URL is a secret if its query names
 //! one. A stored secret is therefore known by its seal alone; a text that only looks sealed is sealed like a secret.
 
 use belfry_engine::Unseal;
-use belfry_model::config::{Target, TargetSpec};
+use belfry_model::config::Target;
 use belfry_model::json::push_pointer;
-use belfry_targets::{MASK, TargetKind};
+use belfry_targets::MASK;
 use serde_json::Value;
 
 use super::{PREFIX, SealError, Sealer};
 
 impl Sealer {
-    /// Seals every secret of `settings`, which are those of the target at `place` (`bus/rule/target`).
+    /// Seals what stands at the pointers `secret` of `settings`, which are those of the target (`bus/rule/target`) or
+    /// document (`kind:bus/name`) at `place`.
     pub(crate) fn seal_settings(
         &self,
-        kind: &dyn TargetKind,
+        secret: Vec<String>,
         place: &str,
         settings: &mut Value,
     ) -> Result<(), SealError> {
         let mut pointers = sealed_pointers(settings);
-        pointers.extend(kind.secret_pointers(settings));
+        pointers.extend(secret);
         pointers.sort_unstable();
         pointers.dedup();
         for pointer in pointers {
@@ -35,9 +36,9 @@ impl Sealer {
         Ok(())
     }
 
-    /// The stored settings of `spec` with secrets in clear.
-    pub(crate) fn open_settings(&self, place: &str, spec: &TargetSpec) -> Result<Value, SealError> {
-        let mut settings = spec.settings.clone();
+    /// Stored settings with secrets in clear.
+    pub(crate) fn open_settings(&self, place: &str, stored: &Value) -> Result<Value, SealError> {
+        let mut settings = stored.clone();
         for pointer in sealed_pointers(&settings) {
             if let Some(secret) = settings.pointer_mut(&pointer) {
                 let place = format!("{place}{pointer}");
@@ -52,14 +53,14 @@ impl Sealer {
 
 impl Unseal for Sealer {
     fn unseal(&self, place: &str, target: &Target) -> Result<Value, String> {
-        self.open_settings(place, &target.spec)
+        self.open_settings(place, &target.spec.settings)
             .map_err(|error| error.to_string())
     }
 }
 
 /// Stored settings as a reader may see them.
-pub(crate) fn masked(spec: &TargetSpec) -> Value {
-    let mut settings = spec.settings.clone();
+pub(crate) fn masked(stored: &Value) -> Value {
+    let mut settings = stored.clone();
     for pointer in sealed_pointers(&settings) {
         if let Some(secret) = settings.pointer_mut(&pointer) {
             *secret = Value::from(MASK);
@@ -69,10 +70,10 @@ pub(crate) fn masked(spec: &TargetSpec) -> Value {
 }
 
 /// The sealed texts in stored settings.
-pub(super) fn sealed_texts(spec: &TargetSpec) -> Vec<String> {
-    sealed_pointers(&spec.settings)
+pub(super) fn sealed_texts(stored: &Value) -> Vec<String> {
+    sealed_pointers(stored)
         .iter()
-        .filter_map(|pointer| Some(spec.settings.pointer(pointer)?.as_str()?.to_owned()))
+        .filter_map(|pointer| Some(stored.pointer(pointer)?.as_str()?.to_owned()))
         .collect()
 }
 
@@ -111,15 +112,12 @@ mod tests {
 
     use super::*;
 
-    fn stored(settings: &Value) -> (Sealer, TargetSpec) {
+    fn stored(settings: &Value) -> (Sealer, Value) {
         let sealer = Sealer::from_keys(&[[7; 32]]).unwrap();
-        let mut spec: TargetSpec =
-            serde_json::from_value(json!({ "type": "webhook", "settings": settings })).unwrap();
-        let kind = find_kind("webhook").unwrap();
-        sealer
-            .seal_settings(kind, "a/b/c", &mut spec.settings)
-            .unwrap();
-        (sealer, spec)
+        let mut stored = settings.clone();
+        let secret = find_kind("webhook").unwrap().secret_pointers(&stored);
+        sealer.seal_settings(secret, "a/b/c", &mut stored).unwrap();
+        (sealer, stored)
     }
 
     /// A sealed URL names no secret any more, so the kind did not ask for it to be opened, or masked.
@@ -131,7 +129,7 @@ mod tests {
             "headers": { "x-token": "hunter2", "x-plain": "seen" },
         });
         let (sealer, spec) = stored(&clear);
-        assert!(!spec.settings.to_string().contains("hunter2"));
+        assert!(!spec.to_string().contains("hunter2"));
         assert_eq!(sealer.open_settings("a/b/c", &spec).unwrap(), clear);
         let shown = masked(&spec).to_string();
         assert!(!shown.contains("hunter2") && !shown.contains(PREFIX));

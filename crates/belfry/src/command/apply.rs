@@ -1,7 +1,7 @@
-//! `belfry apply` and `belfry diff`: making buses, rules and archives what files say.
+//! `belfry apply` and `belfry diff`: making buses, rules, archives and named documents what files say.
 //!
 //! All documents are read first, then all are tried on the server (`dryRun`), and only when everything is valid is
-//! anything changed: buses, then rules and archives, then what `--prune` removes. A run that is cut short is repeated as it is.
+//! anything changed: buses, named documents, rules, archives, then what `--prune` removes. A run that is cut short is repeated as it is.
 
 mod compare;
 
@@ -171,7 +171,10 @@ async fn plan(client: &Client, documents: Vec<Document>, prune: bool) -> Result<
     let mut new_buses = BTreeSet::new();
     for document in documents {
         let identity = document.identity.clone();
-        if !matches!(identity, Identity::Bus(_)) && new_buses.contains(identity.bus()) {
+        let bus = identity
+            .bus()
+            .filter(|_| !matches!(identity, Identity::Bus(_)));
+        if bus.is_some_and(|bus| new_buses.contains(bus)) {
             // The server cannot try what is on a bus that is not there yet; it will judge it when it is made.
             let after = yaml(&serde_json::from_str(&document.shown).context(&document.place)?)?;
             let (before, revisions) = (String::new(), Vec::new());
@@ -231,7 +234,7 @@ async fn plan(client: &Client, documents: Vec<Document>, prune: bool) -> Result<
     if prune {
         let buses: BTreeSet<_> = described
             .iter()
-            .map(|identity| identity.bus().clone())
+            .filter_map(|identity| identity.bus().cloned())
             .collect();
         for bus in buses.difference(&new_buses) {
             let (rules, _) = resource::pages(
@@ -284,29 +287,29 @@ async fn run(client: &Client, step: &Step, out: Output) -> Result<Action> {
     };
     // Secrets that the server made are shown now or never.
     let answer = answer.json()?;
+    tell_secrets(out, &step.identity.to_string(), &answer);
     for (name, target) in answer
         .get("targets")
         .and_then(Value::as_object)
         .into_iter()
         .flatten()
     {
-        for secret in target
-            .get("generatedSecrets")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-        {
-            let of = |name: &str| secret.get(name).and_then(Value::as_str).unwrap_or_default();
-            out.note(format!(
-                "{} target {name}: {} was made by the server, shown only now: {}",
-                step.identity,
-                of("pointer"),
-                of("value")
-            ));
-        }
+        tell_secrets(out, &format!("{} target {name}", step.identity), target);
     }
     let same = step.action == Action::Update && revisions(&answer) == step.revisions;
     Ok(if same { Action::Nothing } else { step.action })
+}
+
+fn tell_secrets(out: Output, whose: &str, of: &Value) {
+    let secrets = of.get("generatedSecrets").and_then(Value::as_array);
+    for secret in secrets.into_iter().flatten() {
+        let of = |name: &str| secret.get(name).and_then(Value::as_str).unwrap_or_default();
+        out.note(format!(
+            "{whose}: {} was made by the server, shown only now: {}",
+            of("pointer"),
+            of("value")
+        ));
+    }
 }
 
 fn put(document: &Document) -> Call {

@@ -1,5 +1,9 @@
 //! `belfry get`, `list` and `delete`: the same three for everything the API has.
 
+use std::sync::LazyLock;
+
+use belfry_app::documents::KINDS;
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use http::Method;
 use serde_json::Value;
@@ -11,35 +15,89 @@ use crate::failure::{Failure, Result};
 use crate::output::Format;
 
 /// What the API has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Where events are posted
-    #[value(alias = "buses")]
+    /// A bus.
     Bus,
-    /// A pattern and its targets
-    #[value(alias = "rules")]
+    /// A rule.
     Rule,
-    /// Where a rule's events go
-    #[value(alias = "targets")]
+    /// A target of a rule.
     Target,
-    /// Copies of a bus's events
-    #[value(alias = "archives")]
+    /// An archive.
     Archive,
-    /// An API key
-    #[value(alias = "keys")]
+    /// An API key.
     Key,
-    /// A searchable log
-    #[value(alias = "logs")]
+    /// A searchable log.
     Log,
-    /// An accepted event
-    #[value(alias = "events")]
+    /// An accepted event.
     Event,
-    /// One event for one target
-    #[value(alias = "deliveries")]
+    /// One event for one target.
     Delivery,
-    /// A server that shares the database (list only)
-    #[value(alias = "nodes")]
+    /// A server that shares the database.
     Node,
+    /// A named document; the place of its kind among [`KINDS`].
+    Document(usize),
+}
+
+/// What is no named document: the word for one, the word for several, what it is.
+const WORDS: [(Kind, &str, &str, &str); 9] = [
+    (Kind::Bus, "bus", "buses", "Where events are posted"),
+    (Kind::Rule, "rule", "rules", "A pattern and its targets"),
+    (
+        Kind::Target,
+        "target",
+        "targets",
+        "Where a rule's events go",
+    ),
+    (
+        Kind::Archive,
+        "archive",
+        "archives",
+        "Copies of a bus's events",
+    ),
+    (Kind::Key, "key", "keys", "An API key"),
+    (Kind::Log, "log", "logs", "A searchable log"),
+    (Kind::Event, "event", "events", "An accepted event"),
+    (
+        Kind::Delivery,
+        "delivery",
+        "deliveries",
+        "One event for one target",
+    ),
+    (
+        Kind::Node,
+        "node",
+        "nodes",
+        "A server that shares the database (list only)",
+    ),
+];
+
+impl ValueEnum for Kind {
+    fn value_variants<'a>() -> &'a [Self] {
+        static ALL: LazyLock<Vec<Kind>> = LazyLock::new(|| {
+            let documents = (0..KINDS.len()).map(Kind::Document);
+            WORDS.iter().map(|word| word.0).chain(documents).collect()
+        });
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (one, several, about) = match *self {
+            Self::Document(at) => {
+                let kind = KINDS.get(at)?;
+                let about = kind
+                    .about()
+                    .split_once(':')
+                    .map_or(kind.about(), |cut| cut.0);
+                (kind.one(), kind.name(), about.trim_end_matches('.'))
+            }
+            other => WORDS
+                .iter()
+                .find(|word| word.0 == other)
+                .map(|(_, one, several, about)| (*one, *several, *about))?,
+        };
+        Some(PossibleValue::new(one).alias(several).help(about))
+    }
 }
 
 /// Arguments of `get`.
@@ -47,7 +105,7 @@ pub enum Kind {
 pub struct GetArgs {
     /// What.
     kind: Kind,
-    /// Its name or id; a rule or archive also as BUS/NAME, a target as RULE/TARGET or BUS/RULE/TARGET.
+    /// Its name or id; what is on a bus also as BUS/NAME, a target as RULE/TARGET or BUS/RULE/TARGET.
     name: String,
     /// The bus, unless the name says it.
     #[arg(long, default_value = "default")]
@@ -60,14 +118,14 @@ pub struct GetArgs {
 /// Arguments of `delete`.
 #[derive(Debug, Args)]
 pub struct DeleteArgs {
-    /// What: bus, rule, target, archive or key (a key is revoked).
+    /// What; a key is revoked.
     kind: Kind,
-    /// Its name or id; a rule or archive also as BUS/NAME, a target as RULE/TARGET or BUS/RULE/TARGET.
+    /// Its name or id; what is on a bus also as BUS/NAME, a target as RULE/TARGET or BUS/RULE/TARGET.
     name: String,
     /// The bus, unless the name says it.
     #[arg(long, default_value = "default")]
     bus: String,
-    /// Deletes a bus with all its rules and archives.
+    /// Deletes a bus with all that is on it.
     #[arg(long)]
     cascade: bool,
     /// Says only whether it could be deleted.
@@ -223,6 +281,8 @@ fn path(kind: Kind, bus: &str, name: &str) -> Result<String> {
         (Kind::Target, [bus, rule, target]) => {
             format!("/v1/buses/{bus}/rules/{rule}/targets/{target}")
         }
+        (Kind::Document(at), names) => document_path(at, &bus, names)
+            .ok_or_else(|| Failure::usage(format!("{name}: expected NAME or BUS/NAME")))?,
         (Kind::Key, [id]) => format!("/v1/keys/{id}"),
         (Kind::Log, _) => {
             return Err(Failure::usage(format!(
@@ -249,6 +309,17 @@ fn path(kind: Kind, bus: &str, name: &str) -> Result<String> {
     })
 }
 
+/// The path of a named document, if it can have one of these names.
+fn document_path(at: usize, bus: &str, names: &[&str]) -> Option<String> {
+    let kind = KINDS.get(at)?;
+    match (kind.is_on_bus(), names) {
+        (true, [name]) => Some(format!("/v1/buses/{bus}/{}/{name}", kind.name())),
+        (true, [bus, name]) => Some(format!("/v1/buses/{bus}/{}/{name}", kind.name())),
+        (false, [name]) => Some(format!("/v1/{}/{name}", kind.name())),
+        _ => None,
+    }
+}
+
 /// Shows one thing.
 pub async fn get(args: GetArgs) -> Result {
     let (client, out) = args.remote.open()?;
@@ -271,6 +342,7 @@ pub async fn get(args: GetArgs) -> Result {
 pub async fn list(args: ListArgs) -> Result {
     let (client, out) = args.remote.open()?;
     let bus = segment(args.filters.bus.as_deref().unwrap_or(BUS_DEFAULT));
+    let mut of_kind = vec![("NAME", &["/name"] as &[_])];
     let (call, columns) = match args.kind {
         Kind::Bus => (Call::get("/v1/buses"), show::BUSES),
         Kind::Rule => (Call::get(format!("/v1/buses/{bus}/rules")), show::RULES),
@@ -289,6 +361,19 @@ pub async fn list(args: ListArgs) -> Result {
             Call::get(format!("/v1/buses/{bus}/archives")),
             show::ARCHIVES,
         ),
+        Kind::Document(at) => {
+            let kind = KINDS
+                .get(at)
+                .ok_or_else(|| Failure::usage("no such kind"))?;
+            of_kind.extend(kind.columns());
+            of_kind.push(("UPDATED", &["/updatedAt"]));
+            let path = if kind.is_on_bus() {
+                format!("/v1/buses/{bus}/{}", kind.name())
+            } else {
+                format!("/v1/{}", kind.name())
+            };
+            (Call::get(path), of_kind.as_slice())
+        }
         Kind::Key => (Call::get("/v1/keys"), show::KEYS),
         Kind::Log => (Call::get("/v1/logs"), show::LOGS),
         Kind::Node => (Call::get("/v1/nodes"), show::NODES),
@@ -400,6 +485,21 @@ mod tests {
             "/v1/buses/a%3Fb%20c"
         );
         assert!(path(Kind::Target, "default", "a").is_err());
+        let document =
+            |word: &str, name: &str| path(Kind::from_str(word, false).unwrap(), "default", name);
+        assert_eq!(
+            document("silences", "night").unwrap(),
+            "/v1/buses/default/silences/night"
+        );
+        assert_eq!(
+            document("silence", "b/night").unwrap(),
+            "/v1/buses/b/silences/night"
+        );
+        assert_eq!(
+            document("contact-group", "ops").unwrap(),
+            "/v1/contact-groups/ops"
+        );
+        assert!(document("contact", "default/ann").is_err());
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use belfry_app::documents::{KINDS, unknown_word};
 use belfry_model::json::{FieldError, from_slice, pointer_to, push_pointer};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -19,11 +21,32 @@ struct Envelope {
     spec: Option<Box<RawValue>>,
 }
 
-#[derive(Deserialize, Clone, Copy)]
+#[derive(Clone, Copy)]
 enum Kind {
     Bus,
     Rule,
     Archive,
+    /// A named document; the place of its kind among [`KINDS`].
+    Named(usize),
+}
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        let others = [
+            ("Bus", Self::Bus),
+            ("Rule", Self::Rule),
+            ("Archive", Self::Archive),
+        ];
+        let named = KINDS.iter().enumerate();
+        let named = named.map(|(at, kind)| (kind.title(), Self::Named(at)));
+        let all: Vec<_> = others.into_iter().chain(named).collect();
+        let found = all.iter().find(|(known, _)| *known == word);
+        found.map(|(_, kind)| *kind).ok_or_else(|| {
+            let known: Vec<_> = all.iter().map(|(known, _)| *known).collect();
+            D::Error::custom(unknown_word(&word, &known))
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -134,8 +157,27 @@ fn document(text: &str, place: Place, variables: Variables<'_>) -> Result<Docume
         Kind::Bus if metadata.bus.is_some() => {
             return Err(vec![FieldError::new(
                 "/metadata/bus",
-                "only a Rule or an Archive is on a bus; a Bus has only a name",
+                "a Bus is on no bus; it has only a name",
             )]);
+        }
+        Kind::Named(at) => {
+            let on_a_bus = KINDS.get(at).is_some_and(|kind| kind.is_on_bus());
+            let bus = match metadata.bus.as_deref() {
+                bus if on_a_bus => Some(on_bus(bus)?),
+                None => None,
+                Some(_) => {
+                    return Err(vec![FieldError::new(
+                        "/metadata/bus",
+                        "documents of this kind are on no bus; leave it out",
+                    )]);
+                }
+            };
+            let name = metadata.name.parse();
+            Identity::Named(
+                at,
+                bus,
+                name.map_err(|error| name_error("/metadata/name", &error))?,
+            )
         }
         Kind::Bus => Identity::Bus(
             metadata
@@ -161,14 +203,14 @@ fn document(text: &str, place: Place, variables: Variables<'_>) -> Result<Docume
     let mut has_references = false;
     let shown = spec.as_ref().map_or("{}", |spec| spec.get()).to_owned();
     let body = match (kind, spec) {
-        (Kind::Bus, _) | (Kind::Archive, None) => shown.clone(),
+        (Kind::Bus, _) | (Kind::Archive | Kind::Named(_), None) => shown.clone(),
         (Kind::Rule, None) => {
             return Err(vec![FieldError::new(
                 "/spec",
                 "a Rule needs a spec with a pattern",
             )]);
         }
-        (Kind::Rule | Kind::Archive, Some(spec)) => {
+        (Kind::Rule | Kind::Archive | Kind::Named(_), Some(spec)) => {
             let directory = place.file.parent().unwrap_or_else(|| Path::new("."));
             let mut references = References {
                 directory,
@@ -176,7 +218,10 @@ fn document(text: &str, place: Place, variables: Variables<'_>) -> Result<Docume
                 found: false,
                 errors: Vec::new(),
             };
-            let body = body_of(&spec, &mut references)?;
+            let body = match kind {
+                Kind::Named(_) => replaced(&spec, "/spec", &mut references)?.get().to_owned(),
+                _ => body_of(&spec, &mut references)?,
+            };
             if !references.errors.is_empty() {
                 return Err(references.errors);
             }
@@ -243,17 +288,26 @@ fn target_body(
     for (name, value) in &mut target.0 {
         match name.as_str() {
             "transform" => *value = unpack(value, &format!("{at}/transform"))?,
-            "settings" if value.get().contains("\"$") => {
-                let at = format!("{at}/settings");
-                let mut settings: Value = serde_json::from_str(value.get())
-                    .map_err(|error| vec![FieldError::new(at.clone(), error.to_string())])?;
-                references.replace(&mut settings, &at);
-                *value = raw(&settings, &at)?;
-            }
+            "settings" => *value = replaced(value, &format!("{at}/settings"), references)?,
             _ => {}
         }
     }
     raw(&target, at)
+}
+
+/// A value with its references replaced; one that has none stays as written.
+fn replaced(
+    value: &RawValue,
+    at: &str,
+    references: &mut References<'_>,
+) -> Result<Box<RawValue>, Errors> {
+    if !value.get().contains("\"$") {
+        return Ok(value.to_owned());
+    }
+    let mut read: Value = serde_json::from_str(value.get())
+        .map_err(|error| vec![FieldError::new(at, error.to_string())])?;
+    references.replace(&mut read, at);
+    raw(&read, at)
 }
 
 /// A text is JSON written as text: in YAML the only way to keep numbers and escapes as they are.

@@ -74,6 +74,44 @@ fn an_archive_may_have_a_pattern_and_comes_after_its_bus() {
 }
 
 #[test]
+fn named_documents_may_have_references_anywhere_and_come_before_rules() {
+    let yaml = "kind: Rule\nmetadata: {name: r}\nspec:\n  pattern: {type: [a]}\n---\nkind: Silence\nmetadata: {name: night}\nspec: {comment: {$env: A}}\n---\nkind: Contact\nmetadata: {name: ann}\n";
+    let (_dir, path) = write("n.yaml", yaml);
+    let variables = |name: &str| (name == "A").then(|| "why".to_owned());
+    let documents = load(&[path], &variables).unwrap();
+    let shown: Vec<_> = documents
+        .iter()
+        .map(|one| {
+            (
+                one.identity.path(),
+                one.identity.to_string(),
+                one.body.as_str(),
+            )
+        })
+        .collect();
+    let expected = [
+        ("/v1/contacts/ann", "contact ann", "{}"),
+        (
+            "/v1/buses/default/silences/night",
+            "silence default/night",
+            r#"{"comment":"why"}"#,
+        ),
+        (
+            "/v1/buses/default/rules/r",
+            "rule default/r",
+            r#"{"pattern":{"type":["a"]}}"#,
+        ),
+    ]
+    .map(|(path, shown, body)| (path.to_owned(), shown.to_owned(), body));
+    assert_eq!(shown, expected);
+    assert!(documents.get(1).unwrap().has_references);
+    assert_eq!(
+        errors_of("n.yaml", "kind: Contact\nmetadata: {name: ann, bus: b}\n"),
+        ["n.yaml document 1: /metadata/bus: documents of this kind are on no bus; leave it out"]
+    );
+}
+
+#[test]
 fn patterns_keep_their_text() {
     let text = r#"{"kind":"Rule","metadata":{"name":"r","bus":"b"},"spec":{"enabled":true,"pattern":{"n":[{"numeric":["=",1.50e2]}],"m":["\u4e2d"]},"targets":{"t":{"type":"log","settings":{"log":"x"},"transform":{"big":12345678901234567890123}}}}}"#;
     let (_dir, path) = write("r.json", text);
@@ -118,8 +156,8 @@ fn every_error_names_file_document_and_pointer() {
     for (index, expected) in [
         "r.yaml document 1: /spec/targets/t/settings/secret: the environment variable NOPE is not set",
         "r.yaml document 1: /spec/targets/t/settings/cert: the file gone.pem cannot be read",
-        "r.yaml document 2: /kind: ",
-        "r.yaml document 3: /metadata/bus: only a Rule or an Archive is on a bus",
+        "r.yaml document 2: /kind: expected one of Bus, Rule, Archive, Contact, ContactGroup, ",
+        "r.yaml document 3: /metadata/bus: a Bus is on no bus",
         "r.yaml document 4: /metadata/name: expected 1 to 64 characters",
         "r.yaml document 5: /spec: a Rule needs a spec",
         "r.yaml document 6: /sepc: ",

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use belfry_app::{App, Sealer};
 use belfry_egress::{EgressClient, SystemResolver};
-use belfry_engine::{Collaborators, Engine, SystemRandom};
+use belfry_engine::{Collaborators, Engine, People, SystemRandom};
+use belfry_eval::Templates;
 use belfry_model::{Clock, SystemClock};
 use belfry_store::sqlite::SqliteStore;
 use belfry_store::{PostgresStore, Store, StoreError};
-use belfry_targets::ConnectContext;
+use belfry_targets::{ConnectContext, Directory};
 
 use crate::failure::{Context as _, Failure, Result, chain};
 use crate::settings::Settings;
@@ -24,7 +25,8 @@ pub(super) struct Parts {
 
 impl Parts {
     pub(super) async fn start(settings: &Settings) -> Result<Self> {
-        let connect = Arc::new(connect(settings)?);
+        let people = Arc::new(People::default());
+        let connect = Arc::new(connect(settings, Arc::clone(&people) as _)?);
         make_directory(&settings.data.dir)?;
         let store = open(settings).await?;
         let sealer = sealer(settings, &*store).await?;
@@ -34,14 +36,17 @@ impl Parts {
                 store: Arc::clone(&store),
                 clock: Arc::clone(&clock),
                 random: Arc::new(SystemRandom),
+                documents: Arc::clone(&sealer) as Arc<dyn belfry_engine::ReadDocument>,
                 kinds: belfry_targets::find_kind,
                 unseal: Arc::clone(&sealer) as Arc<dyn belfry_engine::Unseal>,
                 connect: Arc::clone(&connect),
+                templates: Arc::new(templates(settings)?),
             },
             settings.engine(),
         )
         .await
         .context("the engine")?;
+        people.of(&engine);
         let app = App::start(belfry_app::Parts {
             store: Arc::clone(&store),
             engine: engine.clone(),
@@ -54,6 +59,13 @@ impl Parts {
         .context("the configuration")?;
         Ok(Self { store, engine, app })
     }
+}
+
+/// Jinja templates are evaluated by this very program, in another mode.
+fn templates(settings: &Settings) -> Result<Templates> {
+    let program = std::env::current_exe().context("the path of this program")?;
+    let arguments = vec![crate::cli::EVAL_WORKER.to_owned()];
+    Ok(Templates::new(program, arguments, settings.eval()))
 }
 
 /// The key must be the one that the database was used with.
@@ -75,7 +87,7 @@ async fn sealer(settings: &Settings, store: &dyn Store) -> Result<Arc<Sealer>> {
     checked.map(|()| Arc::new(sealer))
 }
 
-fn connect(settings: &Settings) -> Result<ConnectContext> {
+fn connect(settings: &Settings, directory: Arc<dyn Directory>) -> Result<ConnectContext> {
     let (policy, limits) = (settings.egress_policy(), settings.egress_limits());
     let resolver = Arc::new(SystemResolver);
     let egress = match &settings.egress.extra_ca {
@@ -90,7 +102,7 @@ fn connect(settings: &Settings) -> Result<ConnectContext> {
         egress: Arc::new(egress.context("outgoing requests")?),
         clock: Arc::new(SystemClock),
         user_agent: concat!("Belfry/", env!("CARGO_PKG_VERSION")).to_owned(),
-        directory: Arc::new(belfry_targets::NoDirectory),
+        directory,
     })
 }
 

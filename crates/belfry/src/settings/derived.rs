@@ -6,6 +6,7 @@ use belfry_api::ApiSettings;
 use belfry_app::{AppSettings, SealError, Sealer};
 use belfry_egress::{EgressLimits, EgressPolicy};
 use belfry_engine::EngineSettings;
+use belfry_eval::EvalLimits;
 use belfry_model::event::EventLimits;
 use belfry_store::PostgresOptions;
 use belfry_store::sqlite::{SqliteOptions, Synchronous as StoreSynchronous};
@@ -126,6 +127,14 @@ impl Settings {
                 .iter()
                 .map(|origin| origin.0.clone())
                 .collect(),
+        }
+    }
+
+    /// For templates.
+    pub fn eval(&self) -> EvalLimits {
+        EvalLimits {
+            processes: self.templates.processes.as_usize(),
+            timeout: self.templates.timeout,
         }
     }
 

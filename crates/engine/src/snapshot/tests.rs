@@ -4,6 +4,7 @@ use belfry_model::config::{BusSpec, RuleSpec, Schedule};
 use belfry_model::json::JsonText;
 
 use super::*;
+use crate::documents::NoDocuments;
 
 const PATTERNS: [&str; 5] = [
     r#"{"data":{"k":["a"]}}"#,
@@ -95,6 +96,7 @@ fn config(states: &[State]) -> anyhow::Result<Config> {
             .map(|(id, ..)| target(*id))
             .collect::<anyhow::Result<_>>()?,
         archives: Vec::new(),
+        documents: Vec::new(),
     })
 }
 
@@ -125,25 +127,25 @@ fn whole(states: &[State]) -> anyhow::Result<ConfigDiff> {
 #[test]
 fn a_difference_that_does_not_fit_is_refused() {
     let (before, _) = Snapshot::default()
-        .changed(whole(&[(1, 0, true)]).unwrap(), connected)
+        .changed(whole(&[(1, 0, true)]).unwrap(), connected, &NoDocuments)
         .unwrap();
     let mut alone = difference(&[], &[(2, 0, true)]).unwrap();
     alone.made.rules.clear();
     assert!(
-        before.changed(alone, connected).is_none(),
+        before.changed(alone, connected, &NoDocuments).is_none(),
         "a target of an unknown rule"
     );
     let mut elsewhere = difference(&[], &[(2, 0, true)]).unwrap();
     elsewhere.made.buses.clear();
     elsewhere.made.rules[0].bus = BusId(7);
     assert!(
-        before.changed(elsewhere, connected).is_none(),
+        before.changed(elsewhere, connected, &NoDocuments).is_none(),
         "a rule of an unknown bus"
     );
     let mut silent = difference(&[(1, 0, true)], &[]).unwrap();
     silent.gone.rules.clear();
     assert!(
-        before.changed(silent, connected).is_none(),
+        before.changed(silent, connected, &NoDocuments).is_none(),
         "a rule that nothing is told of"
     );
 }
@@ -176,10 +178,10 @@ proptest! {
             let states: Vec<State> = moment.into_iter().map(|(id, (p, on))| (id, p, on)).collect();
             let changed = match snapshots.last() {
                 Some((before, snapshot)) if !by_whole => {
-                    snapshot.changed(difference(before, &states).unwrap(), connected)
+                    snapshot.changed(difference(before, &states).unwrap(), connected, &NoDocuments)
                 }
-                Some((_, snapshot)) => snapshot.changed(whole(&states).unwrap(), connected),
-                None => Snapshot::default().changed(whole(&states).unwrap(), connected),
+                Some((_, snapshot)) => snapshot.changed(whole(&states).unwrap(), connected, &NoDocuments),
+                None => Snapshot::default().changed(whole(&states).unwrap(), connected, &NoDocuments),
             };
             let (snapshot, _) = changed.unwrap();
             prop_assert_eq!(snapshot.targets().count(), states.len());

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use belfry_model::delivery::DeliveryStatus;
 use belfry_model::replay::ReplayState;
 use belfry_model::{
-    ArchiveId, BusId, BusName, DeliveryId, EventId, LogName, NodeId, ReplayId, RuleName, TargetId,
-    TargetName,
+    ArchiveId, BusId, BusName, DeliveryId, DocumentId, EventId, LogName, NodeId, ReplayId,
+    RuleName, TargetId, TargetName,
 };
 use belfry_store::{
     ApiKey, ArchivePurge, ArchiveSize, Attempt, AuditEntry, AuditRecord, Backlog, Batch, BusPurge,
@@ -19,8 +19,8 @@ use belfry_store::{
     DeliveryQuery, DeliveryQueue, DeliveryRecord, EventKey, EventLog, EventQuery, EventRecord,
     Freed, History, IdempotencyRecord, Joined, LogEntry, LogInfo, LogQuery, Maintenance,
     Membership, NewReplay, NodeIdentity, NodeInfo, Nodes, Page, Purged, RecentKeys, Recovered,
-    Replay, ReplayPage, ReplayRead, Replays, Result, Retention, Store, StoreError, TargetPath,
-    Usage,
+    Replay, ReplayPage, ReplayRead, Replays, Result, Retention, Sources, Store, StoreError,
+    TargetPath, Unparsed, Usage,
 };
 use tokio::runtime::Runtime;
 
@@ -596,6 +596,22 @@ impl Retention for Flaky {
     }
     async fn archive_sizes(&self) -> Result<Vec<ArchiveSize>> {
         self.look(self.inner.archive_sizes()).await
+    }
+}
+
+#[async_trait]
+impl Sources for Flaky {
+    async fn keep_unparsed(&self, unparsed: &Unparsed, keep: u32) -> Result<()> {
+        self.call(self.inner.keep_unparsed(unparsed, keep)).await
+    }
+    async fn list_unparsed(
+        &self,
+        source: DocumentId,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<Unparsed>> {
+        self.look(self.inner.list_unparsed(source, before, limit))
+            .await
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use belfry_egress::{EgressClient, EgressLimits, EgressPolicy, SystemResolver};
 use belfry_engine::{
-    AcceptContext, AcceptError, Accepted, Collaborators, Engine, EngineSettings, SystemRandom,
-    Unseal,
+    AcceptContext, AcceptError, Accepted, Collaborators, Engine, EngineSettings, NoDocuments,
+    SystemRandom, Unseal,
 };
 use belfry_model::config::{BusSpec, RuleSpec, Target, TargetSpec};
 use belfry_model::delivery::DeliveryStatus;
@@ -69,7 +69,13 @@ pub(crate) fn with_clock(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result
         clock: clock.clone(),
         random: Arc::new(SystemRandom),
         kinds: belfry_targets::find_kind,
+        templates: Arc::new(belfry_eval::Templates::new(
+            std::path::PathBuf::from("/nonexistent"),
+            Vec::new(),
+            belfry_eval::EvalLimits::default(),
+        )),
         unseal: Arc::new(Clear),
+        documents: Arc::new(NoDocuments),
         connect: Arc::new(ConnectContext {
             egress: Arc::new(egress),
             clock,

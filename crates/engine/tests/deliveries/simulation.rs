@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use belfry_egress::{EgressClient, EgressLimits, EgressPolicy, SystemResolver};
-use belfry_engine::{AcceptContext, Collaborators, Engine, EngineSettings};
+use belfry_engine::{AcceptContext, Collaborators, Engine, EngineSettings, NoDocuments};
 use belfry_model::config::{BusSpec, RuleSpec, TargetSpec};
 use belfry_model::json::JsonText;
 use belfry_model::{Clock as _, DeliveryId, Event};
@@ -198,7 +198,13 @@ impl Running {
             clock: world.clock.clone(),
             random: Arc::new(Shared::new(chance.part())),
             kinds: receiver::find_kind,
+            templates: Arc::new(belfry_eval::Templates::new(
+                std::path::PathBuf::from("/nonexistent"),
+                Vec::new(),
+                belfry_eval::EvalLimits::default(),
+            )),
             unseal: Arc::new(Clear),
+            documents: Arc::new(NoDocuments),
             connect: Arc::new(ConnectContext {
                 egress: NO_WAY_OUT.clone(),
                 clock: world.clock.clone(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use belfry_model::TargetId;
-use belfry_model::config::{Archive, Bus, Disabled, Rule, Target};
+use belfry_model::config::{Archive, Bus, Disabled, Document, Rule, Target};
 
 use super::fixtures::*;
 use crate::Expect::{Absent, Revision};
@@ -383,6 +383,7 @@ struct Known {
     rules: BTreeMap<i32, Rule>,
     targets: BTreeMap<i32, Target>,
     archives: BTreeMap<i32, Archive>,
+    documents: BTreeMap<i32, Document>,
 }
 
 impl Known {
@@ -403,7 +404,12 @@ impl Known {
         for archive in diff.gone.archives {
             self.archives.remove(&archive.id.0);
         }
+        for document in diff.gone.documents {
+            self.documents.remove(&document.id.0);
+        }
         let made = diff.made;
+        self.documents
+            .extend(made.documents.into_iter().map(|one| (one.id.0, one)));
         self.archives
             .extend(made.archives.into_iter().map(|one| (one.id.0, one)));
         self.buses
@@ -428,7 +434,14 @@ fn any_change(next: &mut impl FnMut(u32) -> u32) -> Change {
     };
     let any: Expect = expect(next(4));
     let revision = i64::from(next(4));
-    match next(10) {
+    match next(12) {
+        10 => super::documents::put("silences", Some(bus).filter(|_| next(3) > 0), rule, any),
+        11 => super::documents::delete(
+            "silences",
+            Some(bus).filter(|_| next(3) > 0),
+            rule,
+            revision,
+        ),
         8 => Change::PutArchive {
             bus: bus.parse().unwrap(),
             name: rule.parse().unwrap(),
@@ -483,6 +496,8 @@ pub(crate) async fn the_differences_add_up_to_the_whole(store: &dyn Store) {
         );
         let archives: Vec<_> = known.archives.values().cloned().collect();
         assert_eq!(archives, all.archives);
+        let documents: Vec<_> = known.documents.values().cloned().collect();
+        assert_eq!(documents, all.documents);
     }
     assert!(made > 50, "too few of the changes could be made: {made}");
 }

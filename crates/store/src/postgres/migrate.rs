@@ -35,6 +35,11 @@ const MIGRATIONS: &[(&str, i64, &str)] = &[
         4,
         include_str!("../../../../migrations/postgres/0004_archives.sql"),
     ),
+    (
+        "0005_alarms",
+        5,
+        include_str!("../../../../migrations/postgres/0005_alarms.sql"),
+    ),
 ];
 
 /// The newest schema version this program knows.

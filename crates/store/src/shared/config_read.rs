@@ -1,7 +1,7 @@
-//! Buses, rules, targets and archives, as they are and as history names them.
+//! Buses, rules, targets, archives and named documents, as they are and as history names them.
 
-use belfry_model::config::{Archive, Bus, Disabled, Rule, Target};
-use belfry_model::{ArchiveId, BusId, BusName, RuleId, RuleName, TargetId, TargetName};
+use belfry_model::config::{Archive, Bus, Disabled, Document, Rule, Target};
+use belfry_model::{ArchiveId, BusId, BusName, DocumentId, RuleId, RuleName, TargetId, TargetName};
 use sqlx::{AssertSqlSafe, Connection as _, QueryBuilder, Row as _};
 
 use super::dialect::BEGIN_SNAPSHOT;
@@ -37,6 +37,9 @@ const RULES: [&str; 2] = select!(
 const ARCHIVES: [&str; 2] = select!(
     "x.id, x.bus_id, x.name, x.spec, x.revision, x.created_at_ms, x.updated_at_ms FROM archive x"
 );
+const DOCUMENTS: [&str; 2] = select!(
+    "x.id, x.kind, x.bus_id, x.name, x.spec, x.revision, x.created_at_ms, x.updated_at_ms FROM document x"
+);
 const TARGETS: [&str; 2] = select!(
     "x.id, x.rule_id, r.bus_id, x.name, x.spec, x.disabled_reason, x.disabled_at_ms, x.revision, x.created_at_ms, \
      x.updated_at_ms FROM target x JOIN rule r ON r.id = x.rule_id"
@@ -60,6 +63,8 @@ pub(super) async fn load_config_since(conn: &mut Conn, since: i64) -> Result<Con
         (diff.made.rules, diff.gone.rules) = rows(&mut tx, RULES, since, rule).await?;
         (diff.made.targets, diff.gone.targets) = rows(&mut tx, TARGETS, since, target).await?;
         (diff.made.archives, diff.gone.archives) = rows(&mut tx, ARCHIVES, since, archive).await?;
+        (diff.made.documents, diff.gone.documents) =
+            rows(&mut tx, DOCUMENTS, since, document).await?;
     }
     tx.rollback().await?;
     Ok(diff)
@@ -143,6 +148,19 @@ fn archive(columns: &mut Columns<'_>) -> Result<Archive> {
         bus: columns.bus_id()?,
         name: columns.parsed("archive name")?,
         spec: from_json("archive", &columns.text()?)?,
+        revision: columns.integer()?,
+        created_at_ms: columns.integer()?,
+        updated_at_ms: columns.integer()?,
+    })
+}
+
+fn document(columns: &mut Columns<'_>) -> Result<Document> {
+    Ok(Document {
+        id: DocumentId(columns.small("document id")?),
+        kind: columns.text()?,
+        bus: columns.optional_small("bus id")?.map(BusId),
+        name: columns.parsed("document name")?,
+        spec: from_json("document", &columns.text()?)?,
         revision: columns.integer()?,
         created_at_ms: columns.integer()?,
         updated_at_ms: columns.integer()?,

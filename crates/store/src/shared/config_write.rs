@@ -6,7 +6,9 @@ use sqlx::Row as _;
 
 use super::Conn;
 use super::dialect::RAISE_VERSION;
+use super::documents;
 use super::rows::json_text;
+use super::sources;
 use crate::{Change, Expect, Result, StoreError};
 
 /// When a change is made: by the clock, and by the version of the configuration that it leads to. Every row that a change
@@ -33,6 +35,7 @@ pub(super) async fn apply(conn: &mut Conn, change: &Change, at: Moment) -> Resul
         }
         Change::DeleteBus { name, revision } => {
             let id = current(conn, BUS, 0, name.as_str(), *revision).await?;
+            sources::forget_of_bus(conn, id).await?;
             delete(conn, &DELETE_BUS, id, at).await
         }
         Change::PutRule {
@@ -113,6 +116,14 @@ pub(super) async fn apply(conn: &mut Conn, change: &Change, at: Moment) -> Resul
             let id = current(conn, ARCHIVE, bus, name.as_str(), *revision).await?;
             delete(conn, &DELETE_ARCHIVE, id, at).await
         }
+        Change::PutDocument {
+            place,
+            spec,
+            expect,
+        } => documents::put(conn, place, spec, *expect, at).await,
+        Change::DeleteDocument { place, revision } => {
+            documents::delete(conn, place, *revision, at).await
+        }
         Change::DisableTarget { target, disabled } => {
             disable(conn, *target, disabled.as_ref(), at).await
         }
@@ -140,7 +151,8 @@ const UPDATE_RULE: &str = "UPDATE rule SET spec = $1, revision = revision + 1, u
 const UPDATE_ARCHIVE: &str = "UPDATE archive SET spec = $1, revision = revision + 1, updated_at_ms = $2, changed_version = $3 WHERE id = $4";
 
 // Children first: afterwards they could not be told from those deleted earlier.
-const DELETE_BUS: [&str; 4] = [
+const DELETE_BUS: [&str; 5] = [
+    "UPDATE document SET deleted_at_ms = $1, changed_version = $2 WHERE deleted_at_ms IS NULL AND bus_id = $3",
     "UPDATE archive SET deleted_at_ms = $1, changed_version = $2 WHERE deleted_at_ms IS NULL AND bus_id = $3",
     "UPDATE target SET deleted_at_ms = $1, changed_version = $2 WHERE deleted_at_ms IS NULL AND rule_id IN \
      (SELECT id FROM rule WHERE bus_id = $3 AND deleted_at_ms IS NULL)",
@@ -192,7 +204,7 @@ async fn expect_absent(conn: &mut Conn, sql: &'static str, parent: i64, name: &s
     }
 }
 
-async fn bus_id(conn: &mut Conn, name: &BusName) -> Result<i64> {
+pub(super) async fn bus_id(conn: &mut Conn, name: &BusName) -> Result<i64> {
     let found = find(conn, BUS, 0, name.as_str()).await?;
     found.map(|(id, _)| id).ok_or(StoreError::NotFound("bus"))
 }

@@ -26,6 +26,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "0004_archives",
         include_str!("../../../../migrations/sqlite/0004_archives.sql"),
     ),
+    (
+        "0005_alarms",
+        include_str!("../../../../migrations/sqlite/0005_alarms.sql"),
+    ),
 ];
 
 /// The newest schema version this program knows.

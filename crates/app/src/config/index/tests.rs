@@ -1,9 +1,17 @@
 use belfry_model::config::{BusSpec, RuleSpec};
 use belfry_model::json::JsonText;
 use belfry_store::Expect::{Absent, Revision};
-use belfry_store::{Change, ConfigStore, SqliteOptions, SqliteStore};
+use belfry_store::{Change, ConfigStore, DocumentPlace, SqliteOptions, SqliteStore};
 
 use super::*;
+
+fn note(bus: BusName, name: &TargetName) -> DocumentPlace {
+    DocumentPlace {
+        kind: "notes".to_owned(),
+        bus: Some(bus),
+        name: name.as_str().parse().unwrap(),
+    }
+}
 
 /// A change at random, which may be refused. The numbers that come out of `next` are below what it is given.
 fn any_change(next: &mut impl FnMut(usize) -> usize) -> Change {
@@ -16,7 +24,16 @@ fn any_change(next: &mut impl FnMut(usize) -> usize) -> Change {
     } else {
         Revision(revision)
     };
-    match next(12) {
+    match next(16) {
+        12..15 => Change::PutDocument {
+            place: note(bus, &name),
+            spec: serde_json::json!({}),
+            expect,
+        },
+        15 => Change::DeleteDocument {
+            place: note(bus, &name),
+            revision,
+        },
         0 => Change::PutBus {
             name: bus,
             spec: BusSpec::default(),
@@ -90,6 +107,13 @@ async fn an_index_that_follows_is_the_same_as_a_new_one() {
         assert_eq!(follows.version, anew.version);
         assert_eq!(format!("{:?}", follows.buses), format!("{:?}", anew.buses));
         assert_eq!(follows.names, anew.names);
+        let documents = |index: &Index| {
+            let kinds = index.documents.values().flat_map(HashMap::values);
+            let mut all: Vec<_> = kinds.flat_map(|named| named.values().cloned()).collect();
+            all.sort_by_key(|document| document.id);
+            all
+        };
+        assert_eq!(documents(&follows), documents(&anew));
         if let Some((index, text)) = &held {
             assert_eq!(
                 format!("{index:?}"),

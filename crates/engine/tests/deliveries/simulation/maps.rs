@@ -12,8 +12,8 @@ use belfry_model::config::{Bus, Rule, Target};
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
 use belfry_model::replay::ReplayState;
 use belfry_model::{
-    ArchiveId, BusId, BusName, DeliveryId, EventId, LogName, NodeId, OrderKey, ReplayId, RuleId,
-    RuleName, TargetId, TargetName,
+    ArchiveId, BusId, BusName, DeliveryId, DocumentId, EventId, LogName, NodeId, OrderKey,
+    ReplayId, RuleId, RuleName, TargetId, TargetName,
 };
 use belfry_store::{
     ApiKey, ArchivePurge, ArchiveSize, Attempt, AuditEntry, AuditRecord, BLOCKED_MS, Backlog,
@@ -22,7 +22,7 @@ use belfry_store::{
     EventQuery, EventRecord, Expect, Freed, History, IdempotencyRecord, Joined, LogEntry, LogInfo,
     LogQuery, Maintenance, Membership, NewEvent, NewLogEntry, NewReplay, NodeIdentity, NodeInfo,
     Nodes, Outcome, Page, Pending, Purged, RecentKey, RecentKeys, Recovered, Replay, ReplayPage,
-    ReplayRead, Replays, Result, Retention, StoreError, TargetPath, Usage,
+    ReplayRead, Replays, Result, Retention, Sources, StoreError, TargetPath, Unparsed, Usage,
 };
 
 /// A few maps behind one lock.
@@ -789,6 +789,21 @@ impl History for Maps {
         _log: &LogName,
         _query: &LogQuery,
     ) -> Result<Option<Page<LogEntry, DeliveryId>>> {
+        unasked()
+    }
+}
+
+#[async_trait]
+impl Sources for Maps {
+    async fn keep_unparsed(&self, _unparsed: &Unparsed, _keep: u32) -> Result<()> {
+        unasked()
+    }
+    async fn list_unparsed(
+        &self,
+        _source: DocumentId,
+        _before: Option<i64>,
+        _limit: u32,
+    ) -> Result<Vec<Unparsed>> {
         unasked()
     }
 }
