@@ -294,9 +294,9 @@ impl Feishu {
     fn with_keyword(&self, message: &Message) -> Message {
         let mut message = message.clone();
         if let Some(keyword) = &self.settings.keyword
-            && !message.title.contains(keyword.as_str())
+            && !message.title().contains(keyword.as_str())
         {
-            message.title = format!("{} {keyword}", message.title);
+            message.subject = format!("{} {keyword}", message.subject);
         }
         message
     }
@@ -363,7 +363,7 @@ impl Feishu {
             "msg_type": "interactive",
             "card": {
                 "config": { "wide_screen_mode": true },
-                "header": { "template": message.look.style().feishu, "title": plain(&message.title) },
+                "header": { "template": message.look.style().feishu, "title": plain(&message.title()) },
                 "elements": elements,
             },
         })
@@ -407,7 +407,7 @@ impl Feishu {
         if !called.is_empty() {
             lines.push(called);
         }
-        let title = format!("{} {}", message.look.style().emoji, message.title);
+        let title = format!("{} {}", message.look.style().emoji, message.title());
         let language = message.say("en_us", "zh_cn");
         json!({
             "msg_type": "post",
@@ -432,6 +432,6 @@ impl Markup for PlainText {
         TEXT.apply(value).into_owned()
     }
     fn title(&self, title: &str, look: Look) -> String {
-        format!("{} {}", look.style().emoji, self.value(title))
+        format!("{} {}", look.style().emoji, title)
     }
 }

@@ -138,7 +138,7 @@ impl Messenger for Ntfy {
         let message = ask.fitted(|message| text(message).len() <= MESSAGE_BYTES_MAX);
         let style = message.look.style();
         let mut body = json!({
-            "title": message.title,
+            "title": message.title(),
             "message": text(&message),
             "priority": style.ntfy,
             "tags": [style.ntfy_tag],

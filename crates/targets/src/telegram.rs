@@ -309,7 +309,7 @@ impl Markup for Html {
         format!("<code>{}</code>", self.value(value))
     }
     fn title(&self, title: &str, look: Look) -> String {
-        format!("{} <b>{}</b>", look.style().emoji, self.value(title))
+        format!("{} <b>{}</b>", look.style().emoji, title)
     }
     fn link(&self, link: &Link) -> String {
         let url = link.url.replace('&', "&amp;");

@@ -182,8 +182,11 @@ impl Messenger for WeCom {
         let mentions = &self.settings.mentions;
         let calls = ask.message.look != Look::Recovered;
         if ask.part == Some(CALL) {
-            let message = ask.fitted(|message| TEXT.apply(&message.title).len() <= TEXT_BYTES_MAX);
-            return self.text(TEXT.apply(&message.title).into_owned(), true);
+            // A title is short; it fits by itself.
+            let title = ask
+                .message
+                .title_with(|value| TEXT.apply(value).into_owned());
+            return self.text(title, true);
         }
         match self.settings.format {
             Format::Text => {
@@ -287,7 +290,7 @@ impl Markup for Markdown {
     }
     fn title(&self, title: &str, look: Look) -> String {
         let colour = look.style().wecom;
-        format!("<font color=\"{colour}\">{}</font>", self.value(title))
+        format!("<font color=\"{colour}\">{title}</font>")
     }
     fn fact(&self, label: &str, value: &str) -> String {
         format!("> {label}: {value}")
@@ -311,7 +314,7 @@ impl Markup for MarkdownV2 {
         WECOM_CODE.apply(value).into_owned()
     }
     fn title(&self, title: &str, look: Look) -> String {
-        format!("### {} {}", look.style().emoji, self.value(title))
+        format!("### {} {}", look.style().emoji, title)
     }
     fn fact(&self, label: &str, value: &str) -> String {
         format!("- **{label}**: {value}")
@@ -335,6 +338,6 @@ impl Markup for PlainText {
         TEXT.apply(value).into_owned()
     }
     fn title(&self, title: &str, look: Look) -> String {
-        format!("{} {}", look.style().emoji, self.value(title))
+        format!("{} {}", look.style().emoji, title)
     }
 }

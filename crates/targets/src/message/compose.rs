@@ -199,18 +199,15 @@ impl Told<'_> {
     fn one(&self, alarm: &Alarm, text: Option<String>) -> Message {
         let language = self.common.language;
         let look = look_of(alarm);
-        let (title, subject) = if is_plain(alarm) {
-            let subject = subject(alarm, language, TITLE_CHARS_MAX);
-            (subject.clone(), subject)
+        let tag = if is_plain(alarm) {
+            ""
         } else {
-            let tag = tag(look, language);
-            let room = TITLE_CHARS_MAX - Unit::Chars.count(tag) - 1;
-            let subject = subject(alarm, language, room);
-            (format!("{tag} {subject}"), subject)
+            tag(look, language)
         };
+        let room = TITLE_CHARS_MAX - Unit::Chars.count(tag) - 1;
         Message {
-            title,
-            subject,
+            tag,
+            subject: subject(alarm, language, room),
             look,
             facts: self.facts(alarm),
             advice: (alarm.state != AlarmState::Recovered)
@@ -436,7 +433,7 @@ impl Told<'_> {
         }
         let (lines, lines_left_out) = lines(&alarms, self.job.digest, language);
         Message {
-            title: format!("{tag} {subject}"),
+            tag,
             subject,
             look,
             facts: facts.0,

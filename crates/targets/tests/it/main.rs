@@ -11,8 +11,10 @@
 mod auth;
 mod contract;
 mod email;
+mod messages;
 mod phone;
 #[path = "../../../egress/tests/sink/mod.rs"]
 mod sink;
 mod support;
+mod vendors;
 mod webhook;
