@@ -683,7 +683,7 @@ impl Lane {
             duration_ms: attempted.duration_ms,
             status_code: attempted.status,
             reason: reason_of(&next),
-            detail: detail_of(&next),
+            detail: detail_of(&next).or(attempted.note),
             next_at_ms: match next {
                 Next::Retry { due_at_ms, .. } => Some(due_at_ms),
                 _ => None,
@@ -746,6 +746,7 @@ impl Lane {
             progress: None,
             link: None,
             trial: false,
+            note: None,
         };
         let limit = handler.timeout() + std::time::Duration::from_millis(GRACE_MS);
         tokio::time::timeout(limit, handler.deliver(&job))

@@ -19,6 +19,7 @@ use crate::gateway::Gateway;
 use crate::gotify::Gotify;
 use crate::log::LogKind;
 use crate::messenger::Kind;
+use crate::notification::NotificationKind;
 use crate::ntfy::Ntfy;
 use crate::opsgenie::Opsgenie;
 use crate::pagerduty::PagerDuty;
@@ -57,6 +58,7 @@ pub static REGISTRY: &[&dyn TargetKind] = &[
     &PhoneKind::<TencentVoice>::ENTRY,
     &PhoneKind::<Twilio>::ENTRY,
     &PhoneKind::<Gateway>::ENTRY,
+    &NotificationKind,
 ];
 
 /// A kind of target: one static entry of [`REGISTRY`].

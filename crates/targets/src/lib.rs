@@ -21,6 +21,7 @@
 //! | `phone` | the frame of kinds that reach phones |
 //! | `email` | the kind for mail |
 //! | `tencent`, `twilio`, `gateway` | the kinds for SMS and calls |
+//! | `notification` | the kind that tells people by several of the others |
 //!
 //! It must never know stores, schedules, queues or rules: whether and when to try again is decided elsewhere. All
 //! its HTTP goes through `belfry-egress`.
@@ -38,6 +39,7 @@ mod kind;
 mod log;
 mod message;
 mod messenger;
+mod notification;
 mod ntfy;
 mod opsgenie;
 mod pagerduty;

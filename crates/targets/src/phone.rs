@@ -241,9 +241,10 @@ impl<P: Phone> TargetKind for PhoneKind<P> {
         let mut scrub = Scrub::default();
         for pointer in P::secret_pointers(&settings) {
             if let Some(secret) = settings.pointer(&pointer).and_then(Value::as_str) {
-                scrub.add(secret);
-                if let Ok(url) = Url::parse(secret) {
-                    scrub.add_url(&url);
+                // Of an address its secret parts, so that the rest of it can be shown.
+                match Url::parse(secret) {
+                    Ok(url) => scrub.add_url(&url),
+                    Err(_) => scrub.add(secret),
                 }
             }
         }

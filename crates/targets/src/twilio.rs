@@ -343,8 +343,8 @@ impl Phone for Twilio {
             }
             Medium::Call => {
                 let message = ask.message;
-                let said = message.text.as_deref().unwrap_or(&message.title);
-                let said = Escape::Html.apply(said);
+                let said = message.text.clone().unwrap_or_else(|| message.title());
+                let said = Escape::Html.apply(&said);
                 let language = message.say("en-US", "zh-CN");
                 let twiml = format!(
                     "<Response><Say language=\"{language}\" loop=\"2\">{said}</Say></Response>"

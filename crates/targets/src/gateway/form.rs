@@ -184,7 +184,7 @@ impl Form {
             "numbers": numbers.join(","),
             // Without the country, as providers within one want it.
             "nationalNumber": number.strip_prefix("+86").unwrap_or(number),
-            "title": ask.message.title,
+            "title": ask.message.title(),
             "subject": ask.message.subject,
             "text": text(&fitted),
             "severity": alarm.severity.as_str(),

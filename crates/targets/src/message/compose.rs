@@ -227,6 +227,9 @@ impl Told<'_> {
 
     fn facts(&self, alarm: &Alarm) -> Vec<Fact> {
         let mut facts = Facts(Vec::new());
+        if let Some(note) = self.job.note {
+            facts.needed(self.say("Note", "说明"), one_line(note));
+        }
         let id = alarm.subject.as_deref().map(one_line);
         let name = alarm
             .resource_name

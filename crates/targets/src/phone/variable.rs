@@ -52,7 +52,7 @@ impl Variable {
         let several = !ask.job.folded.is_empty();
         let of_one = |text: Option<&str>| text.filter(|_| !several).unwrap_or_default().to_owned();
         match self {
-            Self::Title => message.title.clone(),
+            Self::Title => message.title(),
             Self::Subject => message.subject.clone(),
             Self::Event if several => message.subject.clone(),
             Self::Event => what(alarm, language),

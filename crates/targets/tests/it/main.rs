@@ -12,6 +12,7 @@ mod auth;
 mod contract;
 mod email;
 mod messages;
+mod notification;
 mod phone;
 #[path = "../../../egress/tests/sink/mod.rs"]
 mod sink;

@@ -180,7 +180,12 @@ async fn tencent_gets_a_signed_request_and_has_a_word_for_each_number() {
     assert!(authorization.starts_with("TC3-HMAC-SHA256 Credential=AKIDexample0123456789/2023-11-14/sms/tc3_request, SignedHeaders=content-type;host;x-tc-action, Signature="));
     assert_eq!(
         body(one)["TemplateParamSet"],
-        json!(["严重", "ping 不可达", "ins-demo0001", "11-15 06:13"])
+        json!([
+            "严重",
+            "云服务器 ping 不可达",
+            "ins-demo0001",
+            "11-15 06:13"
+        ])
     );
     let kept = format!("{first:?}");
     assert!(
@@ -313,7 +318,7 @@ async fn calls_go_to_one_phone_after_the_other_and_never_for_a_recovery() {
     let one = body(&rig.sink.seen()[0]);
     assert_eq!(
         one["TemplateParamSet"],
-        json!(["cvm", "ins-demo0001", "ping 不可达"])
+        json!(["cvm", "ins-demo0001", "云服务器 ping 不可达"])
     );
     assert_eq!(one["PlayTimes"], 2);
 
@@ -358,7 +363,9 @@ async fn twilio_gets_a_form_and_its_codes_are_told_apart() {
     assert_eq!(sent[0], ("To".to_owned(), "+12025550123".to_owned()));
     assert_eq!(sent[1], ("From".to_owned(), "+12025550100".to_owned()));
     assert!(
-        sent[2].1.starts_with("[Critical] ping 不可达"),
+        sent[2]
+            .1
+            .starts_with("[Critical] Cloud Virtual Machine Ping unreachable"),
         "{}",
         sent[2].1
     );
@@ -571,7 +578,12 @@ async fn an_operator_s_own_values_stand_in_the_template() {
         // Not a list of texts: the settings' own.
         (
             body.clone(),
-            json!(["严重", "ping 不可达", "ins-demo0001", "11-15 06:13"]),
+            json!([
+                "严重",
+                "云服务器 ping 不可达",
+                "ins-demo0001",
+                "11-15 06:13"
+            ]),
         ),
     ] {
         rig.clock.advance(60_000);
