@@ -253,13 +253,7 @@ fn what_is_around_many_alerts_is_not_copied_without_bound() {
     let Outcome::Events(documents) = &read.outcome else {
         panic!("{read:?}")
     };
-    assert!(
-        documents
-            .iter()
-            .map(bytes::Bytes::len)
-            .sum::<usize>()
-            < 2_000_000
-    );
+    assert!(documents.iter().map(bytes::Bytes::len).sum::<usize>() < 2_000_000);
     assert_eq!(events(&read)[0]["data"]["raw"], json!({"alerts": [alert]}));
 }
 
