@@ -119,3 +119,87 @@ pub(crate) async fn fetch(
     };
     egress.send(request).await.map_err(|error| error.detail)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use belfry_egress::{EgressLimits, EgressPolicy, SystemResolver};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Somewhere certificates are, and how often somebody asked.
+    async fn vendor(answers: &'static [&'static str]) -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/cert.pem", listener.local_addr().unwrap());
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let at = count.fetch_add(1, Ordering::SeqCst);
+                let answer = answers[at.min(answers.len() - 1)];
+                let _read = stream.read(&mut [0; 4096]).await.unwrap();
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        (url, asked)
+    }
+
+    fn client(policy: EgressPolicy) -> EgressClient {
+        EgressClient::new(policy, EgressLimits::default(), Arc::new(SystemResolver)).unwrap()
+    }
+
+    const PEM: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\n-PEM";
+    const MOVED: &str =
+        "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    const BROKEN: &str =
+        "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+    #[tokio::test]
+    async fn a_certificate_is_fetched_once_a_day() {
+        let (url, asked) = vendor(&[BROKEN, PEM]).await;
+        let (certificates, egress) = (
+            Certificates::default(),
+            client(EgressPolicy::permissive()),
+        );
+        let get = async |now_ms| certificates.get(&egress, "test", &url, now_ms).await;
+        // A vendor that is away is no vendor without a certificate.
+        assert_eq!(get(0).await.unwrap_err().code(), Code::Unavailable);
+        for now_ms in [0, 1, FRESH_MS - 1] {
+            assert_eq!(get(now_ms).await.unwrap().as_deref(), Some("-PEM"));
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+        get(FRESH_MS).await.unwrap();
+        assert_eq!(asked.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn no_redirect_is_followed_and_that_there_is_none_is_remembered_for_a_while() {
+        let (url, asked) = vendor(&[MOVED]).await;
+        let (certificates, egress) = (
+            Certificates::default(),
+            client(EgressPolicy::permissive()),
+        );
+        for now_ms in [0, MISSING_MS - 1, MISSING_MS] {
+            let found = certificates.get(&egress, "test", &url, now_ms).await;
+            assert_eq!(found.unwrap(), None);
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn the_egress_policy_holds() {
+        let (url, asked) = vendor(&[PEM]).await;
+        let policy = EgressPolicy {
+            allow_loopback: false,
+            allow: Vec::new(),
+            ..EgressPolicy::permissive()
+        };
+        let refused = fetch(&client(policy), "test", &url, CERTIFICATE_TIME).await;
+        assert!(!refused.unwrap_err().contains("cert.pem"));
+        assert_eq!(asked.load(Ordering::SeqCst), 0);
+    }
+}
