@@ -26,10 +26,13 @@ mod state;
 mod window;
 
 pub use alarm::{Alarm, Link, Names};
-pub use contact::{Contact, ContactGroup, Language};
-pub use matcher::{Matcher, MatcherOp};
+pub use contact::{
+    Contact, ContactGroup, GROUP_MAX, Language, MAIL_ADDRESS_EXPECTED, PHONE_NUMBER_EXPECTED,
+    is_mail_address, is_phone_number,
+};
+pub use matcher::{MATCHER_BYTES_MAX, Match, Matcher, MatcherOp};
 pub use severity::Severity;
 pub use sign::{AlarmKey, Sign};
-pub use silence::Silence;
+pub use silence::{MATCHERS_MAX, Quiet, Silence};
 pub use state::AlarmState;
-pub use window::{Day, TimeWindow, Weekly};
+pub use window::{Day, TimeWindow, WINDOWS_MAX, Week, Weekly, ZONE_DEFAULT};

@@ -8,7 +8,7 @@ use crate::client::{Client, ClientArgs};
 use crate::command::{
     apply, catalog, config, db, delivery, key, log, replay, resource, send, tail, target, test,
 };
-use crate::failure::Result;
+use crate::failure::{Context as _, Result};
 use crate::output::{Format, Output};
 use crate::serve;
 use crate::settings::SettingsArgs;
@@ -116,7 +116,13 @@ enum Command {
     },
     /// Prints the `OpenAPI` document of the server
     Openapi,
+    /// Evaluates templates for a server that has started it; not for people
+    #[command(name = EVAL_WORKER, hide = true)]
+    EvalWorker,
 }
+
+/// How the program is started as a helper process that evaluates templates.
+pub(crate) const EVAL_WORKER: &str = "eval-worker";
 
 /// Does what was said.
 pub fn run(cli: Cli) -> Result {
@@ -125,6 +131,7 @@ pub fn run(cli: Cli) -> Result {
         Command::Bench(args) => bench::main(args),
         Command::Config(command) => config::run(&command),
         Command::Db(command) => block_on(db::run(command)),
+        Command::EvalWorker => belfry_eval::work().context("the helper process for templates"),
         Command::Completions { shell } => completions(shell),
         Command::Openapi => Output::new(Format::Json).text(&serve::openapi()?),
         Command::Send(args) => block_on(send::run(args)),

@@ -196,6 +196,14 @@ settings! {
         idle_per_host_max: Count<0, 10_000> = "32",
     }
 
+    /// Jinja templates of operators, evaluated in helper processes.
+    [templates] TemplateSettings {
+        /// Helper processes at once; started when they are needed.
+        processes: Count<1, 64> = "2",
+        /// How long one evaluation may take; a helper that takes longer is ended.
+        timeout: Duration = "500ms",
+    }
+
     /// Encryption of stored secrets (webhook signing keys, passwords).
     [secrets] SecretSettings {
         /// The key, 32 bytes in base64. Not set: `secret.key` in the data directory, made at the first start. Whoever

@@ -8,6 +8,7 @@ use std::time::Duration;
 use belfry_model::delivery::Reason;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
+use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
@@ -15,6 +16,7 @@ use crate::classify::classify;
 use crate::error::{Answered, EgressError, SendError};
 use crate::policy::EgressPolicy;
 use crate::resolve::{Resolver, VettedResolver};
+use crate::stream::read_roots;
 
 /// Caps that hold for every request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +100,11 @@ pub struct Response {
 pub struct EgressClient {
     http: reqwest::Client,
     policy: Arc<EgressPolicy>,
-    limits: EgressLimits,
+    pub(crate) limits: EgressLimits,
+    /// The same that the HTTP client uses.
+    pub(crate) resolver: VettedResolver,
+    /// Certificates that are trusted beside the platform's.
+    pub(crate) roots: Arc<[CertificateDer<'static>]>,
 }
 
 impl fmt::Debug for EgressClient {
@@ -127,19 +133,14 @@ impl EgressClient {
         resolver: Arc<dyn Resolver>,
         roots_pem: &[u8],
     ) -> Result<Self, EgressError> {
-        let roots = reqwest::Certificate::from_pem_bundle(roots_pem)
-            .map_err(|error| EgressError::Roots(error.to_string()))?;
-        if roots.is_empty() {
-            return Err(EgressError::Roots("no certificate in it".to_owned()));
-        }
-        Self::build(policy, limits, resolver, roots)
+        Self::build(policy, limits, resolver, read_roots(roots_pem)?)
     }
 
     fn build(
         policy: EgressPolicy,
         limits: EgressLimits,
         resolver: Arc<dyn Resolver>,
-        roots: Vec<reqwest::Certificate>,
+        roots: Vec<CertificateDer<'static>>,
     ) -> Result<Self, EgressError> {
         // The HTTP client panics when no provider is installed. An error means that one already is.
         drop(rustls::crypto::ring::default_provider().install_default());
@@ -150,7 +151,7 @@ impl EgressClient {
         };
         let header_bytes_max = u32::try_from(limits.response_header_bytes_max).unwrap_or(u32::MAX);
         let mut builder = reqwest::Client::builder()
-            .dns_resolver(vetted)
+            .dns_resolver(vetted.clone())
             // A proxy from the environment would connect for us, past the policy.
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -163,7 +164,12 @@ impl EgressClient {
             .http2_max_header_list_size(header_bytes_max)
             .tcp_nodelay(true);
         if !roots.is_empty() {
-            builder = builder.tls_certs_merge(roots);
+            let certificates = roots
+                .iter()
+                .map(|root| reqwest::Certificate::from_der(root))
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|error| EgressError::Roots(innermost(&error)))?;
+            builder = builder.tls_certs_merge(certificates);
         }
         let http = builder
             .build()
@@ -172,6 +178,8 @@ impl EgressClient {
             http,
             policy,
             limits,
+            resolver: vetted,
+            roots: roots.into(),
         })
     }
 

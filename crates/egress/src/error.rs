@@ -28,6 +28,22 @@ pub struct SendError {
     pub answered: Option<Box<Answered>>,
 }
 
+/// No connection.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{reason}: {detail}")]
+pub struct ConnectError {
+    /// For programs.
+    pub reason: Reason,
+    /// For people.
+    pub detail: String,
+}
+
+impl ConnectError {
+    pub(crate) fn new(reason: Reason, detail: String) -> Self {
+        Self { reason, detail }
+    }
+}
+
 /// The part of an answer that had arrived before it broke off.
 #[derive(Debug, Clone)]
 pub struct Answered {

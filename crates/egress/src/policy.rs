@@ -244,18 +244,36 @@ impl EgressPolicy {
         if url.fragment().is_some() {
             return Err("a fragment (#...) is never sent; leave it out".to_owned());
         }
-        let port = url.port_or_known_default().unwrap_or(0);
-        if port == 0 || (!self.ports.is_empty() && !self.ports.contains(&port)) {
-            return Err(format!(
-                "port {port} is not allowed by this server's egress policy"
-            ));
-        }
+        self.check_port(url.port_or_known_default().unwrap_or(0))?;
         match url.host() {
             None => Err("the URL has no host".to_owned()),
             Some(Host::Ipv4(v4)) => self.check_address(v4.into()),
             Some(Host::Ipv6(v6)) => self.check_address(v6.into()),
             Some(Host::Domain(name)) => self.check_name(name),
         }
+    }
+
+    /// Checks a host and a port that no URL names, as [`check_url`](Self::check_url) does.
+    pub(crate) fn check_host(&self, host: &str, port: u16) -> Result<(), String> {
+        self.check_port(port)?;
+        // The reading of URLs: it knows every spelling of an address, and lets only one reach the resolver.
+        match Host::parse(host) {
+            Ok(Host::Ipv4(v4)) if v4.to_string() == host => self.check_address(v4.into()),
+            Ok(Host::Ipv6(v6)) => self.check_address(v6.into()),
+            Ok(Host::Domain(name)) if name.eq_ignore_ascii_case(host) => self.check_name(&name),
+            _ => Err(
+                "expected the name of a host, such as smtp.example.com, or an address".to_owned(),
+            ),
+        }
+    }
+
+    fn check_port(&self, port: u16) -> Result<(), String> {
+        if port == 0 || (!self.ports.is_empty() && !self.ports.contains(&port)) {
+            return Err(format!(
+                "port {port} is not allowed by this server's egress policy"
+            ));
+        }
+        Ok(())
     }
 
     fn check_name(&self, name: &str) -> Result<(), String> {

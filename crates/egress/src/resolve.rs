@@ -44,47 +44,47 @@ pub(crate) enum ResolveError {
     Blocked { host: String, why: String },
 }
 
-/// The resolver that the HTTP client is given: hands out vetted addresses only.
+/// The resolver of every connection: hands out vetted addresses only (their port is a filler).
+#[derive(Clone)]
 pub(crate) struct VettedResolver {
     pub(crate) resolver: Arc<dyn Resolver>,
     pub(crate) policy: Arc<EgressPolicy>,
 }
 
 impl VettedResolver {
-    async fn vetted(
-        resolver: Arc<dyn Resolver>,
-        policy: Arc<EgressPolicy>,
-        host: String,
-    ) -> Result<Vec<SocketAddr>, ResolveError> {
-        let found = match resolver.resolve(&host).await {
+    pub(crate) async fn vetted(&self, host: &str) -> Result<Vec<SocketAddr>, ResolveError> {
+        let named = || host.to_owned();
+        let found = match self.resolver.resolve(host).await {
             Ok(found) => found,
-            Err(cause) => return Err(ResolveError::Unknown { host, cause }),
+            Err(cause) => {
+                return Err(ResolveError::Unknown {
+                    host: named(),
+                    cause,
+                });
+            }
         };
         let mut refused = None;
         let mut vetted = Vec::with_capacity(found.len());
         for address in found {
-            match policy.check_address(address) {
+            match self.policy.check_address(address) {
                 Ok(()) => vetted.push(SocketAddr::new(address, 0)),
                 Err(why) => refused = Some(why),
             }
         }
         match (vetted.is_empty(), refused) {
             (false, _) => Ok(vetted),
-            (true, Some(why)) => Err(ResolveError::Blocked { host, why }),
-            (true, None) => Err(ResolveError::Empty { host }),
+            (true, Some(why)) => Err(ResolveError::Blocked { host: named(), why }),
+            (true, None) => Err(ResolveError::Empty { host: named() }),
         }
     }
 }
 
 impl reqwest::dns::Resolve for VettedResolver {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        let vetted = Self::vetted(
-            Arc::clone(&self.resolver),
-            Arc::clone(&self.policy),
-            name.as_str().to_owned(),
-        );
+        let resolver = self.clone();
         Box::pin(async move {
-            let addresses: reqwest::dns::Addrs = Box::new(vetted.await?.into_iter());
+            let vetted = resolver.vetted(name.as_str()).await?;
+            let addresses: reqwest::dns::Addrs = Box::new(vetted.into_iter());
             Ok(addresses)
         })
     }

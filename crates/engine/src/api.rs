@@ -146,6 +146,8 @@ pub struct Collaborators {
     pub kinds: FindKind,
     /// What targets connect with.
     pub connect: Arc<belfry_targets::ConnectContext>,
+    /// Where Jinja templates are evaluated.
+    pub templates: Arc<belfry_eval::Templates>,
 }
 
 /// What goes along with accepted events.

@@ -718,7 +718,11 @@ impl Lane {
             attempt: work.attempts + 1,
             now_ms: self.shared.clock.now_ms(),
         };
-        let rendered = match entry.render(&work.event, occasion, handler.escape()) {
+        let templates = &self.shared.with.templates;
+        let rendered = match entry
+            .render(&work.event, occasion, handler.escape(), templates)
+            .await
+        {
             Ok(rendered) => rendered,
             Err(verdict) => return failed(verdict),
         };

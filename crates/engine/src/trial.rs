@@ -8,6 +8,7 @@ use std::sync::Arc;
 use belfry_model::config::Target;
 use belfry_model::{BusName, DeliveryId, Event, EventId};
 use belfry_targets::{Attempted, Job, RequestRecord, Verdict};
+use belfry_transform::TransformSpec;
 
 use crate::engine::Engine;
 use crate::render::Occasion;
@@ -22,8 +23,21 @@ impl Engine {
         Arc::new(snapshot::connect(target, bus, rule, &self.shared.with))
     }
 
+    /// Whether a transformation can be read at all, as far as that is not known without a helper process.
+    ///
+    /// # Errors
+    /// What is wrong with its template, or that no helper process could be asked.
+    pub async fn check_template(&self, spec: &TransformSpec) -> Result<(), belfry_eval::Fault> {
+        match spec {
+            TransformSpec::Jinja { template, .. } => {
+                self.shared.with.templates.check(template).await
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What the target would send for this event; the error says why it would send nothing.
-    pub fn preview(
+    pub async fn preview(
         &self,
         entry: &TargetEntry,
         event: &Event,
@@ -31,7 +45,13 @@ impl Engine {
         let handler = entry.handler.as_ref().ok_or_else(|| unusable(entry))?;
         let occasion = self.occasion(entry);
         let body = entry
-            .render(event, occasion, handler.escape())
+            .render(
+                event,
+                occasion,
+                handler.escape(),
+                &self.shared.with.templates,
+            )
+            .await
             .map_err(|verdict| told(&verdict))?;
         handler.preview(&job(entry, event, occasion, body.as_ref(), None))
     }
@@ -45,7 +65,11 @@ impl Engine {
             })];
         };
         let occasion = self.occasion(entry);
-        let body = match entry.render(event, occasion, handler.escape()) {
+        let templates = &self.shared.with.templates;
+        let body = match entry
+            .render(event, occasion, handler.escape(), templates)
+            .await
+        {
             Ok(body) => body,
             Err(verdict) => return vec![Attempted::unsent(verdict)],
         };

@@ -234,7 +234,7 @@ impl<'v> Node<'v> {
     pub(crate) fn json(self) -> Option<Value> {
         match self.0 {
             Value::Object(_) | Value::Array(_) => Some(self.0.clone()),
-            Value::String(text) => parse(text).ok(),
+            Value::String(text) => parse(&without_nul(text)).ok(),
             _ => None,
         }
     }
@@ -292,6 +292,9 @@ mod tests {
         assert!(read(FORM, b" {\"a\":1}").is_ok());
         let nul = read("application/json", br#"{"a":"x\u0000y\\u0000\\\u0000"}"#).unwrap();
         assert_eq!(nul.node().get("a").text().unwrap(), "x y\\u0000\\");
+        let inner = read("application/json", br#"{"a":"{\"b\":\"c\\u0000d\"}"}"#).unwrap();
+        let inner = inner.node().get("a").json().unwrap();
+        assert_eq!(inner["b"], "c d");
         let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
         for bad in [
             &b"{\"a\":1,\"a\":2}"[..],

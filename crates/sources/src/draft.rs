@@ -10,12 +10,14 @@ use sha2::{Digest, Sha256};
 
 /// Longest `id`, `source`, `type` and `subject`, in bytes: what an event takes.
 pub(crate) const IDENTITY_BYTES_MAX: usize = 1024;
-/// Longest title, name, value and label, in bytes.
+/// Longest title, name and value, in bytes.
 const LINE_BYTES_MAX: usize = 1024;
 /// Longest summary, in bytes.
 const SUMMARY_BYTES_MAX: usize = 8 * 1024;
-/// Longest name of a label, in bytes.
+/// Longest name of a label, and longest region, in bytes.
 const LABEL_BYTES_MAX: usize = 128;
+/// Longest value of a label, in bytes. With all bounds at their worst, an event is still one that a bus takes.
+const LABEL_VALUE_BYTES_MAX: usize = 256;
 /// Most labels.
 const LABELS_MAX: usize = 64;
 /// Most links.
@@ -150,7 +152,7 @@ impl Facts {
             .take(LABELS_MAX)
             .map(|(name, value)| {
                 let name = line(&name, LABEL_BYTES_MAX);
-                (name, Value::String(line(&value, LINE_BYTES_MAX)))
+                (name, Value::String(line(&value, LABEL_VALUE_BYTES_MAX)))
             })
             .collect();
         if !labels.is_empty() {

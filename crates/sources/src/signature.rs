@@ -1,4 +1,7 @@
 //! Signatures of senders: HMAC with a shared secret, and those of SNS and SMN with the key of a certificate.
+//!
+//! Who made such a certificate and until when it holds is not looked at: what makes it the vendor's is that it was
+//! fetched over TLS from a host of the vendor's own.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -9,16 +9,47 @@ use belfry_model::json::nearest;
 use belfry_model::{Clock, FieldError};
 use serde_json::Value;
 
+use crate::bark::Bark;
+use crate::dingtalk::DingTalk;
 use crate::directory::Directory;
+use crate::discord::Discord;
+use crate::email::EmailKind;
+use crate::feishu::Feishu;
+use crate::gotify::Gotify;
 use crate::log::LogKind;
+use crate::messenger::Kind;
+use crate::ntfy::Ntfy;
+use crate::opsgenie::Opsgenie;
+use crate::pagerduty::PagerDuty;
+use crate::people::Reach;
+use crate::slack::Slack;
 use crate::target::Target;
+use crate::teams::Teams;
+use crate::telegram::Telegram;
 use crate::webhook::WebhookKind;
+use crate::wecom::WeCom;
 
 /// A text in English and in Chinese.
 pub type LabelPair = (&'static str, &'static str);
 
 /// Every kind there is, in the order in which they are shown.
-pub static REGISTRY: &[&dyn TargetKind] = &[&WebhookKind, &LogKind];
+pub static REGISTRY: &[&dyn TargetKind] = &[
+    &WebhookKind,
+    &LogKind,
+    &Kind::<WeCom>::ENTRY,
+    &Kind::<DingTalk>::ENTRY,
+    &Kind::<Feishu>::ENTRY,
+    &Kind::<Slack>::ENTRY,
+    &Kind::<Teams>::ENTRY,
+    &Kind::<Telegram>::ENTRY,
+    &Kind::<Discord>::ENTRY,
+    &Kind::<PagerDuty>::ENTRY,
+    &Kind::<Opsgenie>::ENTRY,
+    &Kind::<Ntfy>::ENTRY,
+    &Kind::<Gotify>::ENTRY,
+    &Kind::<Bark>::ENTRY,
+    &EmailKind,
+];
 
 /// A kind of target: one static entry of [`REGISTRY`].
 ///
@@ -56,6 +87,11 @@ pub trait TargetKind: Send + Sync {
         settings: Value,
         context: &ConnectContext,
     ) -> Result<Arc<dyn Target>, Vec<FieldError>>;
+    /// By what it reaches people one by one, if it does; a notification policy may then say whom
+    /// ([`Target::deliver_to`]).
+    fn reaches(&self) -> Option<Reach> {
+        None
+    }
     /// Whether a target of these settings may be used only after [`Target::handshake`] succeeded.
     fn needs_handshake(&self, settings: &Value) -> bool {
         let _ = settings;
@@ -127,9 +163,11 @@ mod tests {
             panic!("found")
         };
         assert_eq!(error.pointer, "/type");
-        assert_eq!(
-            error.detail,
-            "expected one of webhook, log, got \"webhok\"; did you mean webhook?"
+        assert!(error.detail.starts_with("expected one of webhook, log, "));
+        assert!(
+            error
+                .detail
+                .ends_with("got \"webhok\"; did you mean webhook?")
         );
         assert!(find_kind("Webhook").is_err());
         assert_eq!(find_kind("log").map(TargetKind::name).ok(), Some("log"));

@@ -11,22 +11,50 @@
 //! | `secret` | masking settings for readers, taking masks back from writers |
 //! | `record` | what of a request and an answer may be kept |
 //! | `settings` | strict reading of settings |
-//! | `webhook`, `log` | the kinds |
+//! | `message` | what a message says, in every channel's markup and size |
+//! | `messenger` | the frame of kinds that send messages |
+//! | `people` | people whom a target reaches one by one |
+//! | `answer` | what an HTTP answer means by its status alone |
+//! | `webhook`, `log` | the kinds for programs |
+//! | `wecom`, `dingtalk`, `feishu`, `slack`, `teams`, `telegram`, `discord` | the kinds for chats |
+//! | `pagerduty`, `opsgenie`, `ntfy`, `gotify`, `bark` | the kinds for paging and push |
+//! | `email` | the kinds for mail |
 //!
 //! It must never know stores, schedules, queues or rules: whether and when to try again is decided elsewhere. All
 //! its HTTP goes through `belfry-egress`.
 
+mod answer;
+mod bark;
+mod dingtalk;
 mod directory;
+mod discord;
+mod email;
+mod feishu;
+mod gotify;
 mod kind;
 mod log;
+mod message;
+mod messenger;
+mod ntfy;
+mod opsgenie;
+mod pagerduty;
+mod people;
 mod record;
 mod secret;
 mod settings;
+mod slack;
 mod target;
+mod teams;
+mod telegram;
+#[cfg(test)]
+mod vectors;
 mod webhook;
+mod wecom;
 
 pub use directory::{Directory, NoDirectory};
 pub use kind::{ConnectContext, GeneratedSecret, LabelPair, REGISTRY, TargetKind, find_kind};
+pub use message::escape::DIALECTS;
+pub use people::{Person, Reach};
 pub use secret::{MASK, mask, unmask, unmask_with};
 pub use target::{
     AlarmLife, Attempted, Channel, ChannelLimit, Folded, Handshake, Job, LogAppend, RequestRecord,

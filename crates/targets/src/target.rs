@@ -8,11 +8,23 @@ use belfry_model::{DeliveryId, Event, LogName, ReplayId};
 use belfry_transform::{Escape, Rendered};
 use serde::{Deserialize, Serialize};
 
+use crate::people::Person;
+
 /// Something that events are delivered to.
 #[async_trait]
 pub trait Target: Send + Sync {
     /// Makes one attempt: at most one request to the receiver.
     async fn deliver(&self, job: &Job<'_>) -> Attempted;
+
+    /// The same to these people instead of those in the settings; only for kinds that
+    /// [reach people](crate::TargetKind::reaches).
+    async fn deliver_to(&self, job: &Job<'_>, people: &[Person]) -> Attempted {
+        let _ = (job, people);
+        Attempted::unsent(Verdict::Permanent {
+            reason: Reason::Internal,
+            detail: "this kind of target reaches nobody by name".to_owned(),
+        })
+    }
 
     /// The longest that one [`deliver`](Self::deliver) can take.
     fn timeout(&self) -> Duration;
@@ -145,6 +157,8 @@ pub struct Attempted {
     pub progress: Option<String>,
     /// What later messages of the same alarm refer to; kept with the alarm when the delivery succeeds.
     pub thread: Option<String>,
+    /// For people: what there is to say of a success, such as whom it has not reached.
+    pub note: Option<String>,
 }
 
 impl Attempted {
@@ -159,6 +173,7 @@ impl Attempted {
             append: None,
             progress: None,
             thread: None,
+            note: None,
         }
     }
 }

@@ -8,10 +8,8 @@
 //! | `oauth` | tokens |
 //! | `connect` | what is the same for every request |
 //! | `send` | putting a request together and sending it |
-//! | `answer` | what an answer means |
 //! | `handshake` | asking the receiver for its consent |
 
-mod answer;
 mod check;
 mod config;
 mod connect;

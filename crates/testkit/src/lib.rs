@@ -3,9 +3,11 @@
 //! | module | owns |
 //! |---|---|
 //! | [`sink`] | a receiver of webhooks that records, verifies and misbehaves on demand |
+//! | [`im`] | strict doubles of chat and paging services: they check what the vendor checks and answer with its codes |
 //! | [`server`] | the built `belfry` binary as a process: start, kill, restart, stop |
 //! | [`client`] | a small HTTP client for one credential |
 //! | [`proxy`] | a line between two programs that can be cut, slow, narrow or silent |
+//! | [`smtp`] | a real mail server whose recipients are refused in every way |
 //! | [`Postgres`] | a PostgreSQL server of one's own (crate `testdb`) |
 //! | [`raw`] | bytes on a socket, for what no proper client sends |
 //! | [`events`] | the events that tests post |
@@ -19,15 +21,19 @@
 
 pub mod client;
 pub mod events;
+pub mod im;
 pub mod proxy;
 pub mod raw;
 pub mod server;
 pub mod sink;
+pub mod smtp;
 pub mod wait;
 
 pub use belfry_testdb::{Postgres, Stop};
 pub use client::{Answer, Client};
+pub use im::Im;
 pub use proxy::{Line, Proxy};
 pub use server::{Cli, Finished, Server};
 pub use sink::{Received, Reply, Sink};
+pub use smtp::SmtpServer;
 pub use wait::wait_until;

@@ -121,6 +121,9 @@ pub struct Sink {
     task: JoinHandle<()>,
 }
 
+/// Decides what a request is answered.
+type Decide = dyn Fn(&Received) -> Reply + Send + Sync;
+
 /// Sees each request with what it is going to be answered.
 type Watch = dyn Fn(&Received, &Reply) + Send + Sync;
 
@@ -130,6 +133,8 @@ struct Shared {
     scripts: Mutex<HashMap<String, Script>>,
     /// Takes the requests in place of `received`.
     watch: Option<Box<Watch>>,
+    /// Takes the place of the scripts.
+    decide: Option<Box<Decide>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -173,6 +178,18 @@ impl Sink {
         let watch: Option<Box<Watch>> = Some(Box::new(watch));
         Self::start_with(Shared {
             watch,
+            ..Shared::default()
+        })
+        .await
+    }
+
+    /// Starts a receiver that decides by the request what it answers.
+    pub async fn deciding(
+        decide: impl Fn(&Received) -> Reply + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let decide: Option<Box<Decide>> = Some(Box::new(decide));
+        Self::start_with(Shared {
+            decide,
             ..Shared::default()
         })
         .await
@@ -263,7 +280,11 @@ impl Drop for Sink {
 }
 
 impl Shared {
-    fn reply(&self, path: &str) -> Reply {
+    fn reply(&self, request: &Received) -> Reply {
+        if let Some(decide) = &self.decide {
+            return decide(request);
+        }
+        let path = request.path.as_str();
         let next = lock(&self.scripts).get_mut(path).and_then(Script::next);
         next.unwrap_or_else(|| Reply::status(204))
     }
@@ -282,7 +303,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let mut connection = http1::Connection::new(stream);
     while let Ok(Some(request)) = connection.read().await {
-        let reply = shared.reply(&request.path);
+        let reply = shared.reply(&request);
         match &shared.watch {
             Some(watch) => watch(&request, &reply),
             None => lock(&shared.received).push(request),

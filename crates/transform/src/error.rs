@@ -160,6 +160,9 @@ pub enum RenderError {
         /// What was expected.
         message: String,
     },
+    /// A Jinja template, which is evaluated by whoever has a helper process.
+    #[error("a Jinja template is evaluated in a helper process")]
+    Elsewhere,
     /// The transform decided that this event is not to be sent; not a failure.
     #[error("event is not sent on: {step} did not match")]
     Filtered {
@@ -179,7 +182,7 @@ impl RenderError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::TooLarge { code, .. } | Self::TooMuchWork { code, .. } => code,
-            Self::InvalidJson { .. } => TEMPLATE_ERROR,
+            Self::InvalidJson { .. } | Self::Elsewhere => TEMPLATE_ERROR,
             Self::InvalidEvent { .. } | Self::Value { .. } => TRANSFORM_ERROR,
             Self::Filtered { .. } => "transform_filtered",
         }

@@ -54,7 +54,7 @@ pub use tencent::{
 };
 
 use error::{Errors, TRANSFORM_ERROR};
-use limits::{OUTPUT_BYTES_MAX, TEMPLATE_BYTES_MAX};
+use limits::{JINJA_BYTES_MAX, OUTPUT_BYTES_MAX, TEMPLATE_BYTES_MAX};
 use path::{Found, PathSet};
 use template::Program;
 
@@ -75,6 +75,11 @@ enum Plan {
     /// A text template; JSON when its media type says so.
     Text {
         program: Program,
+        kind: ContentKind,
+    },
+    /// A Jinja template. Whoever renders it has a helper process for it; see [`Transform::jinja`].
+    Jinja {
+        template: String,
         kind: ContentKind,
     },
     /// A program whose output is JSON by construction.
@@ -176,6 +181,21 @@ impl Transform {
                 };
                 Plan::Text { program, kind }
             }
+            TransformSpec::Jinja {
+                template,
+                content_type,
+                ..
+            } => {
+                let kind = content_kind(content_type.as_deref(), &mut errors);
+                if template.len() > JINJA_BYTES_MAX {
+                    let message = format!("the template is larger than {JINJA_BYTES_MAX} bytes");
+                    errors.push(TransformError::at("/template", message));
+                }
+                Plan::Jinja {
+                    template: template.clone(),
+                    kind,
+                }
+            }
             TransformSpec::Json { template, .. } => {
                 Plan::Json(json::compile(template, "/template", &mut errors))
             }
@@ -234,6 +254,38 @@ impl Transform {
         })
     }
 
+    /// The Jinja template, if it is one, and what escape its values need when they go where `escape` says. It is
+    /// evaluated by the caller, outside of this process, and comes back through [`Self::finish_jinja`].
+    pub fn jinja(&self, escape: Escape) -> Option<(&str, Escape)> {
+        match &self.plan {
+            Plan::Jinja { template, kind } => {
+                let escape = if *kind == ContentKind::Json {
+                    Escape::Json
+                } else {
+                    escape
+                };
+                Some((template, escape))
+            }
+            _ => None,
+        }
+    }
+
+    /// What a Jinja template gave, as a body.
+    pub fn finish_jinja(&self, text: String) -> Result<Rendered, RenderError> {
+        let Plan::Jinja { kind, .. } = &self.plan else {
+            return Err(RenderError::Elsewhere);
+        };
+        if *kind == ContentKind::Json {
+            check_json(&text)?;
+        }
+        bounded(
+            text.into_bytes(),
+            self.output_limit,
+            "the template",
+            kind.clone(),
+        )
+    }
+
     /// Sets another bound for the rendered body, in bytes.
     #[must_use]
     pub fn with_output_limit(mut self, bytes: usize) -> Self {
@@ -287,6 +339,9 @@ impl Transform {
                     check_json(&body)?;
                 }
                 (body, kind.clone())
+            }
+            Plan::Jinja { .. } => {
+                return Err(RenderError::Elsewhere);
             }
             Plan::Json(program) => (
                 program.render(text()?, ctx, Escape::None, limit)?,

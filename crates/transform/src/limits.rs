@@ -27,3 +27,6 @@ pub const MATCHES_MAX: usize = 600_000;
 /// How often one transform may read the event over; ordinary paths read each value once per
 /// segment, so only crossing wildcards come near it.
 pub const PASSES_MAX: usize = 128;
+
+/// Longest Jinja template, in bytes.
+pub const JINJA_BYTES_MAX: usize = 16 * 1024;

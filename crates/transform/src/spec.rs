@@ -47,6 +47,17 @@ pub enum TransformSpec {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         on_error: Option<OnError>,
     },
+    /// A Jinja template, evaluated outside of the server's process.
+    Jinja {
+        /// The template.
+        template: String,
+        /// Media type of the result; plain text by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content_type: Option<String>,
+        /// What to do when rendering fails.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        on_error: Option<OnError>,
+    },
     /// A JSON document whose strings may hold `${…}` placeholders.
     Json {
         /// The document; its members keep their order.
@@ -106,6 +117,7 @@ impl TransformSpec {
             Self::None { on_error }
             | Self::Path { on_error, .. }
             | Self::Template { on_error, .. }
+            | Self::Jinja { on_error, .. }
             | Self::Json { on_error, .. }
             | Self::Constant { on_error, .. }
             | Self::Aws { on_error, .. }
@@ -119,6 +131,7 @@ impl TransformSpec {
             Self::None { .. } => "none",
             Self::Path { .. } => "path",
             Self::Template { .. } => "template",
+            Self::Jinja { .. } => "jinja",
             Self::Json { .. } => "json",
             Self::Constant { .. } => "constant",
             Self::Aws { .. } => "aws",

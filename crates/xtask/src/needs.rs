@@ -75,6 +75,17 @@ const NEEDS: &[Need] = &[
         },
     },
     Need {
+        name: "aiosmtpd",
+        why: "mail is tested against a real mail server; this one replaces no mail server that a machine has",
+        // The system's own interpreter: packages of the system are for that one.
+        detect: Detect::Runs(&["/usr/bin/python3", "-c", "import aiosmtpd"]),
+        get: Get::Packages {
+            apt: &["python3-aiosmtpd"],
+            dnf: &["python3-aiosmtpd"],
+            apk: &["py3-aiosmtpd"],
+        },
+    },
+    Need {
         name: "rustfmt",
         why: "the formatting is checked",
         detect: Detect::Runs(&["cargo", "fmt", "--version"]),

@@ -1,6 +1,7 @@
 //! What makes a rule or a target one that can be stored: everything is checked, everything wrong is told at once.
 
 use belfry_engine::compile_transform;
+use belfry_eval::FaultKind;
 use belfry_model::FieldError;
 use belfry_model::config::{RuleSpec, TargetSpec};
 use belfry_model::json::{self, JsonText};
@@ -9,9 +10,9 @@ use belfry_targets::{TargetKind, find_kind};
 use belfry_transform::{Path, TransformSpec};
 use serde_json::Value;
 
-use super::Index;
+use super::{Index, Refusal};
 use crate::App;
-use crate::error::{Fault, faults_under};
+use crate::error::{Error, Fault, faults_under};
 
 /// Everything wrong with a rule.
 pub(super) fn rule_faults(spec: &RuleSpec) -> Vec<Fault> {
@@ -68,6 +69,26 @@ pub(crate) fn without_value(mut error: FieldError) -> FieldError {
 }
 
 impl App {
+    /// What only a helper process can say of a transform: whether its template can be read.
+    pub(crate) async fn check_template(&self, transform: Option<&JsonText>) -> Result<(), Refusal> {
+        let spec = transform.and_then(|text| json::from_slice(text.as_str().as_bytes()).ok());
+        let Some(spec) = spec else {
+            // Whoever reads it says what is wrong with it.
+            return Ok(());
+        };
+        match self.engine.check_template(&spec).await {
+            Ok(()) => Ok(()),
+            Err(fault) if fault.kind == FaultKind::Template => {
+                let line = fault.line.and_then(|line| u32::try_from(line).ok());
+                Err(Refusal::Faults(vec![Fault {
+                    line,
+                    ..Fault::new("/transform/template", fault.message)
+                }]))
+            }
+            Err(fault) => Err(Refusal::Failed(Error::internal(fault))),
+        }
+    }
+
     /// Everything wrong with a target whose settings are in clear, and its kind if there is one.
     pub(super) fn target_faults(
         &self,

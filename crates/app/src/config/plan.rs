@@ -126,6 +126,8 @@ impl App {
             now_ms: now,
             dry_run,
         } = way;
+        self.check_template(planned.sealed.transform.as_ref())
+            .await?;
         let handshake = if planned.handshake && !dry_run {
             Some(self.shake_hands(&planned).await?)
         } else {

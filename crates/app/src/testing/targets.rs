@@ -116,7 +116,7 @@ impl App {
     pub async fn preview_target(&self, actor: &Actor, body: &[u8]) -> Result<TargetPreviewView> {
         actor.require(&Scope::ConfigRead)?;
         let (entry, event) = self.trial(actor, body).await?;
-        let (requests, nothing) = match self.engine.preview(&entry, &event) {
+        let (requests, nothing) = match self.engine.preview(&entry, &event).await {
             Ok(requests) => (requests, None),
             Err(why) => (Vec::new(), Some(why)),
         };
@@ -240,6 +240,9 @@ impl App {
             crate::config::read_target(place, members).map_err(|faults| under(faults.into()))?;
         let index = self.index().await?;
         let old = index.target(&bus, &rule, &name).ok();
+        self.check_template(spec.transform.as_ref())
+            .await
+            .map_err(under)?;
         let planned = self.plan_target(&index, place, spec, old).map_err(under)?;
         let target = Target {
             id: old.map_or(TargetId(0), |old| old.id),

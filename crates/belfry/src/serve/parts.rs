@@ -7,6 +7,7 @@ use std::sync::Arc;
 use belfry_app::{App, Sealer};
 use belfry_egress::{EgressClient, SystemResolver};
 use belfry_engine::{Collaborators, Engine, People, SystemRandom};
+use belfry_eval::Templates;
 use belfry_model::{Clock, SystemClock};
 use belfry_store::sqlite::SqliteStore;
 use belfry_store::{PostgresStore, Store, StoreError};
@@ -39,6 +40,7 @@ impl Parts {
                 kinds: belfry_targets::find_kind,
                 unseal: Arc::clone(&sealer) as Arc<dyn belfry_engine::Unseal>,
                 connect: Arc::clone(&connect),
+                templates: Arc::new(templates(settings)?),
             },
             settings.engine(),
         )
@@ -57,6 +59,13 @@ impl Parts {
         .context("the configuration")?;
         Ok(Self { store, engine, app })
     }
+}
+
+/// Jinja templates are evaluated by this very program, in another mode.
+fn templates(settings: &Settings) -> Result<Templates> {
+    let program = std::env::current_exe().context("the path of this program")?;
+    let arguments = vec![crate::cli::EVAL_WORKER.to_owned()];
+    Ok(Templates::new(program, arguments, settings.eval()))
 }
 
 /// The key must be the one that the database was used with.

@@ -6,6 +6,7 @@ use belfry_api::ApiSettings;
 use belfry_app::{AppSettings, SealError, Sealer};
 use belfry_egress::{EgressLimits, EgressPolicy};
 use belfry_engine::EngineSettings;
+use belfry_eval::EvalLimits;
 use belfry_model::event::EventLimits;
 use belfry_store::PostgresOptions;
 use belfry_store::sqlite::{SqliteOptions, Synchronous as StoreSynchronous};
@@ -129,6 +130,14 @@ impl Settings {
             unparsed_max: self.sources.unparsed_max.as_u32(),
             unparsed_bytes_max: self.sources.unparsed_bytes_max.as_usize(),
             handshake_timeout: self.sources.handshake_timeout,
+        }
+    }
+
+    /// For templates.
+    pub fn eval(&self) -> EvalLimits {
+        EvalLimits {
+            processes: self.templates.processes.as_usize(),
+            timeout: self.templates.timeout,
         }
     }
 

@@ -215,6 +215,27 @@ fn too_many_alerts_are_refused_not_cut() {
 }
 
 #[test]
+fn an_alert_of_nothing_but_quotes_is_still_taken() {
+    let quotes = "\"".repeat(20_000);
+    let labels: serde_json::Map<_, _> = (0..100)
+        .map(|n| (format!("{n}{quotes}"), json!(quotes)))
+        .chain([
+            ("alertname".to_owned(), json!(quotes)),
+            ("instance".to_owned(), json!(quotes)),
+        ])
+        .collect();
+    let url = format!("https://x.example/{}", "\"".repeat(2020));
+    let alert = json!({
+        "status": "firing", "labels": labels, "fingerprint": quotes, "generatorURL": url, "silenceURL": url,
+        "dashboardURL": url, "panelURL": url,
+        "annotations": {"summary": quotes, "value": quotes, "runbook_url": url},
+    });
+    let body = json!({"groupLabels": {}, "alerts": [alert]});
+    // `check` holds it against the default bounds of an event.
+    assert!(check(&any(), &json_request(body.to_string())).is_some());
+}
+
+#[test]
 fn an_alert_without_fingerprint_has_one_by_its_labels() {
     let body = |labels: Value| {
         json!({"groupLabels": {}, "alerts": [{"status": "firing", "labels": labels}]}).to_string()

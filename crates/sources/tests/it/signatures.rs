@@ -297,7 +297,12 @@ fn secrets_show_themselves_nowhere() {
         "auth": {"type": "basic", "username": "u", "password": "hunter2"},
         "signing": {"secrets": ["hunter3"]}
     });
-    let shown = format!("{:?}", source(&spec));
+    let mut incoming = sample("github/ping.json").incoming();
+    incoming.query = Some("token=hunter1".to_owned());
+    incoming
+        .headers
+        .push(("authorization".to_owned(), "hunter2".to_owned()));
+    let shown = format!("{:?} {incoming:?}", source(&spec));
     assert!(!shown.contains("hunter"), "{shown}");
     assert_eq!(
         SourceSpec::secret_pointers(&spec),

@@ -7,11 +7,11 @@ use belfry_egress::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use belfry_model::delivery::Reason;
 use bytes::Bytes;
 
-use super::answer::{judge, judge_failure};
 use super::connect::Webhook;
 use super::form::{Formed, form};
 use super::handshake;
 use super::oauth::Token;
+use crate::answer::{judge, judge_failure};
 use crate::record::{request_record, response_record};
 use crate::target::{Attempted, Handshake, Job, Target, Verdict};
 

@@ -10,6 +10,7 @@
 
 mod auth;
 mod contract;
+mod email;
 #[path = "../../../egress/tests/sink/mod.rs"]
 mod sink;
 mod support;

@@ -1,4 +1,4 @@
-//! What a receiver's answer means.
+//! What an HTTP answer means by its status alone.
 
 use belfry_egress::{HeaderMap, SendError, StatusCode};
 use belfry_model::delivery::Reason;
@@ -89,7 +89,7 @@ fn described(status: StatusCode) -> String {
 }
 
 /// `Retry-After` in seconds or as a date; at most a day, nothing if it cannot be read.
-fn retry_after_ms(headers: &HeaderMap, now_ms: i64) -> Option<u64> {
+pub(crate) fn retry_after_ms(headers: &HeaderMap, now_ms: i64) -> Option<u64> {
     let text = headers.get("retry-after")?.to_str().ok()?.trim();
     let wait_ms = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         // More digits than a number holds still mean "long".

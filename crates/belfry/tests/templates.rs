@@ -1,0 +1,92 @@
+//! Real helper processes for templates, and templates that mean harm.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use belfry_eval::{EvalLimits, FaultKind, Piece, Templates};
+
+fn templates() -> Templates {
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_belfry"));
+    let arguments = vec!["eval-worker".to_owned()];
+    let limits = EvalLimits {
+        processes: 1,
+        timeout: LONG,
+    };
+    Templates::new(program, arguments, limits)
+}
+
+/// Far longer than anything here takes.
+const LONG: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_template_that_grows_without_end_fails_alone() {
+    let templates = templates();
+    let bombs = [
+        "{% set x = 'x' * 100000 %}{{ x | replace('x', x) }}",
+        "{{ range(9999) | join('x' * 100000) }}",
+    ];
+    for bomb in bombs {
+        templates.check(bomb).await.unwrap();
+        let fault = templates.render(bomb, "{}").await.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Template, "{fault}");
+        let pieces = templates
+            .render("a {{ x }}", r#"{"x":1.50}"#)
+            .await
+            .unwrap();
+        let expected = [Piece::Text("a ".to_owned()), Piece::Value("1.5".to_owned())];
+        assert_eq!(pieces, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_template_that_has_ended_two_helpers_is_not_tried_again() {
+    // It answers once, as a start asks, and is gone.
+    let dies = r#"printf '\000\000\000\015{"Pieces":[]}'; head -c 4 >/dev/null"#;
+    let arguments = vec!["-c".to_owned(), dies.to_owned()];
+    let limits = EvalLimits {
+        processes: 1,
+        timeout: LONG,
+    };
+    let templates = Templates::new(PathBuf::from("/bin/sh"), arguments, limits);
+    for _ in 0..2 {
+        let fault = templates.render("a", "{}").await.unwrap_err();
+        assert!(fault.message.contains("process ended"), "{fault}");
+    }
+    let fault = templates.render("a", "{}").await.unwrap_err();
+    assert!(fault.message.contains("not tried again"), "{fault}");
+    let fault = templates.render("b", "{}").await.unwrap_err();
+    assert!(fault.message.contains("process ended"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_template_that_takes_too_long_fails_alone() {
+    // It answers once, as a start asks, and never again.
+    let hangs = r#"printf '\000\000\000\015{"Pieces":[]}'; cat >/dev/null"#;
+    let arguments = vec!["-c".to_owned(), hangs.to_owned()];
+    let limits = EvalLimits {
+        processes: 1,
+        timeout: Duration::from_millis(20),
+    };
+    let templates = Templates::new(PathBuf::from("/bin/sh"), arguments, limits);
+    let fault = templates.render("a", "{}").await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Template);
+    assert!(fault.message.contains("longer than"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_template_that_cannot_be_read_says_where() {
+    let fault = templates().check("a\n{% if %}").await.unwrap_err();
+    assert_eq!((fault.kind, fault.line), (FaultKind::Template, Some(2)));
+}
+
+#[tokio::test]
+async fn without_a_helper_nothing_is_the_templates_fault() {
+    let templates = Templates::new(
+        PathBuf::from("/nonexistent/belfry"),
+        Vec::new(),
+        EvalLimits::default(),
+    );
+    let fault = templates.check("a").await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Unavailable);
+}

@@ -1,0 +1,296 @@
+//! The server's side: starts helpers, asks them, gives up on one that dies or takes too long.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use crate::frame::{Answer, Question, length, write};
+use crate::template::Piece;
+
+/// How long a template that has ended helpers is not tried again.
+const BANNED_FOR: Duration = Duration::from_hours(1);
+/// How many helpers a template may end in that time.
+const DEATHS_MAX: u32 = 2;
+/// Most templates of which deaths are remembered.
+const CULPRITS_MAX: usize = 1000;
+/// Evaluations of one helper; then it is replaced, since what it has allocated it does not give back.
+const EVALUATIONS_MAX: u32 = 100_000;
+/// Starting a process takes its time on a busy machine, and is not the template's fault.
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+/// Bounds. Each is a documented setting of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EvalLimits {
+    /// Helpers at once.
+    pub processes: usize,
+    /// How long one evaluation may take.
+    pub timeout: Duration,
+}
+
+impl Default for EvalLimits {
+    fn default() -> Self {
+        Self {
+            processes: 2,
+            timeout: Duration::from_millis(500),
+        }
+    }
+}
+
+/// Why there is no result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Whether it may work later.
+    pub kind: FaultKind,
+    /// The line of the template, from 1; `None` when the fault has no place.
+    pub line: Option<usize>,
+    /// What is wrong, for people.
+    pub message: String,
+}
+
+/// Whose fault it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The template's: it fails again.
+    Template,
+    /// The machine's: no helper could be started.
+    Unavailable,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{} (line {line})", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// Evaluates templates.
+pub struct Templates {
+    program: PathBuf,
+    arguments: Vec<String>,
+    limits: EvalLimits,
+    places: Semaphore,
+    idle: Mutex<Vec<Helper>>,
+    /// Templates that have ended helpers, by their hash.
+    culprits: Mutex<HashMap<u64, (u32, Instant)>>,
+    hasher: RandomState,
+}
+
+struct Helper {
+    child: Child,
+    to: ChildStdin,
+    from: ChildStdout,
+    left: u32,
+}
+
+impl fmt::Debug for Templates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Templates")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Templates {
+    /// Templates are evaluated by `program` with `arguments`, which ends up in [`work`](crate::work). Starts nothing yet.
+    pub fn new(program: PathBuf, arguments: Vec<String>, limits: EvalLimits) -> Self {
+        Self {
+            program,
+            arguments,
+            places: Semaphore::new(limits.processes.max(1)),
+            limits,
+            idle: Mutex::default(),
+            culprits: Mutex::default(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Whether a template can be read at all.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that no helper could be asked.
+    pub async fn check(&self, template: &str) -> Result<(), Fault> {
+        self.ask(template, None).await.map(drop)
+    }
+
+    /// Evaluates a template; `context` is the text of a JSON object.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that no helper could be asked.
+    pub async fn render(&self, template: &str, context: &str) -> Result<Vec<Piece>, Fault> {
+        let context: &RawValue = serde_json::from_str(context)
+            .map_err(|error| at_fault(format!("the context is no JSON: {error}")))?;
+        self.ask(template, Some(context)).await
+    }
+
+    async fn ask(&self, template: &str, context: Option<&RawValue>) -> Result<Vec<Piece>, Fault> {
+        let hash = self.hasher.hash_one(template);
+        if self.is_banned(hash) {
+            return Err(at_fault(
+                "the template has ended the helper process again and again (memory or time); it is not tried again for an hour".to_owned(),
+            ));
+        }
+        let question = Question {
+            template: template.to_owned(),
+            context,
+        };
+        let frame = write(&question)
+            .map_err(|_| at_fault("the event is too large for a template".to_owned()))?;
+        let _place = self.places.acquire().await.map_err(|_| away("closed"))?;
+        let mut helper = self.helper().await?;
+        let answer = timeout(self.limits.timeout, helper.ask(&frame)).await;
+        match answer {
+            Ok(Ok(answer)) => {
+                helper.left -= 1;
+                if helper.left > 0 {
+                    self.idle().push(helper);
+                }
+                match answer {
+                    Answer::Pieces(pieces) => Ok(pieces),
+                    Answer::Fault { line, message } => Err(Fault {
+                        kind: FaultKind::Template,
+                        line: (line > 0).then_some(line),
+                        message,
+                    }),
+                }
+            }
+            // The helper goes with it: `kill_on_drop`.
+            Ok(Err(error)) => {
+                self.ended_one(hash);
+                tracing::warn!(%error, "a template has ended its helper process");
+                Err(at_fault(
+                    "the template takes more memory than it may; its helper process ended"
+                        .to_owned(),
+                ))
+            }
+            Err(_elapsed) => {
+                self.ended_one(hash);
+                Err(at_fault(format!(
+                    "the template takes longer than {} ms",
+                    self.limits.timeout.as_millis()
+                )))
+            }
+        }
+    }
+
+    async fn helper(&self) -> Result<Helper, Fault> {
+        loop {
+            let Some(mut idle) = self.idle().pop() else {
+                break;
+            };
+            // It may have died since; that is nobody's fault.
+            if matches!(idle.child.try_wait(), Ok(None)) {
+                return Ok(idle);
+            }
+        }
+        timeout(START_LIMIT, self.start())
+            .await
+            .map_err(|_| away("it did not start in time"))?
+            .map_err(|error| away(&error.to_string()))
+    }
+
+    async fn start(&self) -> io::Result<Helper> {
+        let mut child = Command::new(&self.program)
+            .args(&self.arguments)
+            // It needs nothing of the server's surroundings, which may hold secrets.
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let (to, from) = pipes.ok_or_else(|| io::Error::other("no pipes"))?;
+        let mut helper = Helper {
+            child,
+            to,
+            from,
+            left: EVALUATIONS_MAX,
+        };
+        // So that the time of an evaluation is not that of a start.
+        let first = Question {
+            template: String::new(),
+            context: None,
+        };
+        helper.ask(&write(&first)?).await?;
+        Ok(helper)
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Helper>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn culprits(&self) -> std::sync::MutexGuard<'_, HashMap<u64, (u32, Instant)>> {
+        self.culprits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_banned(&self, hash: u64) -> bool {
+        self.culprits()
+            .get(&hash)
+            .is_some_and(|(deaths, since)| *deaths >= DEATHS_MAX && since.elapsed() < BANNED_FOR)
+    }
+
+    fn ended_one(&self, hash: u64) {
+        let mut culprits = self.culprits();
+        culprits.retain(|_, (_, since)| since.elapsed() < BANNED_FOR);
+        if culprits.len() < CULPRITS_MAX {
+            culprits.entry(hash).or_insert((0, Instant::now())).0 += 1;
+        }
+    }
+}
+
+impl Helper {
+    async fn ask(&mut self, frame: &[u8]) -> io::Result<Answer> {
+        self.to.write_all(frame).await?;
+        self.to.flush().await?;
+        let mut head = [0; 4];
+        self.from.read_exact(&mut head).await?;
+        let mut body = vec![0; length(head)?];
+        self.from.read_exact(&mut body).await?;
+        Ok(serde_json::from_slice(&body)?)
+    }
+}
+
+fn at_fault(message: String) -> Fault {
+    Fault {
+        kind: FaultKind::Template,
+        line: None,
+        message,
+    }
+}
+
+fn away(why: &str) -> Fault {
+    Fault {
+        kind: FaultKind::Unavailable,
+        line: None,
+        message: format!("no helper process for templates: {why}"),
+    }
+}
+
+/// The text of an evaluation, each inserted value escaped.
+pub fn join(pieces: Vec<Piece>, escape: impl Fn(&str) -> Cow<'_, str>) -> String {
+    let mut text = String::new();
+    for piece in pieces {
+        match piece {
+            Piece::Text(own) => text.push_str(&own),
+            Piece::Value(value) => text.push_str(&escape(&value)),
+        }
+    }
+    text
+}

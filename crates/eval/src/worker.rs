@@ -1,0 +1,57 @@
+//! The helper process: takes limits upon itself, then answers questions until its standard input ends.
+
+use std::io::{self, Read, Write};
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use crate::frame::{Answer, Question, length, write};
+use crate::template::evaluate;
+
+/// Memory of the helper, in bytes: far more than the largest event with its template needs.
+const MEMORY_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Open files: the three standard ones, and a few that the runtime may hold.
+const FILES_MAX: u64 = 32;
+
+/// Answers questions on standard input and output. Ends when standard input does.
+///
+/// # Errors
+/// Limits that the kernel does not grant, and broken pipes.
+pub fn work() -> io::Result<()> {
+    restrict()?;
+    let (mut stdin, mut stdout) = (io::stdin().lock(), io::stdout().lock());
+    let mut head = [0; 4];
+    loop {
+        match stdin.read_exact(&mut head) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        let mut body = vec![0; length(head)?];
+        stdin.read_exact(&mut body)?;
+        let question: Question<'_> = serde_json::from_slice(&body)?;
+        let context = question.context.map(|context| context.get());
+        let answer = match evaluate(&question.template, context) {
+            Ok(pieces) => Answer::Pieces(pieces),
+            Err(wrong) => Answer::Fault {
+                line: wrong.line,
+                message: wrong.message,
+            },
+        };
+        stdout.write_all(&write(&answer)?)?;
+        stdout.flush()?;
+    }
+}
+
+/// What this process may not do from here on, whatever a template finds.
+fn restrict() -> io::Result<()> {
+    let at_most = |most| Rlimit {
+        current: Some(most),
+        maximum: Some(most),
+    };
+    setrlimit(Resource::Data, at_most(MEMORY_BYTES_MAX))?;
+    setrlimit(Resource::Nofile, at_most(FILES_MAX))?;
+    setrlimit(Resource::Core, at_most(0))?;
+    #[cfg(target_os = "linux")]
+    rustix::thread::set_no_new_privs(true)?;
+    Ok(())
+}
