@@ -2,6 +2,7 @@
 
 pub mod alarm;
 pub mod apply;
+pub mod catalog;
 pub mod config;
 pub mod db;
 pub mod delivery;

@@ -807,7 +807,7 @@ impl Lane {
             duration_ms: attempted.duration_ms,
             status_code: attempted.status,
             reason: reason_of(&next),
-            detail: detail_of(&next),
+            detail: detail_of(&next).or(attempted.note),
             next_at_ms: match next {
                 Next::Retry { due_at_ms, .. } => Some(due_at_ms),
                 Next::More { .. } => Some(now_ms),
@@ -911,6 +911,7 @@ impl Lane {
             progress: work.progress.as_deref(),
             link: None,
             trial: false,
+            note: None,
         };
         let limit = handler.timeout() + std::time::Duration::from_millis(GRACE_MS);
         tokio::time::timeout(limit, handler.deliver(&job))

@@ -80,7 +80,7 @@ impl Messenger for Bark {
     const ABOUT: About = About {
         name: "bark",
         title: ("Bark", "Bark 推送"),
-        about: (
+        sentence: (
             "Pushes messages to an iPhone through the app Bark; criticals sound through silent mode.",
             "通过 Bark 推送到 iPhone，严重告警可突破静音。",
         ),
@@ -121,7 +121,7 @@ impl Messenger for Bark {
     fn body(&self, ask: &Ask<'_>) -> Value {
         let build = |message: &Message| {
             let mut body = json!({
-                "title": message.title,
+                "title": message.title(),
                 "body": write_body(message, &Plain),
                 "level": message.look.style().bark,
                 "group": ask.alarm.product(),

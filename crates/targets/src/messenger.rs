@@ -50,7 +50,7 @@ pub(crate) struct About {
     /// A short title, in English and in Chinese.
     pub(crate) title: LabelPair,
     /// One or two sentences, in English and in Chinese.
-    pub(crate) about: LabelPair,
+    pub(crate) sentence: LabelPair,
     /// Who answers, in details for people.
     pub(crate) vendor: &'static str,
     /// Members that are secret and go to the vendor.
@@ -241,7 +241,7 @@ pub(crate) enum Class {
 #[derive(Debug)]
 pub(crate) struct Code {
     /// The vendor's code.
-    pub(crate) code: &'static str,
+    pub(crate) of: &'static str,
     /// What follows.
     pub(crate) class: Class,
     /// What it means, in English and in Chinese.
@@ -256,7 +256,7 @@ pub(crate) const fn code(
     zh: &'static str,
 ) -> Code {
     Code {
-        code,
+        of: code,
         class,
         why: (en, zh),
     }
@@ -266,7 +266,7 @@ impl Said {
     /// The refusal of a code by the vendor's table; one that is not in it is permanent and shown as it is.
     pub(crate) fn refused(table: &[Code], code: impl Into<String>, words: &str) -> Self {
         let code = code.into();
-        let row = table.iter().find(|row| row.code == code);
+        let row = table.iter().find(|row| row.of == code);
         Self::Refused(Refusal {
             class: row.map_or(Class::Permanent, |row| row.class),
             why: row.map_or(
@@ -303,7 +303,8 @@ impl Said {
 }
 
 impl Refusal {
-    fn verdict(self, vendor: &str) -> Verdict {
+    /// What follows; `vendor` is who said it.
+    pub(crate) fn verdict(self, vendor: &str) -> Verdict {
         let words = escape::one_line(&self.words);
         let words = cut::cut_text(&words, WORDS_CHARS_MAX, cut::Unit::Chars, "…");
         let said = if words.is_empty() || words == self.code {
@@ -340,7 +341,15 @@ pub(crate) struct Check<'e> {
     errors: Vec<FieldError>,
 }
 
-impl Check<'_> {
+impl<'e> Check<'e> {
+    /// Nothing is wrong so far.
+    pub(crate) fn new(egress: &'e EgressClient) -> Self {
+        Self {
+            egress,
+            errors: Vec::new(),
+        }
+    }
+
     /// Something is wrong.
     pub(crate) fn error(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
         self.errors.push(FieldError::new(pointer, detail));
@@ -353,11 +362,12 @@ impl Check<'_> {
         }
     }
 
-    /// A credential: 1 to 512 characters that need no escape in a URL or header.
+    /// A credential: 6 to 512 characters that need no escape in a URL or header. A shorter one could not be masked
+    /// where a vendor echoes it, and no vendor gives one.
     pub(crate) fn token(&mut self, pointer: &str, token: &Secret, expected: &str) {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:+=~".contains(&b);
         let token = token.expose();
-        let good = (1..=512).contains(&token.len()) && token.bytes().all(plain);
+        let good = (6..=512).contains(&token.len()) && token.bytes().all(plain);
         self.need(good, pointer, expected);
     }
 
@@ -405,7 +415,8 @@ impl Check<'_> {
         }
     }
 
-    fn ok<T>(self, made: Option<T>) -> Result<T, Vec<FieldError>> {
+    /// What was made, unless something is wrong.
+    pub(crate) fn ok<T>(self, made: Option<T>) -> Result<T, Vec<FieldError>> {
         match made {
             Some(made) if self.errors.is_empty() => Ok(made),
             _ => Err(self.errors),
@@ -446,10 +457,7 @@ impl<M: Messenger> Kind<M> {
 
     fn checked(settings: &Value, egress: &EgressClient) -> Result<(Common, M), Vec<FieldError>> {
         let (common, own) = settings::read::<M::Settings>(settings)?;
-        let mut check = Check {
-            egress,
-            errors: Vec::new(),
-        };
+        let mut check = Check::new(egress);
         let made = M::new(own, &mut check);
         check.ok(made).map(|made| (common, made))
     }
@@ -463,7 +471,7 @@ impl<M: Messenger> TargetKind for Kind<M> {
         M::ABOUT.title
     }
     fn about(&self) -> LabelPair {
-        M::ABOUT.about
+        M::ABOUT.sentence
     }
     fn schema(&self) -> Value {
         settings::schema_of::<M::Settings>()

@@ -87,7 +87,7 @@ impl Messenger for Opsgenie {
     const ABOUT: About = About {
         name: "opsgenie",
         title: ("Opsgenie", "Opsgenie"),
-        about: (
+        sentence: (
             "Creates an alert when an alarm fires, and closes it when the alarm has recovered.",
             "告警触发时创建 Opsgenie 告警，恢复时自动关闭。",
         ),
@@ -137,7 +137,7 @@ impl Messenger for Opsgenie {
         if ask.alarm.state == AlarmState::Recovered {
             return json!({
                 "source": "Belfry",
-                "note": cut_text(&ask.message.title, DESCRIPTION_CHARS_MAX, Unit::Chars, "…"),
+                "note": cut_text(&ask.message.title(), DESCRIPTION_CHARS_MAX, Unit::Chars, "…"),
             });
         }
         let chars = |message: &Message| Unit::Chars.count(&write_body(message, &Plain));

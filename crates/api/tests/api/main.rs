@@ -9,6 +9,7 @@
 mod alarms;
 mod archives;
 mod authorization;
+mod catalog;
 mod config;
 mod document;
 mod documents;
@@ -20,5 +21,6 @@ mod problems;
 mod replays;
 mod secrets;
 mod server;
+mod sources;
 mod tail;
 mod testing;
