@@ -44,11 +44,16 @@ pub(crate) fn compose(
         common,
         now_ms,
     };
-    if job.folded.is_empty() {
+    let mut message = if job.folded.is_empty() {
         told.one(alarm, own_text(job, escape))
     } else {
         told.several(alarm)
+    };
+    if job.trial {
+        let title = format!("{} {}", told.say("[Test]", "[测试]"), message.title);
+        message.title = cut_text(&title, TITLE_CHARS_MAX, Unit::Chars, "…");
     }
+    message
 }
 
 /// The operator's own request for the vendor: a transformation whose result is a JSON object.
