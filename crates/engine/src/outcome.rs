@@ -27,6 +27,10 @@ pub(crate) struct Facts<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Next {
     Delivered,
+    /// A part is done; the rest follows at once.
+    More {
+        detail: String,
+    },
     Retry {
         due_at_ms: i64,
         reason: Reason,
@@ -72,11 +76,7 @@ pub(crate) fn too_old(
 pub(crate) fn decide(facts: Facts<'_>, verdict: Verdict) -> Next {
     match verdict {
         Verdict::Delivered => Next::Delivered,
-        Verdict::More { detail } => Next::Retry {
-            due_at_ms: facts.now_ms,
-            reason: Reason::Recovered,
-            detail,
-        },
+        Verdict::More { detail } => Next::More { detail },
         Verdict::Skipped { reason, detail } => Next::Skipped { reason, detail },
         Verdict::Permanent { reason, detail } => Next::Dead { reason, detail },
         Verdict::Gone { detail } => Next::Dead {

@@ -127,6 +127,7 @@ fn job<'a>(
         progress,
         link: None,
         trial: true,
+        note: None,
     }
 }
 

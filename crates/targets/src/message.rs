@@ -25,7 +25,7 @@ pub(crate) mod words;
 
 use belfry_alarm::Language;
 
-pub(crate) use compose::{compose, own_body};
+pub(crate) use compose::{compose, own_body, what};
 pub(crate) use look::Look;
 
 /// A message before any channel's markup. Texts are plain: they come from outside and are escaped when they are

@@ -303,7 +303,8 @@ impl Said {
 }
 
 impl Refusal {
-    fn verdict(self, vendor: &str) -> Verdict {
+    /// What follows; `vendor` is who said it.
+    pub(crate) fn verdict(self, vendor: &str) -> Verdict {
         let words = escape::one_line(&self.words);
         let words = cut::cut_text(&words, WORDS_CHARS_MAX, cut::Unit::Chars, "…");
         let said = if words.is_empty() || words == self.code {
@@ -340,7 +341,15 @@ pub(crate) struct Check<'e> {
     errors: Vec<FieldError>,
 }
 
-impl Check<'_> {
+impl<'e> Check<'e> {
+    /// Nothing is wrong so far.
+    pub(crate) fn new(egress: &'e EgressClient) -> Self {
+        Self {
+            egress,
+            errors: Vec::new(),
+        }
+    }
+
     /// Something is wrong.
     pub(crate) fn error(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
         self.errors.push(FieldError::new(pointer, detail));
@@ -406,7 +415,8 @@ impl Check<'_> {
         }
     }
 
-    fn ok<T>(self, made: Option<T>) -> Result<T, Vec<FieldError>> {
+    /// What was made, unless something is wrong.
+    pub(crate) fn ok<T>(self, made: Option<T>) -> Result<T, Vec<FieldError>> {
         match made {
             Some(made) if self.errors.is_empty() => Ok(made),
             _ => Err(self.errors),
@@ -447,10 +457,7 @@ impl<M: Messenger> Kind<M> {
 
     fn checked(settings: &Value, egress: &EgressClient) -> Result<(Common, M), Vec<FieldError>> {
         let (common, own) = settings::read::<M::Settings>(settings)?;
-        let mut check = Check {
-            egress,
-            errors: Vec::new(),
-        };
+        let mut check = Check::new(egress);
         let made = M::new(own, &mut check);
         check.ok(made).map(|made| (common, made))
     }

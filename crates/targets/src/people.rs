@@ -192,6 +192,8 @@ pub(crate) struct Progress {
     pub(crate) refused: Vec<(String, String)>,
     /// Addresses that were refused for now: until when, ms since 1970, and why.
     pub(crate) later: Vec<(String, i64, String)>,
+    /// Addresses in a request that was sent and not answered.
+    pub(crate) unanswered: Vec<String>,
     /// Whether the message has to be short: a longer one was refused.
     pub(crate) short: bool,
 }
@@ -241,7 +243,7 @@ impl Progress {
         }
         let summary = self.summary(people.len(), missing);
         let open = || people.iter().filter(|person| !self.has(&person.address));
-        if open().any(|person| self.wait_of(&person.address).is_none()) {
+        if open().any(|person| self.is_due(&person.address, now_ms)) {
             return (Verdict::More { detail: summary }, None);
         }
         if let Some(until) = open()

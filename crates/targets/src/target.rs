@@ -92,6 +92,8 @@ pub struct Job<'a> {
     pub link: Option<&'a str>,
     /// Somebody tries the target out: messages say so, in their title.
     pub trial: bool,
+    /// For people, in the language of the message: what is to be said besides, such as that another channel failed.
+    pub note: Option<&'a str>,
 }
 
 /// What is known of an alarm when one of its events is delivered.

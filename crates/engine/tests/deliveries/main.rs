@@ -6,6 +6,7 @@
     reason = "tests: an unmet expectation ends the test"
 )]
 
+mod alarms;
 mod archives;
 mod faults;
 mod flaky;

@@ -26,7 +26,7 @@
 //! `BELFRY_SIM_SEED=17` repeats one seed and tells its history, `BELFRY_SIM_SEEDS=100000` runs so many.
 
 mod chance;
-mod maps;
+pub(crate) mod maps;
 mod receiver;
 mod world;
 

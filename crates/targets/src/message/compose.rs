@@ -132,7 +132,7 @@ fn name(names: &Names, language: Language) -> &str {
 }
 
 /// What happened, in a few words.
-fn what(alarm: &Alarm, language: Language) -> String {
+pub(crate) fn what(alarm: &Alarm, language: Language) -> String {
     if let Some(entry) = alarm.entry {
         let (product, event) = (
             name(&entry.product_names, language),
@@ -239,6 +239,9 @@ impl Told<'_> {
 
     fn facts(&self, alarm: &Alarm) -> Vec<Fact> {
         let mut facts = Facts(Vec::new());
+        if let Some(note) = self.job.note {
+            facts.needed(self.say("Note", "说明"), one_line(note));
+        }
         let id = alarm.subject.as_deref().map(one_line);
         let name = alarm
             .resource_name

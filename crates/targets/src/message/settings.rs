@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use crate::people::Person;
 use crate::settings;
 
 /// Settings of every kind with messages.
@@ -32,6 +33,20 @@ impl Default for Common {
             language: Language::default(),
             time_zone: Tz::Asia__Shanghai,
             timeout_seconds: 10,
+        }
+    }
+}
+
+impl Common {
+    /// The same in the language and time zone of a person.
+    pub(crate) fn read_by(&self, person: &Person) -> Self {
+        let zone = person.time_zone.as_deref();
+        Self {
+            language: person.language.unwrap_or(self.language),
+            time_zone: zone
+                .and_then(|name| name.parse().ok())
+                .unwrap_or(self.time_zone),
+            ..self.clone()
         }
     }
 }

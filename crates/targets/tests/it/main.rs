@@ -12,6 +12,8 @@ mod auth;
 mod contract;
 mod email;
 mod messages;
+mod notification;
+mod phone;
 #[path = "../../../egress/tests/sink/mod.rs"]
 mod sink;
 mod support;

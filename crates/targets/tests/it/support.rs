@@ -69,6 +69,7 @@ pub(crate) fn job(event: &Event) -> Job<'_> {
         progress: None,
         link: None,
         trial: false,
+        note: None,
     }
 }
 
