@@ -12,8 +12,8 @@ use utoipa_axum::routes;
 use crate::Shared;
 use crate::problem::ProblemDocument;
 use crate::routes::{
-    archives, audit, buses, deliveries, documents, events, ingest, keys, logs, meta, nodes,
-    replays, rules, tail, targets, testing,
+    archives, audit, buses, catalog, deliveries, documents, events, ingest, keys, logs, meta,
+    nodes, replays, rules, sources, tail, targets, testing,
 };
 
 #[derive(OpenApi)]
@@ -32,6 +32,7 @@ use crate::routes::{
         (name = "rules", description = "Patterns, and trying them out"),
         (name = "targets", description = "Where matching events go"),
         (name = "archives", description = "Copies of events that outlive the history"),
+        (name = "catalog", description = "Products and events that are known; sending simulated ones"),
         (name = "deliveries", description = "What became of events, and making deliveries again"),
         (name = "replays", description = "Putting stored events onto their bus again"),
         (name = "logs", description = "Searchable logs that targets of kind `log` write to"),
@@ -86,6 +87,18 @@ pub(crate) fn split() -> (Router<Shared>, Value) {
             archives::patch_archive,
             archives::delete_archive
         ))
+        .routes(routes!(sources::post_to_source))
+        .routes(routes!(
+            sources::post_to_url,
+            sources::probe_url,
+            sources::url_options
+        ))
+        .routes(routes!(sources::list_unparsed))
+        .routes(routes!(sources::rotate_source))
+        .routes(routes!(catalog::list_products))
+        .routes(routes!(catalog::list_product_events))
+        .routes(routes!(catalog::get_catalog_event))
+        .routes(routes!(catalog::simulate_event))
         .routes(routes!(deliveries::list_deliveries))
         .routes(routes!(tail::tail_deliveries))
         .routes(routes!(deliveries::retry_deliveries))

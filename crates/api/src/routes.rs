@@ -7,6 +7,7 @@
 pub(crate) mod archives;
 pub(crate) mod audit;
 pub(crate) mod buses;
+pub(crate) mod catalog;
 pub(crate) mod deliveries;
 pub(crate) mod documents;
 pub(crate) mod events;
@@ -17,6 +18,7 @@ pub(crate) mod meta;
 pub(crate) mod nodes;
 pub(crate) mod replays;
 pub(crate) mod rules;
+pub(crate) mod sources;
 pub(crate) mod tail;
 pub(crate) mod targets;
 pub(crate) mod testing;

@@ -32,6 +32,8 @@ use crate::input::{self, unknown_nulls_by};
 use crate::secrets::{Sealer, masked};
 use crate::time::Stamp;
 
+pub(crate) use kinds::{SOURCES, SourceDocument, set_tokens, tokens_of};
+
 pub use kind::{Column, DocumentKind, KINDS, find_kind, unknown_word};
 
 /// Members of answers that only the server writes; no member of a spec is called so.
@@ -169,7 +171,10 @@ impl ReadDocument for Sealer {
         let spec = self
             .open_settings(&sealed_at(document), &document.spec)
             .map_err(|error| error.to_string())?;
-        kind.read(spec)
+        kind.read(Document {
+            spec,
+            ..document.clone()
+        })
     }
 }
 

@@ -16,6 +16,8 @@
 //! | [`audit`] | who changed what |
 //! | [`idempotency`] | the same request twice, done once |
 //! | [`nodes`] | the servers that share the database |
+//! | [`sources`] | what alarm senders post to sources |
+//! | [`catalog`] | known products and events; simulated ones |
 //! | [`ingest`], [`status`] | posting events; how the server is doing |
 //! | `input`, [`cursor`], [`time`] | bodies, pages and times as clients write them |
 //!
@@ -24,6 +26,7 @@
 
 pub mod actor;
 pub mod audit;
+pub mod catalog;
 pub mod config;
 pub mod cursor;
 pub mod documents;
@@ -39,12 +42,14 @@ mod rate;
 pub mod replays;
 pub mod schema;
 pub mod secrets;
+pub mod sources;
 pub mod status;
 pub mod testing;
 pub mod time;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use belfry_engine::Engine;
 use belfry_model::Clock;
@@ -60,6 +65,7 @@ pub use secrets::{SealError, Sealer};
 use config::Index;
 use idempotency::UnderWay;
 use keys::KeyRing;
+use sources::Certificates;
 
 /// Bounds of the control plane. Every one is a documented setting of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +86,12 @@ pub struct AppSettings {
     pub requests_per_second: Option<u32>,
     /// Origins that the web hook handshake agrees to (`*`: any).
     pub webhook_origins: Vec<String>,
+    /// Requests that could not be read, kept for each source; the oldest go first.
+    pub unparsed_max: u32,
+    /// How much of the body of such a request is kept, in bytes.
+    pub unparsed_bytes_max: usize,
+    /// How long a vendor may take to answer when a subscription is confirmed.
+    pub handshake_timeout: Duration,
 }
 
 impl Default for AppSettings {
@@ -93,6 +105,9 @@ impl Default for AppSettings {
             replay_rate: 1000,
             requests_per_second: None,
             webhook_origins: Vec::new(),
+            unparsed_max: 100,
+            unparsed_bytes_max: 64 * 1024,
+            handshake_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -124,6 +139,7 @@ pub struct App {
     index: Mutex<Arc<Index>>,
     key_ring: KeyRing,
     under_way: UnderWay,
+    certificates: Certificates,
 }
 
 impl fmt::Debug for App {
@@ -149,6 +165,7 @@ impl App {
             index: Mutex::default(),
             key_ring: KeyRing::default(),
             under_way: UnderWay::default(),
+            certificates: Certificates::default(),
         };
         config::ensure_buses(&*app.store, app.now_ms()).await?;
         app.engine.reload().await?;

@@ -6,7 +6,7 @@ use clap_complete::Shell;
 use crate::bench;
 use crate::client::{Client, ClientArgs};
 use crate::command::{
-    apply, config, db, delivery, key, log, replay, resource, send, tail, target, test,
+    apply, catalog, config, db, delivery, key, log, replay, resource, send, tail, target, test,
 };
 use crate::failure::{Context as _, Result};
 use crate::output::{Format, Output};
@@ -68,7 +68,7 @@ enum Command {
     Get(resource::GetArgs),
     /// Lists things
     List(resource::ListArgs),
-    /// Deletes a bus, rule or target
+    /// Deletes one thing
     Delete(resource::DeleteArgs),
     /// Makes buses and rules what files say
     Apply(apply::ApplyArgs),
@@ -92,6 +92,9 @@ enum Command {
     /// Stored events put onto their bus again
     #[command(subcommand)]
     Replay(replay::ReplayCommand),
+    /// Products and events that are known
+    #[command(subcommand)]
+    Catalog(catalog::CatalogCommand),
     /// API keys
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -144,6 +147,7 @@ pub fn run(cli: Cli) -> Result {
         Command::Event(command) => block_on(delivery::event(command)),
         Command::Delivery(command) => block_on(delivery::delivery(command)),
         Command::Replay(command) => block_on(replay::run(command)),
+        Command::Catalog(command) => block_on(catalog::run(command)),
         Command::Key(command) => block_on(key::run(command)),
         Command::Log(command) => block_on(log::run(command)),
     }

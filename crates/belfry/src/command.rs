@@ -1,6 +1,7 @@
 //! What the commands do. Each module has its arguments and its work.
 
 pub mod apply;
+pub mod catalog;
 pub mod config;
 pub mod db;
 pub mod delivery;

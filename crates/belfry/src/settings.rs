@@ -128,6 +128,16 @@ settings! {
         webhook_origins: Vec<Text> = "",
     }
 
+    /// What alarm senders post to sources.
+    [sources] SourceSettings {
+        /// Requests that could not be read, kept for each source; the oldest go first.
+        unparsed_max: Count<0, 10_000> = "100",
+        /// How much of the body of such a request is kept.
+        unparsed_bytes_max: ByteSize = "64KiB",
+        /// How long a vendor may take to answer when a subscription is confirmed.
+        handshake_timeout: Duration = "10s",
+    }
+
     /// Commits and deliveries.
     [engine] EngineLimits {
         /// Operations in one commit.

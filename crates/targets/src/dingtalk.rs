@@ -221,7 +221,7 @@ impl Messenger for DingTalk {
     const ABOUT: About = About {
         name: "dingtalk",
         title: ("DingTalk robot", "钉钉群机器人"),
-        about: (
+        sentence: (
             "Sends messages to a DingTalk group through a custom robot.",
             "通过自定义机器人把消息发送到钉钉群。",
         ),
@@ -349,7 +349,7 @@ impl Messenger for DingTalk {
                 let row = ["keywords", "sign", "timestamp", "ip"]
                     .into_iter()
                     .find(|word| lower.contains(word))
-                    .map_or("310000".to_owned(), |word| format!("310000 {word}"));
+                    .map_or_else(|| "310000".to_owned(), |word| format!("310000 {word}"));
                 Said::refused(CODES, row, words).shown_as(number)
             }
             430_101..=430_104 if ask.part.is_none() && !ask.message.links.is_empty() => {

@@ -146,7 +146,7 @@ impl Messenger for Feishu {
     const ABOUT: About = About {
         name: "feishu",
         title: ("Feishu or Lark bot", "飞书群机器人"),
-        about: (
+        sentence: (
             "Sends messages to a Feishu or Lark group through a custom bot.",
             "通过自定义机器人把消息发送到飞书（Lark）群。",
         ),
@@ -336,13 +336,13 @@ impl Feishu {
                 elements.push(json!({ "tag": "div", "text": plain(&more) }));
             }
         }
-        let called: String = self
+        let called: Vec<String> = self
             .called(message)
             .iter()
             .map(|who| format!("<at id={who}></at>"))
             .collect();
         if !called.is_empty() {
-            elements.push(json!({ "tag": "div", "text": marked(&called) }));
+            elements.push(json!({ "tag": "div", "text": marked(&called.concat()) }));
         }
         let buttons: Vec<Value> = message
             .links
@@ -416,11 +416,12 @@ impl Feishu {
     }
 
     fn text(&self, message: &Message) -> Value {
-        let mut text = write(message, &PlainText);
-        for who in self.called(message) {
-            text.push_str(&format!("\n<at user_id=\"{who}\"></at>"));
-        }
-        json!({ "msg_type": "text", "content": { "text": text } })
+        let called = self.called(message).into_iter();
+        let called = called.map(|who| format!("<at user_id=\"{who}\"></at>"));
+        let lines: Vec<String> = std::iter::once(write(message, &PlainText))
+            .chain(called)
+            .collect();
+        json!({ "msg_type": "text", "content": { "text": lines.join("\n") } })
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) struct About {
     /// A short title, in English and in Chinese.
     pub(crate) title: LabelPair,
     /// One or two sentences, in English and in Chinese.
-    pub(crate) about: LabelPair,
+    pub(crate) sentence: LabelPair,
     /// Who answers, in details for people.
     pub(crate) vendor: &'static str,
     /// Members that are secret and go to the vendor.
@@ -241,7 +241,7 @@ pub(crate) enum Class {
 #[derive(Debug)]
 pub(crate) struct Code {
     /// The vendor's code.
-    pub(crate) code: &'static str,
+    pub(crate) of: &'static str,
     /// What follows.
     pub(crate) class: Class,
     /// What it means, in English and in Chinese.
@@ -256,7 +256,7 @@ pub(crate) const fn code(
     zh: &'static str,
 ) -> Code {
     Code {
-        code,
+        of: code,
         class,
         why: (en, zh),
     }
@@ -266,7 +266,7 @@ impl Said {
     /// The refusal of a code by the vendor's table; one that is not in it is permanent and shown as it is.
     pub(crate) fn refused(table: &[Code], code: impl Into<String>, words: &str) -> Self {
         let code = code.into();
-        let row = table.iter().find(|row| row.code == code);
+        let row = table.iter().find(|row| row.of == code);
         Self::Refused(Refusal {
             class: row.map_or(Class::Permanent, |row| row.class),
             why: row.map_or(
@@ -362,11 +362,12 @@ impl<'e> Check<'e> {
         }
     }
 
-    /// A credential: 1 to 512 characters that need no escape in a URL or header.
+    /// A credential: 6 to 512 characters that need no escape in a URL or header. A shorter one could not be masked
+    /// where a vendor echoes it, and no vendor gives one.
     pub(crate) fn token(&mut self, pointer: &str, token: &Secret, expected: &str) {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:+=~".contains(&b);
         let token = token.expose();
-        let good = (1..=512).contains(&token.len()) && token.bytes().all(plain);
+        let good = (6..=512).contains(&token.len()) && token.bytes().all(plain);
         self.need(good, pointer, expected);
     }
 
@@ -470,7 +471,7 @@ impl<M: Messenger> TargetKind for Kind<M> {
         M::ABOUT.title
     }
     fn about(&self) -> LabelPair {
-        M::ABOUT.about
+        M::ABOUT.sentence
     }
     fn schema(&self) -> Value {
         settings::schema_of::<M::Settings>()

@@ -119,7 +119,7 @@ impl Messenger for Telegram {
     const ABOUT: About = About {
         name: "telegram",
         title: ("Telegram bot", "Telegram 机器人"),
-        about: (
+        sentence: (
             "Sends messages to a Telegram chat, group or channel by a bot.",
             "通过机器人把消息发送到 Telegram 会话、群组或频道。",
         ),
@@ -173,15 +173,12 @@ impl Messenger for Telegram {
     }
 
     fn body(&self, ask: &Ask<'_>) -> Value {
-        let called: String = if ask.message.look == Look::Recovered {
-            String::new()
-        } else {
-            self.settings
-                .mentions
-                .iter()
-                .map(|name| format!("\n@{name}"))
-                .collect()
+        let mentions = match ask.message.look {
+            Look::Recovered => &[][..],
+            _ => &self.settings.mentions,
         };
+        let called: Vec<String> = mentions.iter().map(|name| format!("\n@{name}")).collect();
+        let called = called.concat();
         let plain = ask.part == Some(PLAIN);
         let render = |message: &Message| {
             let text = if plain {
@@ -291,7 +288,7 @@ fn read_units(html: &str) -> usize {
                 .map(|end| (end + 1, 1)),
             _ => None,
         };
-        let (bytes, count) = skipped.unwrap_or((c.len_utf8(), c.len_utf16()));
+        let (bytes, count) = skipped.unwrap_or_else(|| (c.len_utf8(), c.len_utf16()));
         units += count;
         rest = rest.get(bytes..).unwrap_or_default();
     }

@@ -127,7 +127,7 @@ impl Messenger for WeCom {
     const ABOUT: About = About {
         name: "wecom",
         title: ("WeCom group robot", "企业微信群机器人"),
-        about: (
+        sentence: (
             "Sends messages to a WeCom group through a group robot.",
             "通过群机器人把消息发送到企业微信群。",
         ),
@@ -186,24 +186,18 @@ impl Messenger for WeCom {
             let title = ask
                 .message
                 .title_with(|value| TEXT.apply(value).into_owned());
-            return self.text(title, true);
+            return self.text(&title, true);
         }
         match self.settings.format {
             Format::Text => {
                 let render = |message: &Message| write(message, &PlainText);
                 let message = ask.fitted(|message| render(message).len() <= TEXT_BYTES_MAX);
-                self.text(render(&message), calls)
+                self.text(&render(&message), calls)
             }
             Format::Markdown => {
-                let called: String = if calls {
-                    mentions
-                        .users
-                        .iter()
-                        .map(|user| format!("<@{user}>"))
-                        .collect()
-                } else {
-                    String::new()
-                };
+                let users = if calls { &*mentions.users } else { &[] };
+                let called: Vec<String> = users.iter().map(|user| format!("<@{user}>")).collect();
+                let called = called.concat();
                 let render = |message: &Message| {
                     let text = write(message, &Markdown);
                     if called.is_empty() {
@@ -259,7 +253,7 @@ impl Messenger for WeCom {
 }
 
 impl WeCom {
-    fn text(&self, content: String, calls: bool) -> Value {
+    fn text(&self, content: &str, calls: bool) -> Value {
         let Mentions {
             users,
             mobiles,

@@ -67,6 +67,18 @@ pub static TYPES: &[ProblemType] = &[
         "A cursor is what an earlier page of the same list gave as `next`. Begin again without one.",
     ),
     of(
+        "UNREADABLE_BODY",
+        400,
+        "Body cannot be read",
+        "The source's format does not fit the body; `errors` says where. It is kept: `GET /v1/buses/{bus}/sources/{name}/unparsed` lists what could not be read.",
+    ),
+    of(
+        "BAD_SIGNATURE",
+        401,
+        "Signature is not right",
+        "The sender signs with another secret than the source knows, does not sign, or names a topic or certificate that is not taken.",
+    ),
+    of(
         "UNAUTHENTICATED",
         401,
         "An API key is needed",

@@ -1,6 +1,7 @@
 //! Named documents: what is the same for every kind, tried on each of them.
 
 use belfry_app::documents::{DocumentKind, KINDS};
+use belfry_targets::Directory as _;
 use serde_json::{Value, json};
 
 use super::server::TestServer;
@@ -173,4 +174,39 @@ async fn a_bus_with_documents_is_deleted_only_with_them() {
         .await
         .expect(201);
     server.call("GET", at, None).await.problem(404, "NOT_FOUND");
+}
+
+#[tokio::test]
+async fn targets_find_contacts_and_groups_as_they_are_now() {
+    let server = TestServer::start().await;
+    let email = |name: &str| server.people.contact(name)?.email.clone();
+    assert_eq!(email("ann"), None);
+    let at = "/v1/contacts/ann";
+    server
+        .call(
+            "PUT",
+            at,
+            json!({ "displayName": "Ann", "email": "a@example.com" }),
+        )
+        .await
+        .expect(201);
+    assert_eq!(email("ann").as_deref(), Some("a@example.com"));
+    server
+        .call("PATCH", at, json!({ "email": "b@example.com" }))
+        .await
+        .expect(200);
+    assert_eq!(email("ann").as_deref(), Some("b@example.com"));
+    server
+        .call(
+            "PUT",
+            "/v1/contact-groups/ops",
+            json!({ "contacts": ["ann", "bob"] }),
+        )
+        .await
+        .expect(201);
+    let group = server.people.group("ops").unwrap();
+    assert_eq!(group.contacts, ["ann", "bob"]);
+    server.call("DELETE", at, None).await.expect(204);
+    assert_eq!(email("ann"), None);
+    assert!(server.people.group("no such name!").is_none());
 }

@@ -8,6 +8,7 @@
 
 mod archives;
 mod authorization;
+mod catalog;
 mod config;
 mod document;
 mod documents;
@@ -19,5 +20,6 @@ mod problems;
 mod replays;
 mod secrets;
 mod server;
+mod sources;
 mod tail;
 mod testing;

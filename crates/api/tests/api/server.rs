@@ -41,6 +41,7 @@ pub(crate) struct TestServer {
     pub(crate) clock: Arc<ShiftedClock>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) admin: String,
+    pub(crate) people: Arc<belfry_engine::People>,
     http: reqwest::Client,
     task: JoinHandle<()>,
 }
@@ -118,11 +119,12 @@ impl TestServer {
             Arc::new(SystemResolver),
         )
         .unwrap();
+        let people = Arc::new(belfry_engine::People::default());
         let connect = Arc::new(ConnectContext {
             egress: Arc::new(egress),
             clock: Arc::clone(&as_clock),
             user_agent: "belfry-test".to_owned(),
-            directory: Arc::new(belfry_targets::NoDirectory),
+            directory: Arc::clone(&people) as Arc<dyn belfry_targets::Directory>,
         });
         let sealer = Arc::new(Sealer::from_keys(&[[7; 32]]).unwrap());
         let as_unseal: Arc<dyn belfry_engine::Unseal> = Arc::<Sealer>::clone(&sealer);
@@ -131,11 +133,7 @@ impl TestServer {
             clock: Arc::clone(&as_clock),
             random: Arc::new(belfry_engine::SystemRandom),
             kinds: belfry_targets::find_kind,
-            templates: Arc::new(belfry_eval::Templates::new(
-                std::path::PathBuf::from("/nonexistent"),
-                Vec::new(),
-                belfry_eval::EvalLimits::default(),
-            )),
+            templates: Arc::new(belfry_eval::Templates::none()),
             unseal: as_unseal,
             documents: Arc::<Sealer>::clone(&sealer) as Arc<dyn belfry_engine::ReadDocument>,
             connect: Arc::clone(&connect),
@@ -149,6 +147,7 @@ impl TestServer {
         )
         .await
         .unwrap();
+        people.of(&engine);
         let parts = Parts {
             store: Arc::clone(&store),
             engine,
@@ -172,6 +171,7 @@ impl TestServer {
             clock,
             shutdown,
             admin,
+            people,
             http,
             task,
         }

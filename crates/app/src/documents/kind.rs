@@ -3,6 +3,7 @@
 use belfry_engine::Parsed;
 use belfry_model::FieldError;
 use belfry_model::access::Scope;
+use belfry_model::config::Document;
 use belfry_model::json::{from_slice, nearest};
 use belfry_targets::GeneratedSecret;
 use schemars::JsonSchema;
@@ -10,11 +11,12 @@ use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::kinds::{ContactGroupKind, ContactKind, SilenceKind};
+use super::kinds::{ContactGroupKind, ContactKind, SilenceKind, SourceKind};
 use crate::error::Result;
 
 /// Every kind there is, in the order in which they are shown. What others refer to comes before them.
-pub static KINDS: &[&dyn DocumentKind] = &[&ContactKind, &ContactGroupKind, &SilenceKind];
+pub static KINDS: &[&dyn DocumentKind] =
+    &[&ContactKind, &ContactGroupKind, &SourceKind, &SilenceKind];
 
 /// A column of a table: its heading, and where its value stands (the first pointer that finds something).
 pub type Column = (&'static str, &'static [&'static str]);
@@ -68,8 +70,8 @@ pub trait DocumentKind: Send + Sync {
     fn hide(&self, spec: &mut Value) {
         let _ = spec;
     }
-    /// The spec for use, secrets in clear.
-    fn read(&self, spec: Value) -> std::result::Result<Parsed, String>;
+    /// A document for use, its secrets in clear.
+    fn read(&self, document: Document) -> std::result::Result<Parsed, String>;
 }
 
 /// The kind of that name.
@@ -84,10 +86,13 @@ pub(super) fn typed<T: DeserializeOwned>(spec: &Value) -> std::result::Result<T,
 
 /// The same for use: what is wrong, in one text.
 pub(super) fn typed_for_use<T: DeserializeOwned>(spec: &Value) -> std::result::Result<T, String> {
-    typed(spec).map_err(|errors| {
-        let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
-        errors.join("; ")
-    })
+    typed(spec).map_err(in_one_text)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "given to map_err")]
+pub(super) fn in_one_text(errors: Vec<FieldError>) -> String {
+    let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    errors.join("; ")
 }
 
 /// The JSON Schema of a type, without references: it is shown inside of another document.

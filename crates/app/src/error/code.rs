@@ -61,6 +61,10 @@ codes! {
     InvalidPattern = "INVALID_PATTERN": Invalid,
     /// The cursor is none that a list gave out.
     InvalidCursor = "INVALID_CURSOR": Invalid,
+    /// The body cannot be read in the source's format.
+    UnreadableBody = "UNREADABLE_BODY": Invalid,
+    /// The signature is missing or wrong.
+    BadSignature = "BAD_SIGNATURE": Unauthenticated,
     /// No key, or none that is known.
     Unauthenticated = "UNAUTHENTICATED": Unauthenticated,
     /// The key has stopped working by time.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use http::Method;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -21,7 +22,7 @@ use self::batch::{Outcome, Poster};
 use self::lines::{Line, LineSource};
 use super::read_input;
 use crate::cli::Remote;
-use crate::client::segment;
+use crate::client::{Call, Client, segment};
 use crate::failure::{Context as _, Exit, Failure, Result};
 use crate::output::{Format, Output, Table};
 
@@ -29,7 +30,7 @@ use crate::output::{Format, Output, Table};
 #[derive(Debug, Args)]
 pub struct SendArgs {
     /// Files with one event as JSON, or (.ndjson, .jsonl) one event a line; - for standard input, one event a line.
-    #[arg(conflicts_with_all = ["source", "kind", "subject", "data", "id"])]
+    #[arg(conflicts_with_all = ["source", "kind", "subject", "data", "id", "template"])]
     files: Vec<PathBuf>,
     /// The bus.
     #[arg(long, default_value = "default")]
@@ -42,6 +43,7 @@ pub struct SendArgs {
         long = "type",
         value_name = "TYPE",
         requires = "source",
+        group = "what",
         help_heading = "Event"
     )]
     kind: Option<String>,
@@ -49,11 +51,33 @@ pub struct SendArgs {
     #[arg(long, requires = "kind", help_heading = "Event")]
     subject: Option<String>,
     /// The payload: JSON, or any text, which becomes a JSON text.
-    #[arg(long, requires = "kind", help_heading = "Event")]
+    #[arg(long, requires = "what", help_heading = "Event")]
     data: Option<String>,
     /// The event's id; made up if left out.
     #[arg(long, requires = "kind", help_heading = "Event")]
     id: Option<String>,
+    /// Sends a simulated event of the catalog, such as cvm/ping-unreachable (`belfry catalog list`).
+    #[arg(
+        long,
+        group = "what",
+        conflicts_with_all = ["source", "kind"],
+        help_heading = "Simulated event"
+    )]
+    template: Option<String>,
+    /// The id of the resource it is about; the product's example if left out.
+    #[arg(long, requires = "template", help_heading = "Simulated event")]
+    resource: Option<String>,
+    /// 1 fires, 0 has recovered.
+    #[arg(
+        long,
+        requires = "template",
+        allow_hyphen_values = true,
+        help_heading = "Simulated event"
+    )]
+    status: Option<String>,
+    /// Shows the event and sends nothing.
+    #[arg(long, requires = "template", help_heading = "Simulated event")]
+    dry_run: bool,
     /// Reads files as one event a line whatever they are called.
     #[arg(long, requires = "files")]
     lines: bool,
@@ -110,6 +134,9 @@ impl Totals {
 /// Sends them.
 pub async fn run(args: SendArgs) -> Result {
     let (client, out) = args.remote.open()?;
+    if let Some(template) = &args.template {
+        return simulate(&client, out, &args, template).await;
+    }
     let sources = sources(&args)?;
     let poster = Arc::new(Poster {
         client,
@@ -128,6 +155,38 @@ pub async fn run(args: SendArgs) -> Result {
         Err(Failure::silent(Exit::Failed))
     } else {
         Ok(())
+    }
+}
+
+/// Has the server make an event of the catalog and post it.
+async fn simulate(client: &Client, out: Output, args: &SendArgs, template: &str) -> Result {
+    let mut body = json!({ "template": template });
+    if let Some(resource) = &args.resource {
+        body["resource"] = Value::from(resource.as_str());
+    }
+    if let Some(status) = &args.status {
+        body["status"] = Value::from(status.as_str());
+    }
+    if let Some(data) = &args.data {
+        body["data"] = serde_json::from_str(data).unwrap_or_else(|_| Value::from(data.as_str()));
+    }
+    let path = format!("/v1/buses/{}/events:simulate", segment(&args.bus));
+    let mut call = Call::new(Method::POST, path).body("application/json", body.to_string());
+    if args.dry_run {
+        call = call.query("dryRun", "true");
+    }
+    let answer = client.call(&call).await?;
+    if out.format != Format::Table {
+        return out.document(&answer.text());
+    }
+    let answer = answer.json()?;
+    match answer.get("eventUid").and_then(Value::as_str) {
+        Some(uid) => {
+            let mut table = Table::new(&["EVENT", "RESULT"]);
+            table.row([uid, "accepted"]);
+            out.table(&table)
+        }
+        None => out.document(&answer["event"].to_string()),
     }
 }
 
@@ -162,7 +221,7 @@ fn sources(args: &SendArgs) -> Result<Vec<LineSource>> {
     }
     if args.files.is_empty() {
         return Err(Failure::usage("nothing to send")
-            .hint("name a file, - for standard input, or give --source and --type (and --subject, --data)"));
+            .hint("name a file, - for standard input, or give --source and --type (and --subject, --data), or --template"));
     }
     args.files
         .iter()

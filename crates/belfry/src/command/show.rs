@@ -89,6 +89,23 @@ pub const ARCHIVES: &[Column] = &[
     ("NEWEST", &["/usage/newestAt"]),
     ("DESCRIPTION", &["/description"]),
 ];
+/// Columns of the catalog's products.
+pub const CATALOG_PRODUCTS: &[Column] = &[
+    ("PRODUCT", &["/code"]),
+    ("VENDOR", &["/vendor"]),
+    ("NAME", &["/name/en"]),
+    ("NAME (ZH)", &["/name/zh"]),
+    ("EVENTS", &["/events"]),
+];
+/// Columns of the catalog's events.
+pub const CATALOG_EVENTS: &[Column] = &[
+    ("TEMPLATE", &["/template"]),
+    ("SEVERITY", &["/severity"]),
+    ("NAME", &["/name/en"]),
+    ("NAME (ZH)", &["/name/zh"]),
+    ("TYPE", &["/type"]),
+    ("RECOVERS", &["/recoverable"]),
+];
 /// Columns of replays.
 pub const REPLAYS: &[Column] = &[
     ("REPLAY", &["/id"]),

@@ -127,6 +127,9 @@ impl Settings {
                 .iter()
                 .map(|origin| origin.0.clone())
                 .collect(),
+            unparsed_max: self.sources.unparsed_max.as_u32(),
+            unparsed_bytes_max: self.sources.unparsed_bytes_max.as_usize(),
+            handshake_timeout: self.sources.handshake_timeout,
         }
     }
 

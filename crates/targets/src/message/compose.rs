@@ -191,6 +191,11 @@ impl Told<'_> {
         say(self.common.language, en, zh)
     }
 
+    /// Somebody tries the target out: nobody is to get up for it.
+    fn trial_tag(&self) -> &'static str {
+        self.say("[Test]", "[测试]")
+    }
+
     fn time(&self, ms: i64) -> String {
         local_time(ms, self.common.time_zone)
     }
@@ -199,7 +204,9 @@ impl Told<'_> {
     fn one(&self, alarm: &Alarm, text: Option<String>) -> Message {
         let language = self.common.language;
         let look = look_of(alarm);
-        let tag = if is_plain(alarm) {
+        let tag = if self.job.trial {
+            self.trial_tag()
+        } else if is_plain(alarm) {
             ""
         } else {
             tag(look, language)
@@ -417,7 +424,9 @@ impl Told<'_> {
             };
             cut_text(&whats, TITLE_CHARS_MAX - 12, Unit::Chars, "…")
         };
-        let tag = if self.job.digest {
+        let tag = if self.job.trial {
+            self.trial_tag()
+        } else if self.job.digest {
             self.say("[Digest]", "[汇总]")
         } else {
             tag(look, language)

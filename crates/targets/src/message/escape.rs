@@ -104,7 +104,7 @@ pub(crate) fn safe_link(link: &str) -> Option<String> {
                 | '{'
                 | '}'
         ) {
-            let _ = write!(safe, "%{:02X}", u32::from(c));
+            let _infallible = write!(safe, "%{:02X}", u32::from(c));
         } else {
             safe.push(c);
         }
@@ -191,7 +191,7 @@ fn lark_md(value: &str) -> Cow<'_, str> {
                 | '\\'
         );
         if live {
-            let _ = write!(out, "&#{};", u32::from(c));
+            let _infallible = write!(out, "&#{};", u32::from(c));
         }
         live
     })

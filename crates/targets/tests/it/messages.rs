@@ -1,7 +1,5 @@
 //! What messages say: built-in texts, groups, digests, the operator's own text, sizes, hostile values.
 
-use std::fmt::Write as _;
-
 use crate::support::{context, job, public_egress};
 use belfry_model::Event;
 use belfry_model::event::EventLimits;
@@ -156,6 +154,31 @@ fn a_recovery_has_the_same_title_and_says_how_long_it_lasted() {
 }
 
 #[test]
+fn what_the_catalog_knows_is_told_in_either_language() {
+    let event = alarm(
+        "1",
+        &json!({ "source": "cvm.cloud.tencent", "alarm.title": null, "alarm.summary": null }),
+    );
+    let mut job = job(&event);
+    let chinese = wecom(&json!({}), &job);
+    assert!(chinese.contains("[严重] 云服务器 "), "{chinese}");
+    assert!(chinese.contains("\n> 建议: "), "{chinese}");
+    let english = wecom(&json!({ "language": "en" }), &job);
+    assert!(
+        english.contains("[Critical] Cloud Virtual Machine "),
+        "{english}"
+    );
+    assert!(english.contains("\n> Do first: "), "{english}");
+    // A trial is told as what it is.
+    job.trial = true;
+    let trial = wecom(&json!({}), &job);
+    assert!(
+        trial.contains("[测试] 云服务器 ") && !trial.contains("[严重]"),
+        "{trial}"
+    );
+}
+
+#[test]
 fn an_event_that_is_no_alarm_is_told_of_by_its_type_and_subject() {
     let event = event(&json!({
         "specversion": "1.0", "id": "1", "source": "/shop", "type": "order.created", "subject": "order-17",
@@ -295,23 +318,24 @@ fn the_operators_own_text_stands_between_title_and_link() {
 }
 
 /// Every format of every kind that writes markup, with where its texts are and how long they may be.
-struct Sized {
+struct Measured {
     kind: &'static str,
     settings: Value,
     limit: usize,
     measure: fn(&Value) -> usize,
 }
 
-fn sized() -> Vec<Sized> {
-    let sized = |kind, settings, limit, measure| Sized {
+fn text<'b>(body: &'b Value, pointer: &str) -> &'b str {
+    body.pointer(pointer).and_then(Value::as_str).unwrap()
+}
+
+fn measured() -> Vec<Measured> {
+    let sized = |kind, settings, limit, measure| Measured {
         kind,
         settings,
         limit,
         measure,
     };
-    fn text<'b>(body: &'b Value, pointer: &str) -> &'b str {
-        body.pointer(pointer).and_then(Value::as_str).unwrap()
-    }
     let whole: fn(&Value) -> usize = |body| body.to_string().len();
     vec![
         sized("wecom", json!({}), 4096, |body| {
@@ -372,12 +396,12 @@ fn sized() -> Vec<Sized> {
 #[test]
 fn a_message_of_just_the_size_is_whole_and_one_more_is_cut_within_it() {
     let event = alarm("1", &json!({ "alarm.links": [] }));
-    for Sized {
+    for Measured {
         kind,
         settings,
         limit,
         measure,
-    } in sized()
+    } in measured()
     {
         let target = target(kind, &settings);
         let made = |text: &str| {
@@ -452,12 +476,12 @@ fn values_of_any_length_in_every_field_stay_within_every_channels_size() {
         },
     )
     .unwrap();
-    for Sized {
+    for Measured {
         kind,
         settings,
         limit,
         measure,
-    } in sized()
+    } in measured()
     {
         if kind == "slack" {
             // Its parts have limits of their own; the double of the vendor checks them.
@@ -469,8 +493,7 @@ fn values_of_any_length_in_every_field_stay_within_every_channels_size() {
             "{kind} {settings}: {}",
             measure(&body)
         );
-        let mut shown = String::new();
-        let _ = write!(shown, "{body}");
+        let shown = body.to_string();
         assert!(shown.contains("磁盘"), "{kind}: the title is kept");
     }
 }

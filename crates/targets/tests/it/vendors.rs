@@ -1073,6 +1073,195 @@ async fn a_message_that_may_have_arrived_is_sent_twice_at_most_unless_the_vendor
     }
 }
 
+#[tokio::test]
+async fn what_is_wrong_with_a_bot_is_told_as_that() {
+    let event = alarm("1", &json!({}));
+    let wecom = Im::wecom(WECOM).await.unwrap();
+    let dingtalk = Im::dingtalk(TOKEN, Some(SECRET), Some("告警"))
+        .await
+        .unwrap();
+    let feishu = Im::feishu(TOKEN, Some(SECRET), Some("告警")).await.unwrap();
+    let slack = Im::slack_api("xoxb-0123456789-abcdef", "C0123456789")
+        .await
+        .unwrap();
+    let hook = Im::slack_webhook().await.unwrap();
+    let teams = Im::teams().await.unwrap();
+    let telegram = Im::telegram(BOT, 77).await.unwrap();
+    let discord = Im::discord().await.unwrap();
+    let pagerduty = Im::pagerduty(ROUTING).await.unwrap();
+    let opsgenie = Im::opsgenie(TOKEN).await.unwrap();
+    let ntfy = Im::ntfy("ops-alarms", "tk_0123456789").await.unwrap();
+    let gotify = Im::gotify(TOKEN).await.unwrap();
+    let bark = Im::bark(TOKEN).await.unwrap();
+    let (ding, lark) = (dingtalk.base(), feishu.base());
+    for (kind, im, settings, code) in [
+        (
+            "wecom",
+            &wecom,
+            json!({ "key": "another-key", "baseUrl": wecom.base() }),
+            "93000",
+        ),
+        (
+            "dingtalk",
+            &dingtalk,
+            json!({ "accessToken": "another", "secret": SECRET, "keyword": "告警", "baseUrl": ding }),
+            "300005",
+        ),
+        (
+            "dingtalk",
+            &dingtalk,
+            json!({ "accessToken": TOKEN, "secret": "SECanother", "keyword": "告警", "baseUrl": ding }),
+            "310000",
+        ),
+        (
+            "dingtalk",
+            &dingtalk,
+            json!({ "accessToken": TOKEN, "keyword": "告警", "baseUrl": ding }),
+            "310000",
+        ),
+        (
+            "dingtalk",
+            &dingtalk,
+            json!({ "accessToken": TOKEN, "secret": SECRET, "baseUrl": ding }),
+            "310000",
+        ),
+        (
+            "feishu",
+            &feishu,
+            json!({ "token": "another", "secret": SECRET, "keyword": "告警", "baseUrl": lark }),
+            "19001",
+        ),
+        (
+            "feishu",
+            &feishu,
+            json!({ "token": TOKEN, "secret": "another", "keyword": "告警", "baseUrl": lark }),
+            "19021",
+        ),
+        (
+            "feishu",
+            &feishu,
+            json!({ "token": TOKEN, "secret": SECRET, "baseUrl": lark }),
+            "19024",
+        ),
+        (
+            "slack",
+            &slack,
+            json!({ "token": "xoxb-another", "channel": "C0123456789", "baseUrl": slack.base() }),
+            "invalid_auth",
+        ),
+        (
+            "slack",
+            &slack,
+            json!({ "token": "xoxb-0123456789-abcdef", "channel": "C9", "baseUrl": slack.base() }),
+            "channel_not_found",
+        ),
+        (
+            "slack",
+            &hook,
+            json!({ "url": format!("{}/services/T0/B0/another", hook.base()) }),
+            "no_service",
+        ),
+        (
+            "teams",
+            &teams,
+            json!({ "url": format!("{}/workflows/another", teams.base()) }),
+            "404",
+        ),
+        (
+            "telegram",
+            &telegram,
+            json!({ "token": "another", "chatId": "77", "baseUrl": telegram.base() }),
+            "401",
+        ),
+        (
+            "telegram",
+            &telegram,
+            json!({ "token": BOT, "chatId": "78", "baseUrl": telegram.base() }),
+            "400",
+        ),
+        (
+            "discord",
+            &discord,
+            json!({ "url": format!("{}/api/webhooks/1/another", discord.base()) }),
+            "10015",
+        ),
+        (
+            "pagerduty",
+            &pagerduty,
+            json!({ "routingKey": "another", "baseUrl": pagerduty.base() }),
+            "400",
+        ),
+        (
+            "opsgenie",
+            &opsgenie,
+            json!({ "apiKey": "another", "baseUrl": opsgenie.base() }),
+            "401",
+        ),
+        (
+            "ntfy",
+            &ntfy,
+            json!({ "topic": "ops-alarms", "token": "tk_another", "baseUrl": ntfy.base() }),
+            "40301",
+        ),
+        (
+            "gotify",
+            &gotify,
+            json!({ "token": "another", "baseUrl": gotify.base() }),
+            "401",
+        ),
+        (
+            "bark",
+            &bark,
+            json!({ "deviceKey": "another", "baseUrl": bark.base() }),
+            "400",
+        ),
+    ] {
+        let before = im.refused().len();
+        let target = target(kind, &settings);
+        let attempted = target.deliver(&job(&event)).await;
+        assert_eq!(
+            said(&attempted),
+            "permanent misconfigured",
+            "{kind} {settings}: {attempted:?}"
+        );
+        assert_eq!(im.refused()[before].code, code, "{kind} {settings}");
+        assert!(
+            detail(&attempted).contains(code),
+            "{kind}: {}",
+            detail(&attempted)
+        );
+        assert!(
+            !format!("{attempted:?}").contains("another"),
+            "{kind}: {attempted:?}"
+        );
+    }
+    // Too many: the robot says so, and DingTalk's is blocked for ten minutes.
+    for (kind, im, settings, code, wait) in [
+        (
+            "wecom",
+            &wecom,
+            json!({ "key": WECOM, "baseUrl": wecom.base() }),
+            "45009",
+            60_000,
+        ),
+        (
+            "dingtalk",
+            &dingtalk,
+            json!({ "accessToken": TOKEN, "secret": SECRET, "keyword": "告警", "baseUrl": ding }),
+            "130101",
+            600_000,
+        ),
+    ] {
+        let target = target(kind, &settings);
+        for _ in 0..20 {
+            assert_eq!(said(&target.deliver(&job(&event)).await), "delivered");
+        }
+        let attempted = target.deliver(&job(&event)).await;
+        assert_eq!(said(&attempted), format!("retry rate_limited {wait}"));
+        assert_eq!(im.refused().last().unwrap().code, code);
+    }
+}
+
 #[test]
 fn channels_are_told_apart_by_the_bot_and_shared_by_all_that_use_it() {
     let key = |kind: &str, settings: Value| {
@@ -1177,52 +1366,56 @@ fn wrong_settings_are_told_with_their_place() {
         ),
         (
             "wecom",
-            json!({ "key": "k", "mentions": { "users": ["a", "<@b>"] } }),
+            json!({ "key": "key-0001", "mentions": { "users": ["a", "<@b>"] } }),
             "/mentions/users/1",
         ),
         (
             "wecom",
-            json!({ "key": "k", "mentions": { "mobiles": ["abc"] } }),
+            json!({ "key": "key-0001", "mentions": { "mobiles": ["abc"] } }),
             "/mentions/mobiles/0",
         ),
         (
             "wecom",
-            json!({ "key": "k", "baseUrl": "https://x.example/?a=b" }),
+            json!({ "key": "key-0001", "baseUrl": "https://x.example/?a=b" }),
             "/baseUrl",
         ),
-        ("wecom", json!({ "key": "k", "format": "html" }), "/format"),
         (
             "wecom",
-            json!({ "key": "k", "timeZone": "Beijing" }),
+            json!({ "key": "key-0001", "format": "html" }),
+            "/format",
+        ),
+        (
+            "wecom",
+            json!({ "key": "key-0001", "timeZone": "Beijing" }),
             "/timeZone",
         ),
         (
             "wecom",
-            json!({ "key": "k", "language": "fr" }),
+            json!({ "key": "key-0001", "language": "fr" }),
             "/language",
         ),
         (
             "wecom",
-            json!({ "key": "k", "timeoutSeconds": 0 }),
+            json!({ "key": "key-0001", "timeoutSeconds": 0 }),
             "/timeoutSeconds",
         ),
         ("wecom", json!({}), "/key"),
         (
             "dingtalk",
-            json!({ "accessToken": "t", "keyword": "" }),
+            json!({ "accessToken": "token-1", "keyword": "" }),
             "/keyword",
         ),
         (
             "dingtalk",
-            json!({ "accessToken": "t", "format": "actionCard", "mentions": { "all": true } }),
+            json!({ "accessToken": "token-1", "format": "actionCard", "mentions": { "all": true } }),
             "/mentions",
         ),
         ("feishu", json!({ "token": "a b" }), "/token"),
         ("slack", json!({}), "/url"),
-        ("slack", json!({ "token": "xoxb-1" }), "/channel"),
+        ("slack", json!({ "token": "xoxb-12" }), "/channel"),
         (
             "slack",
-            json!({ "token": "xoxb-1", "url": "https://a.example" }),
+            json!({ "token": "xoxb-12", "url": "https://a.example" }),
             "/token",
         ),
         ("slack", json!({ "url": "ftp://a.example" }), "/url"),
@@ -1233,7 +1426,7 @@ fn wrong_settings_are_told_with_their_place() {
         ),
         (
             "telegram",
-            json!({ "token": "t", "chatId": "my chat" }),
+            json!({ "token": "token-1", "chatId": "my chat" }),
             "/chatId",
         ),
         (
@@ -1242,7 +1435,7 @@ fn wrong_settings_are_told_with_their_place() {
             "/mentions/roles/0",
         ),
         ("ntfy", json!({ "topic": "a/b" }), "/topic"),
-        ("gotify", json!({ "token": "t" }), "/baseUrl"),
+        ("gotify", json!({ "token": "token-1" }), "/baseUrl"),
     ] {
         let errors = find_kind(kind).unwrap().validate(&settings, &egress);
         let pointers: Vec<_> = errors.iter().map(|error| error.pointer.as_str()).collect();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use belfry_alarm::ContactGroup;
 use belfry_engine::Parsed;
+use belfry_model::config::Document;
 use belfry_model::{DocumentName, FieldError};
 use serde_json::{Value, json};
 
@@ -68,7 +69,7 @@ impl DocumentKind for ContactGroupKind {
         }
         errors
     }
-    fn read(&self, spec: Value) -> Result<Parsed, String> {
-        Ok(Arc::new(typed_for_use::<ContactGroup>(&spec)?))
+    fn read(&self, document: Document) -> Result<Parsed, String> {
+        Ok(Arc::new(typed_for_use::<ContactGroup>(&document.spec)?))
     }
 }
