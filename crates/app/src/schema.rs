@@ -139,6 +139,35 @@ pub struct TargetSpec {
     /// Turns the event into what is sent; kept exactly as it is written. Absent: the kind's own form of the event.
     #[schema(value_type = Object, required = false)]
     transform: String,
+    /// Which alarms the target is told of, how often, and which together. Absent: every event is a message of its own.
+    #[schema(required = false)]
+    alarms: Alarms,
+}
+
+/// Which alarms a target is told of, how often, and which together: words and defaults of Alertmanager.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+pub struct Alarms {
+    /// Alarms with the same values of these labels are told of in one message; an empty list: all in one. Absent: each by
+    /// itself.
+    #[schema(required = false, max_items = 16, examples(json!(["source", "region"])))]
+    group_by: Vec<String>,
+    /// How long the first of a group waits for others.
+    #[schema(required = false, default = 30, maximum = 86_400)]
+    group_wait_seconds: u32,
+    /// The time between two messages of a group.
+    #[schema(required = false, default = 300, minimum = 1, maximum = 86_400)]
+    group_interval_seconds: u32,
+    /// For how long repeats of an alarm are kept back after the target was told of it. One that has become more severe is
+    /// told of at once.
+    #[schema(required = false, default = 14_400, maximum = 2_592_000)]
+    repeat_seconds: u32,
+    /// Whether the target is told that an alarm is over.
+    #[schema(required = false, default = true)]
+    recovery: bool,
+    /// What is less severe is not told of: `info`, `warning`, `error` or `critical`. Absent: all are.
+    #[schema(required = false, examples("warning"))]
+    min_severity: String,
 }
 
 /// When to try again and when to give up.

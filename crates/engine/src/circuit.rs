@@ -150,10 +150,31 @@ impl Circuit {
     }
 }
 
-/// A token bucket: `count` in `per_seconds`, the whole count at once at most.
+/// What a bucket is filled with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rate {
+    /// Tokens that come in each span.
+    pub(crate) count: u32,
+    /// The span, ms.
+    pub(crate) per_ms: i64,
+    /// The most at once.
+    pub(crate) burst: u32,
+}
+
+impl From<RateLimit> for Rate {
+    fn from(limit: RateLimit) -> Self {
+        Self {
+            count: limit.count,
+            per_ms: i64::from(limit.per_seconds.max(1)) * 1000,
+            burst: limit.count,
+        }
+    }
+}
+
+/// A token bucket.
 #[derive(Debug)]
 pub(crate) struct Bucket {
-    limit: RateLimit,
+    rate: Rate,
     /// In parts of a token such that a millisecond adds `count` parts exactly: nothing is lost to rounding. Below zero
     /// when more was taken than there was, because two looked at the same time; that is paid back.
     level: i64,
@@ -161,52 +182,48 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    pub(crate) fn new(limit: RateLimit, now_ms: i64) -> Self {
-        let mut bucket = Self {
-            limit,
-            level: 0,
-            filled_at_ms: now_ms,
-        };
+    pub(crate) fn new(rate: impl Into<Rate>, now_ms: i64) -> Self {
+        let mut bucket = Self::empty(rate, now_ms);
         bucket.level = bucket.full();
         bucket
     }
 
-    pub(crate) fn limit(&self) -> RateLimit {
-        self.limit
+    pub(crate) fn rate(&self) -> Rate {
+        self.rate
     }
 
     /// Parts that make one token.
     fn token(&self) -> i64 {
-        i64::from(self.limit.per_seconds.max(1)) * 1000
+        self.rate.per_ms.max(1)
     }
 
     fn full(&self) -> i64 {
-        i64::from(self.limit.count) * self.token()
+        i64::from(self.rate.burst.max(1)).saturating_mul(self.token())
     }
 
     /// Whole tokens at hand.
     pub(crate) fn tokens(&mut self, now_ms: i64) -> usize {
         let elapsed = now_ms.saturating_sub(self.filled_at_ms).max(0);
-        let added = elapsed.saturating_mul(i64::from(self.limit.count));
+        let added = elapsed.saturating_mul(i64::from(self.rate.count));
         self.level = self.level.saturating_add(added).min(self.full());
         // Also after the clock stepped back, else nothing would be filled until it has caught up.
         self.filled_at_ms = now_ms;
         usize::try_from(self.level / self.token()).unwrap_or(0)
     }
 
-    /// Goes on with another limit. Tokens at hand stay, as far as they fit: they were part of the limit before.
-    pub(crate) fn resize(&mut self, limit: RateLimit, now_ms: i64) {
+    /// Goes on with another rate. Tokens at hand stay, as far as they fit: they were part of the limit before.
+    pub(crate) fn resize(&mut self, rate: impl Into<Rate>, now_ms: i64) {
         let _filled = self.tokens(now_ms);
         let tokens = i128::from(self.level) * 1000 / i128::from(self.token());
-        self.limit = limit;
+        self.rate = rate.into();
         let level = tokens * i128::from(self.token()) / 1000;
         self.level = i64::try_from(level).unwrap_or(i64::MAX).min(self.full());
     }
 
     /// Without a token.
-    pub(crate) fn empty(limit: RateLimit, now_ms: i64) -> Self {
+    pub(crate) fn empty(rate: impl Into<Rate>, now_ms: i64) -> Self {
         Self {
-            limit,
+            rate: rate.into(),
             level: 0,
             filled_at_ms: now_ms,
         }
@@ -225,7 +242,7 @@ impl Bucket {
     /// When the next whole token is there, ms since 1970.
     pub(crate) fn next_at_ms(&self) -> i64 {
         let missing = self.token().saturating_sub(self.level).max(0);
-        let count = i64::from(self.limit.count.max(1));
+        let count = i64::from(self.rate.count.max(1));
         self.filled_at_ms
             .saturating_add((missing + count - 1) / count)
     }

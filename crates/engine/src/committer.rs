@@ -28,6 +28,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::api::{AcceptError, Accepted, DeliveryNotice, IdempotencyKey};
 use crate::dedup::{Key, Recent, event_key};
+use crate::gate::Signed;
 use crate::idempotency::InProgress;
 use crate::lane::{Admission, Lane, detail_of, reason_of};
 use crate::metrics;
@@ -77,6 +78,8 @@ pub(crate) struct Incoming {
     pub(crate) event: Event,
     pub(crate) fan: Vec<TargetId>,
     pub(crate) archives: Vec<ArchiveId>,
+    /// What it says of an alarm.
+    pub(crate) sign: Option<Box<Signed>>,
 }
 
 /// The one writer.
@@ -458,7 +461,11 @@ impl Committer {
                     drop(step.waiting);
                     let _gone = step.reply.send(());
                 }
-                Done::Finished(_) | Done::Deferred(_) | Done::GivenBack(_) | Done::Own(_) => {}
+                Done::Finished(_)
+                | Done::Deferred(_)
+                | Done::Waiting(..)
+                | Done::GivenBack(_)
+                | Done::Own(_) => {}
             }
         }
     }
@@ -626,6 +633,7 @@ impl Committer {
                 &item.event,
                 &item.fan,
                 item.archives.clone(),
+                item.sign.as_deref(),
                 op.trace_id.clone(),
                 (kept, dedup.mode == DedupMode::Strict),
                 None,
@@ -655,6 +663,7 @@ impl Committer {
         event: &Event,
         fan: &[TargetId],
         archives: Vec<ArchiveId>,
+        sign: Option<&Signed>,
         trace_id: Option<String>,
         (key, strict): (Option<EventKey>, bool),
         replay: Option<ReplayMark>,
@@ -686,6 +695,7 @@ impl Committer {
                 trigger: Trigger::Initial,
                 owner: None,
                 order,
+                progress: None,
             };
             let (entry, lane) = (snapshot.target(*target), self.shared.lane(*target));
             let (Some(entry), Some(lane)) = (entry, lane) else {
@@ -701,8 +711,18 @@ impl Committer {
                 round.batch.outcomes.push(outcome);
                 continue;
             }
-            if let Some(key) = entry.order.as_ref().and_then(|order| order.key(event)) {
-                let outcome = plain(DeliveryStatus::Queued, Reason::WaitsInOrder, None);
+            let order = match (&entry.order, sign) {
+                (Some(order), _) => order.key(event),
+                (None, Some(sign)) if entry.is_gated() => Some(sign.order()),
+                _ => None,
+            };
+            if let Some(key) = order {
+                let reason = if lane.is_channel_busy(now_ms) {
+                    Reason::ChannelLimit
+                } else {
+                    Reason::WaitsInOrder
+                };
+                let outcome = plain(DeliveryStatus::Queued, reason, None);
                 round.batch.outcomes.push(outcome);
                 round.batch.pending.push(waits(now_ms, Some(key)));
                 round.urgent.insert(*target);
@@ -727,6 +747,9 @@ impl Committer {
                 }
             }
         }
+        if let Some(sign) = sign {
+            round.batch.signs.push(sign.noted(id, bus, event));
+        }
         round.batch.events.push(NewEvent {
             id,
             bus,
@@ -744,6 +767,11 @@ impl Committer {
         match op {
             Done::Finished(finished) => self.add_finished(round, snapshot, finished, now_ms),
             Done::Deferred(deferred) => self.add_deferred(round, snapshot, deferred),
+            Done::Waiting(work, reason, at_ms) => {
+                let outcome = waiting(work, *reason, *at_ms);
+                round.notice(snapshot, &outcome, &work.event, None);
+                round.batch.outcomes.push(outcome);
+            }
             Done::GivenBack(works) => Self::add_given_back(round, works, now_ms),
             Done::Own(own) => self.add_own(round, snapshot, &own.bus, &own.event, None, now_ms),
             Done::Replay(step) => self.add_replay(round, snapshot, step, now_ms),
@@ -768,6 +796,8 @@ impl Committer {
                 &picked.fan,
                 // What is in an archive need not go there again.
                 Vec::new(),
+                // It tells of what is long past.
+                None,
                 None,
                 (None, false),
                 Some(mark),
@@ -808,6 +838,8 @@ impl Committer {
         self.settle(round, work);
         let status = match finished.next {
             Next::Delivered => DeliveryStatus::Delivered,
+            // A part of it is there; nothing has failed.
+            Next::More { .. } => DeliveryStatus::Queued,
             Next::Retry { .. } => DeliveryStatus::Retrying,
             Next::Dead { .. } => DeliveryStatus::Dead,
             Next::Expired { .. } => DeliveryStatus::Expired,
@@ -828,30 +860,34 @@ impl Committer {
                 .map_or(0, |attempt| attempt.duration_ms),
             at_ms: finished.at_ms,
             reason: reason_of(&finished.next),
-            detail: detail_of(&finished.next),
+            // Of a success: what the target has to say of it.
+            detail: detail_of(&finished.next).or_else(|| finished.attempt.as_ref()?.detail.clone()),
         };
-        if let (Some(key), true) = (work.order, status.is_final()) {
-            let target = work.delivery.target;
-            round.release(target, key, now_ms);
-            round.ended_keys.insert((target, key));
-            if !work.has_behind {
-                round.urgent.insert(target);
-            }
-        }
+        Self::release_next(round, work, status, now_ms);
+        let again = Pending {
+            attempts,
+            trigger: Trigger::Retry,
+            progress: finished.progress.clone(),
+            ..work.pending(now_ms)
+        };
         let mut next_at_ms = None;
-        if let Next::Retry { due_at_ms, .. } = finished.next {
-            next_at_ms = Some(due_at_ms);
-            round.hints.push((work.delivery.target, due_at_ms));
-            round.batch.pending.push(Pending {
-                delivery: work.delivery,
-                due_at_ms,
-                attempts,
-                attempts_before: work.attempts_before,
-                since_ms: work.since_ms,
-                trigger: Trigger::Retry,
-                owner: None,
-                order: work.order,
-            });
+        match finished.next {
+            Next::Retry { due_at_ms, .. } => {
+                next_at_ms = Some(due_at_ms);
+                round.hints.push((work.delivery.target, due_at_ms));
+                round.batch.pending.push(Pending { due_at_ms, ..again });
+            }
+            Next::More { .. } => {
+                next_at_ms = Some(now_ms);
+                round.urgent.insert(work.delivery.target);
+                round.batch.pending.push(Pending {
+                    // It counts as little against the retry policy as what was before a redrive.
+                    attempts_before: work.attempts_before + 1,
+                    trigger: work.trigger,
+                    ..again
+                });
+            }
+            _ => {}
         }
         round.ended.push((
             work.delivery.target,
@@ -862,8 +898,69 @@ impl Committer {
         round.batch.outcomes.push(outcome);
         round.batch.attempts.extend(finished.attempt.clone());
         round.batch.log_entries.extend(finished.log_entry.clone());
-        if let Some((bus, event)) = &finished.dead_letter {
+        round.batch.told.extend(finished.told.iter().cloned());
+        for folded in &finished.folded {
+            self.add_folded(round, snapshot, finished, status, folded, now_ms);
+        }
+        for (bus, event) in &finished.dead_letters {
             self.add_own(round, snapshot, bus, event, work.trace_id.clone(), now_ms);
+        }
+    }
+
+    /// A delivery that was told of in another's message shares its fate.
+    fn add_folded(
+        &mut self,
+        round: &mut Round,
+        snapshot: &Snapshot,
+        finished: &Finished,
+        status: DeliveryStatus,
+        work: &Work,
+        now_ms: i64,
+    ) {
+        self.settle(round, work);
+        let carrier = finished.work.delivery;
+        let detail = match detail_of(&finished.next) {
+            Some(detail) => format!("in the message of {carrier}: {detail}"),
+            None => format!("in the message of {carrier}"),
+        };
+        let outcome = Outcome {
+            delivery: work.delivery,
+            status,
+            attempts: work.attempts,
+            status_code: None,
+            duration_ms: 0,
+            at_ms: finished.at_ms,
+            reason: reason_of(&finished.next),
+            detail: Some(detail),
+        };
+        Self::release_next(round, work, status, now_ms);
+        let mut next_at_ms = None;
+        if let Next::Retry { due_at_ms, .. } = finished.next {
+            next_at_ms = Some(due_at_ms);
+            round.hints.push((work.delivery.target, due_at_ms));
+            round.batch.pending.push(Pending {
+                trigger: Trigger::Retry,
+                ..work.pending(due_at_ms)
+            });
+        }
+        round.ended.push((
+            work.delivery.target,
+            status,
+            finished.at_ms - work.delivery.event.time_ms(),
+        ));
+        round.notice(snapshot, &outcome, &work.event, next_at_ms);
+        round.batch.outcomes.push(outcome);
+    }
+
+    /// The next of a key goes when the one before it has ended.
+    fn release_next(round: &mut Round, work: &Work, status: DeliveryStatus, now_ms: i64) {
+        if let (Some(key), true) = (work.order, status.is_final()) {
+            let target = work.delivery.target;
+            round.release(target, key, now_ms);
+            round.ended_keys.insert((target, key));
+            if !work.has_behind {
+                round.urgent.insert(target);
+            }
         }
     }
 
@@ -883,33 +980,11 @@ impl Committer {
     fn add_deferred(&mut self, round: &mut Round, snapshot: &Snapshot, deferred: &Deferred) {
         let work = &deferred.work;
         self.settle(round, work);
-        let outcome = Outcome {
-            delivery: work.delivery,
-            status: if work.attempts > work.attempts_before {
-                DeliveryStatus::Retrying
-            } else {
-                DeliveryStatus::Queued
-            },
-            attempts: work.attempts,
-            status_code: None,
-            duration_ms: 0,
-            at_ms: deferred.at_ms,
-            reason: Some(deferred.reason),
-            detail: None,
-        };
+        let outcome = waiting(work, deferred.reason, deferred.at_ms);
         round.notice(snapshot, &outcome, &work.event, Some(deferred.due_at_ms));
         round.batch.outcomes.push(outcome);
         round.hints.push((work.delivery.target, deferred.due_at_ms));
-        round.batch.pending.push(Pending {
-            delivery: work.delivery,
-            due_at_ms: deferred.due_at_ms,
-            attempts: work.attempts,
-            attempts_before: work.attempts_before,
-            since_ms: work.since_ms,
-            trigger: work.trigger,
-            owner: None,
-            order: work.order,
-        });
+        round.batch.pending.push(work.pending(deferred.due_at_ms));
     }
 
     /// An event of Belfry's own, matched like any other.
@@ -938,6 +1013,7 @@ impl Committer {
             event,
             &fan,
             archives,
+            None,
             trace_id,
             (None, false),
             None,
@@ -959,20 +1035,12 @@ impl Committer {
             if work.lease_until_ms().is_some() || round.touched.contains(&work.delivery) {
                 continue;
             }
-            let lease_until_ms = now_ms
-                + self
-                    .shared
-                    .lane(work.delivery.target)
-                    .map_or(60_000, |lane| lane.lease_ms());
+            let lane = self.shared.lane(work.delivery.target);
+            let lease_until_ms = now_ms + lane.as_ref().map_or(60_000, |lane| lane.lease_ms());
             round.batch.pending.push(Pending {
-                delivery: work.delivery,
-                due_at_ms: lease_until_ms,
-                attempts: work.attempts,
-                attempts_before: work.attempts_before,
-                since_ms: work.since_ms,
-                trigger: work.trigger,
                 owner: Some(self.shared.lease.member.node),
                 order: None,
+                ..work.pending(lease_until_ms)
             });
             round.batch.outcomes.push(Outcome {
                 delivery: work.delivery,
@@ -981,7 +1049,9 @@ impl Committer {
                 status_code: None,
                 duration_ms: 0,
                 at_ms: now_ms,
-                reason: None,
+                reason: lane
+                    .is_some_and(|lane| lane.is_channel_busy(now_ms))
+                    .then_some(Reason::ChannelLimit),
                 detail: None,
             });
             round.hints.push((work.delivery.target, lease_until_ms));
@@ -1013,6 +1083,24 @@ impl Committer {
         if changed || (ticked && !self.shared.store_ok.load(Ordering::Relaxed)) {
             round.batch.watermark = Some((self.shared.lease.member.node, watermark));
         }
+    }
+}
+
+/// A delivery that waits.
+fn waiting(work: &Work, reason: Reason, at_ms: i64) -> Outcome {
+    Outcome {
+        delivery: work.delivery,
+        status: if work.attempts > work.attempts_before {
+            DeliveryStatus::Retrying
+        } else {
+            DeliveryStatus::Queued
+        },
+        attempts: work.attempts,
+        status_code: None,
+        duration_ms: 0,
+        at_ms,
+        reason: Some(reason),
+        detail: None,
     }
 }
 
@@ -1052,7 +1140,7 @@ fn without_details(op: Done, error: &StoreError) -> Option<Done> {
         return None;
     };
     let entry = finished.log_entry.take().is_some();
-    let letter = finished.dead_letter.take().is_some();
+    let letter = !std::mem::take(&mut finished.dead_letters).is_empty();
     let attempt = finished.attempt.as_mut();
     let record = attempt.and_then(|attempt| attempt.record.take()).is_some();
     tracing::error!(%error, delivery.id = %finished.work.delivery, entry, letter, record, "a result cannot be stored as it is");

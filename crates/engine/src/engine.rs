@@ -19,6 +19,7 @@ use crate::api::{
 };
 use crate::committer::{AcceptOp, Committer, Incoming};
 use crate::dedup::{Key, Recent};
+use crate::gate::Signed;
 use crate::idempotency::InProgress;
 use crate::membership::Lease;
 use crate::replay::{ReplayCount, ReplayError};
@@ -172,6 +173,7 @@ impl Engine {
                 .map(|event| Incoming {
                     fan: rules.fan_out(&event, scratch),
                     archives: rules.archives_of(&event, scratch),
+                    sign: Signed::of(&event).map(Box::new),
                     event,
                 })
                 .collect()
@@ -485,11 +487,7 @@ mod tests {
             clock: Arc::<SystemClock>::clone(&clock),
             random: Arc::new(crate::api::SystemRandom),
             kinds: belfry_targets::find_kind,
-            templates: Arc::new(belfry_eval::Templates::new(
-                std::path::PathBuf::from("/nonexistent"),
-                Vec::new(),
-                belfry_eval::EvalLimits::default(),
-            )),
+            templates: Arc::new(belfry_eval::Templates::none()),
             unseal: Arc::new(Clear),
             documents: Arc::new(crate::documents::NoDocuments),
             connect: Arc::new(ConnectContext {
@@ -506,6 +504,8 @@ mod tests {
         let entry = snapshot.targets().next().unwrap();
         let lane = engine.shared.lane(entry.target.id).unwrap();
         lane.update(Arc::new(TargetEntry {
+            channel: None,
+            folds: false,
             target: entry.target.clone(),
             bus: entry.bus.clone(),
             rule: entry.rule.clone(),

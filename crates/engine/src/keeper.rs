@@ -192,6 +192,12 @@ async fn purge_old(shared: &Shared) {
         store.purge_logs(now_ms, now_ms.saturating_sub(age_ms), chunk)
     })
     .await;
+    let age_ms = i64::try_from(shared.settings.retention_age.as_millis()).unwrap_or(i64::MAX / 4);
+    let quiet_since = EventId::first_at(now_ms.saturating_sub(age_ms));
+    in_chunks(shared, "alarms that are long quiet", || {
+        store.purge_alarms(quiet_since, chunk)
+    })
+    .await;
     in_chunks(shared, "keys of earlier events", || {
         store.purge_keys(keys_before, chunk)
     })

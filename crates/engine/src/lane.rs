@@ -2,25 +2,31 @@
 //!
 //! A lane never writes: what its workers find out goes to the committer. It never waits for another lane, so a target
 //! that is slow, hanging or dead delays nobody else. Work it has no room for, or may not send now, is not its business:
-//! [`Lane::admit`] says so and the committer makes it pending.
+//! [`Lane::admit`] says so and the committer makes it pending. How gated targets differ is in `gated`.
+
+mod gated;
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use belfry_alarm::Sign;
 use belfry_model::config::RateLimit;
 use belfry_model::delivery::Reason;
 use belfry_model::{NodeId, TargetId};
 use belfry_store::{Attempt, CircuitNote, EventFacts, NewLogEntry};
-use belfry_targets::{Attempted, Job, RequestRecord, ResponseRecord, Verdict};
+use belfry_targets::{Attempted, Folded, Job, RequestRecord, ResponseRecord, Verdict};
 use futures_util::FutureExt as _;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tracing::Instrument as _;
 
 use crate::api::LaneStatus;
-use crate::circuit::{Bucket, Change, Circuit};
+use crate::channel::{self, Channel, drawn_by};
+use crate::circuit::{Bucket, Change, Circuit, Rate};
+use crate::gate::{Known, Left};
+use crate::outbox::Outbox;
 use crate::outcome::{self, Facts, Next};
 use crate::render::Occasion;
 use crate::report;
@@ -33,6 +39,8 @@ use crate::work::{Deferred, Done, Finished, Work};
 const GRACE_MS: u64 = 5_000;
 /// A claim lasts for the target's own limit and this.
 const LEASE_MARGIN_MS: i64 = 60_000;
+/// The same where a delivery may wait in memory for a digest, and for its turn after that.
+const GATED_MARGIN_MS: i64 = 180_000;
 /// So much of a claim is kept for the commit of what came of it.
 const COMMIT_MARGIN_MS: i64 = 10_000;
 /// A receiver may ask for a pause of at most a day.
@@ -43,6 +51,10 @@ const NEVER_MS: i64 = 3_600_000;
 const KEPT_BACK_MS: i64 = 500;
 /// How long after another node's open time its probe is waited for.
 const PROBE_GRACE_MS: i64 = 3_000;
+/// A target whose receiver says so often in a row that it is set up wrong is disabled.
+const MISCONFIGURED_MAX: u32 = 3;
+/// Most that an attempt may leave behind for the next.
+const PROGRESS_BYTES_MAX: usize = 64 * 1024;
 
 /// One target's way out.
 pub(crate) struct Lane {
@@ -52,11 +64,21 @@ pub(crate) struct Lane {
     state: Mutex<State>,
     /// A place on the wire that is this target's alone, so that others which hang cannot take all there are.
     own_place: Semaphore,
+    /// What its vendor counts a limit by.
+    channel: ArcSwapOption<Channel>,
+    /// Something has come into the queue of a gated target, or a message has gone.
+    stirred: Notify,
     shared: Arc<Shared>,
 }
 
 struct State {
     queue: VecDeque<Arc<Work>>,
+    /// What may be sent and waits for its turn; only of a gated target.
+    outbox: Outbox,
+    /// Its messages on the wire.
+    sending: usize,
+    /// How often in a row the receiver said that it is set up wrong.
+    misconfigured: u32,
     /// Admitted, but not yet pushed.
     reserved: usize,
     /// Behind another delivery of their key, which is queued or being sent.
@@ -102,6 +124,36 @@ pub(crate) enum Admission {
     Later { due_at_ms: i64, reason: Reason },
 }
 
+/// Whether a delivery may be made now.
+enum Check {
+    Go,
+    /// Its row brings it back.
+    Left,
+    Ends(Next),
+    Waits(i64, Reason),
+}
+
+/// A delivery with what is known of its alarm, if its target asks.
+struct Piece {
+    work: Arc<Work>,
+    about: Option<(Sign, Known)>,
+}
+
+/// What goes out as one message.
+struct Letter {
+    first: Piece,
+    /// Further deliveries that it tells of.
+    folded: Vec<Piece>,
+    /// Whether they are together because of a storm.
+    digest: bool,
+}
+
+impl Letter {
+    fn pieces(&self) -> impl Iterator<Item = &Piece> {
+        std::iter::once(&self.first).chain(&self.folded)
+    }
+}
+
 /// What became of a delivery that was worked on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Went {
@@ -127,6 +179,9 @@ impl Lane {
             target: entry.target.id,
             state: Mutex::new(State {
                 queue: VecDeque::new(),
+                outbox: Outbox::default(),
+                sending: 0,
+                misconfigured: 0,
                 reserved: 0,
                 behind: 0,
                 bytes: 0,
@@ -147,6 +202,8 @@ impl Lane {
                 elsewhere: None,
             }),
             own_place: Semaphore::new(1),
+            channel: ArcSwapOption::new(channel_of(&entry, &shared)),
+            stirred: Notify::new(),
             entry: ArcSwap::new(entry),
             deleted: AtomicBool::new(false),
             shared,
@@ -181,9 +238,13 @@ impl Lane {
             );
             state.paused_until_ms = 0;
             state.elsewhere = None;
+            state.misconfigured = 0;
         }
-        drop(state);
+        self.ask_again(&mut state);
+        self.channel.store(channel_of(&entry, &self.shared));
         self.entry.store(entry);
+        drop(state);
+        self.stirred.notify_one();
         self.shared
             .hints
             .wake(self.target, self.shared.clock.now_ms());
@@ -198,7 +259,7 @@ impl Lane {
         state.slots = part.slots;
         state.bucket = match (state.bucket.take(), rate(&entry, part)) {
             (Some(mut bucket), Some(limit)) => {
-                if bucket.limit() != limit {
+                if bucket.rate() != Rate::from(limit) {
                     bucket.resize(limit, now_ms);
                 }
                 Some(bucket)
@@ -206,7 +267,9 @@ impl Lane {
             (None, Some(limit)) => Some(Bucket::empty(limit, now_ms)),
             (_, None) => None,
         };
+        self.ask_again(&mut state);
         drop(state);
+        self.stirred.notify_one();
         self.shared.hints.wake(self.target, now_ms);
     }
 
@@ -219,12 +282,13 @@ impl Lane {
     pub(crate) fn note(&self, node: NodeId, now_ms: i64) -> Option<CircuitNote> {
         let state = self.lock();
         let open_until_ms = state.circuit.open_until_ms();
-        let paused = state.paused_until_ms > now_ms;
+        let paused_until_ms = state.paused_until_ms.max(self.channel_pause(now_ms));
+        let paused = paused_until_ms > now_ms;
         (open_until_ms.is_some() || paused).then(|| CircuitNote {
             target: self.target,
             node,
             open_until_ms: open_until_ms.unwrap_or(0),
-            paused_until_ms: if paused { state.paused_until_ms } else { 0 },
+            paused_until_ms: if paused { paused_until_ms } else { 0 },
             failures: state.circuit.failures(),
         })
     }
@@ -254,12 +318,16 @@ impl Lane {
     /// The target was deleted: what is queued ends as skipped.
     pub(crate) fn delete(&self) {
         self.deleted.store(true, Ordering::Release);
+        let mut state = self.lock();
+        self.ask_again(&mut state);
+        drop(state);
+        self.stirred.notify_one();
     }
 
     /// Whether nothing of it is in memory.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.lock();
-        state.reserved + state.queue.len() + state.in_flight == 0
+        state.held() + state.in_flight == 0
     }
 
     /// Asks for room for a delivery of `bytes`.
@@ -340,12 +408,20 @@ impl Lane {
         state.reserved = state.reserved.saturating_sub(1);
         state.queue.push_back(work);
         // One in any case: what is queued without a slot is handed on to other nodes.
-        let start = state.workers < state.slots.max(1)
-            && state.workers < state.queue.len() + state.in_flight;
+        let gated = self.is_gated();
+        let start = if gated {
+            state.workers == 0
+        } else {
+            state.workers < state.slots.max(1)
+                && state.workers < state.queue.len() + state.in_flight
+        };
         if start {
             state.workers += 1;
         }
         drop(state);
+        if gated {
+            self.stirred.notify_one();
+        }
         if start {
             let lane = Arc::clone(self);
             self.shared.tracker.spawn(async move { lane.work().await });
@@ -359,8 +435,9 @@ impl Lane {
         if state.slots == 0 {
             return Err(now_ms + NEVER_MS);
         }
-        if state.paused_until_ms > now_ms {
-            return Err(state.paused_until_ms);
+        let paused_until_ms = state.paused_until_ms.max(self.channel_pause(now_ms));
+        if paused_until_ms > now_ms {
+            return Err(paused_until_ms);
         }
         if let Some((until_ms, _)) = state.kept_back(now_ms, self.open_max_ms()) {
             return Err(until_ms.max(now_ms + KEPT_BACK_MS));
@@ -425,7 +502,12 @@ impl Lane {
 
     /// How long a claim for this lane lasts.
     pub(crate) fn lease_ms(&self) -> i64 {
-        self.timeout_ms() + LEASE_MARGIN_MS
+        let margin_ms = if self.is_gated() {
+            GATED_MARGIN_MS
+        } else {
+            LEASE_MARGIN_MS
+        };
+        self.timeout_ms() + margin_ms
     }
 
     fn timeout_ms(&self) -> i64 {
@@ -453,6 +535,7 @@ impl Lane {
             .is_open(now_ms)
             .unwrap_or(0)
             .max(state.paused_until_ms)
+            .max(self.channel_pause(now_ms))
             .max(kept_back.map_or(0, |(until_ms, _)| until_ms));
         LaneStatus {
             target: Some(self.target),
@@ -462,15 +545,22 @@ impl Lane {
             },
             paused_until_ms: (paused > now_ms).then_some(paused),
             failures: state.circuit.failures(),
-            queued: state.queue.len() + state.behind,
+            queued: state.queue.len() + state.outbox.len() + state.behind,
             in_flight: state.in_flight,
         }
     }
 
     /// A worker: takes work until there is none.
     async fn work(self: Arc<Self>) {
-        while let Some(work) = self.next() {
-            self.run(work).await;
+        loop {
+            if self.is_gated() {
+                if !self.take_a_turn().await {
+                    return;
+                }
+            } else {
+                let Some(work) = self.next() else { return };
+                self.run(work).await;
+            }
         }
     }
 
@@ -488,40 +578,48 @@ impl Lane {
                 }
                 Went::Ended => next = behind.pop_front(),
                 Went::Waits => self.give_back(std::mem::take(&mut behind)).await,
-                Went::Left => {
-                    // Its own place in the order is given back with the others'. Without order nothing has to be: the
-                    // watermark or its pending row knows about it.
-                    let mut all = std::mem::take(&mut behind);
-                    if work.order.is_some() {
-                        let mut state = self.lock();
-                        // It was counted when it was taken from the queue.
-                        state.behind += 1;
-                        state.bytes += bytes;
-                        drop(state);
-                        self.shared.lanes_bytes.fetch_add(bytes, Ordering::Relaxed);
-                        all.push_front(work);
-                    }
-                    self.give_back(all).await;
-                }
+                Went::Left => self.leave(work, std::mem::take(&mut behind)).await,
             }
             self.finish_one(bytes, next.is_some());
         }
     }
 
+    /// Nothing was done about a delivery: its own place in the order is given back with those behind it. Without order
+    /// nothing has to be: the watermark or its pending row knows about it.
+    async fn leave(&self, work: Arc<Work>, mut behind: VecDeque<Arc<Work>>) {
+        if work.order.is_some() {
+            let bytes = work.bytes();
+            let mut state = self.lock();
+            // It was counted when it was taken from the queue.
+            state.behind += 1;
+            state.bytes += bytes;
+            drop(state);
+            self.shared.lanes_bytes.fetch_add(bytes, Ordering::Relaxed);
+            behind.push_front(work);
+        }
+        self.give_back(behind).await;
+    }
+
     /// Handles a delivery when there is a place on the wire for it.
     async fn on_the_wire(&self, work: Arc<Work>) -> Went {
+        let place = self.place().await;
+        let _counted = OnTheWire::new(&self.shared);
+        // Else it is left for the next start.
+        if place.is_none() || self.shared.closing.is_cancelled() {
+            return Went::Left;
+        }
+        self.handle(work).await
+    }
+
+    /// A place on the wire, when this node is sure of its lease; `None`: the engine closes.
+    async fn place(&self) -> Option<SemaphorePermit<'_>> {
         let place = tokio::select! {
             biased;
             own = self.own_place.acquire() => own,
             shared = self.shared.in_flight.acquire() => shared,
         };
         self.shared.lease.sure(&self.shared.closing).await;
-        let _counted = OnTheWire::new(&self.shared);
-        // Else it is left for the next start.
-        if place.is_err() || self.shared.closing.is_cancelled() {
-            return Went::Left;
-        }
-        self.handle(work).await
+        place.ok()
     }
 
     /// Deliveries behind one that did not end wait in the store again.
@@ -576,32 +674,51 @@ impl Lane {
 
     async fn handle(&self, work: Arc<Work>) -> Went {
         let now_ms = self.shared.clock.now_ms();
+        let entry = self.entry.load_full();
+        match self.check(&work, &entry, now_ms) {
+            Check::Go => {}
+            Check::Left => return Went::Left,
+            Check::Ends(next) => {
+                let finished = Finished::unsent(work, next, now_ms);
+                return self.finish(&entry, finished).await;
+            }
+            Check::Waits(due_at_ms, reason) => {
+                return self.defer(work, due_at_ms, reason, now_ms).await;
+            }
+        }
+        let span = tracing::debug_span!("delivery", delivery.id = %work.delivery, attempt = work.attempts + 1);
+        let letter = Letter {
+            first: Piece { work, about: None },
+            folded: Vec::new(),
+            digest: false,
+        };
+        let (went, _) = self.attempt(letter, &entry, now_ms).instrument(span).await;
+        went
+    }
+
+    /// Whether a delivery may be made now. If not, it was no probe.
+    fn check(&self, work: &Work, entry: &TargetEntry, now_ms: i64) -> Check {
+        let check = self.may_go(work, entry, now_ms);
+        if !matches!(check, Check::Go) {
+            // It may have been the probe; the next one must not wait for its answer.
+            self.lock().circuit.inconclusive(now_ms);
+        }
+        check
+    }
+
+    fn may_go(&self, work: &Work, entry: &TargetEntry, now_ms: i64) -> Check {
         if work
             .lease_until_ms()
             .is_some_and(|until| until - now_ms < self.timeout_ms() + COMMIT_MARGIN_MS)
         {
             // It waited too long in the queue: somebody may claim it before we could finish. Its row brings it back.
-            self.lock().circuit.inconclusive(now_ms);
-            return Went::Left;
+            return Check::Left;
         }
-        let entry = self.entry.load_full();
         if self.deleted.load(Ordering::Acquire) {
-            let next = skipped(Reason::TargetDeleted, "the target was deleted");
-            return self.finish(work, &entry, next, None, None, now_ms).await;
+            return Check::Ends(skipped(Reason::TargetDeleted, "the target was deleted"));
         }
         if let Some(why) = entry.disabled() {
-            // It may have been the probe; the next one must not wait for its answer.
-            self.lock().circuit.inconclusive(now_ms);
-            return self
-                .finish(
-                    work,
-                    &entry,
-                    skipped(Reason::TargetDisabled, &why),
-                    None,
-                    None,
-                    now_ms,
-                )
-                .await;
+            return Check::Ends(skipped(Reason::TargetDisabled, &why));
         }
         if let Some(next) = outcome::too_old(
             work.since_ms,
@@ -609,40 +726,45 @@ impl Lane {
             &entry.retry,
             now_ms,
         ) {
-            self.lock().circuit.inconclusive(now_ms);
-            return self.finish(work, &entry, next, None, None, now_ms).await;
+            return Check::Ends(next);
         }
-        let waits = {
-            let state = self.lock();
-            let elsewhere = (state.slots == 0).then_some((now_ms, Reason::OtherNode));
-            let paused = (state.paused_until_ms > now_ms)
-                .then_some((state.paused_until_ms, Reason::RateLimited));
-            let open = state.circuit.is_open(now_ms);
-            elsewhere
-                .or_else(|| open.map(|until| (until, Reason::CircuitOpen)))
-                .or(paused)
-                .or_else(|| state.kept_back(now_ms, self.open_max_ms()))
-        };
-        if let Some((due_at_ms, reason)) = waits {
-            self.lock().circuit.inconclusive(now_ms);
-            let deferred = Deferred {
-                work,
-                due_at_ms,
-                reason,
-                at_ms: now_ms,
-            };
-            self.shared
-                .hand_over(Done::Deferred(Box::new(deferred)))
-                .await;
-            return Went::Waits;
-        }
-        let span = tracing::debug_span!("delivery", delivery.id = %work.delivery, attempt = work.attempts + 1);
-        self.attempt(work, &entry, now_ms).instrument(span).await
+        let state = self.lock();
+        let elsewhere = (state.slots == 0).then_some((now_ms, Reason::OtherNode));
+        let paused_until_ms = state.paused_until_ms.max(self.channel_pause(now_ms));
+        let paused = (paused_until_ms > now_ms).then_some((paused_until_ms, Reason::RateLimited));
+        let open = state.circuit.is_open(now_ms);
+        let waits = elsewhere
+            .or_else(|| open.map(|until| (until, Reason::CircuitOpen)))
+            .or(paused)
+            .or_else(|| state.kept_back(now_ms, self.open_max_ms()));
+        waits.map_or(Check::Go, |(due_at_ms, reason)| {
+            Check::Waits(due_at_ms, reason)
+        })
     }
 
-    async fn attempt(&self, work: Arc<Work>, entry: &TargetEntry, started_at_ms: i64) -> Went {
+    async fn defer(&self, work: Arc<Work>, due_at_ms: i64, reason: Reason, at_ms: i64) -> Went {
+        let deferred = Deferred {
+            work,
+            due_at_ms,
+            reason,
+            at_ms,
+        };
+        self.shared
+            .hand_over(Done::Deferred(Box::new(deferred)))
+            .await;
+        Went::Waits
+    }
+
+    /// Makes the message. Tells what became of its first delivery, and of the others.
+    async fn attempt(
+        &self,
+        letter: Letter,
+        entry: &TargetEntry,
+        started_at_ms: i64,
+    ) -> (Went, Went) {
+        let work = Arc::clone(&letter.first.work);
         let begun = tokio::time::Instant::now();
-        let mut attempted = AssertUnwindSafe(self.deliver(&work, entry))
+        let mut attempted = AssertUnwindSafe(self.deliver(&letter, entry))
             .catch_unwind()
             .await
             .unwrap_or_else(|_panic| {
@@ -655,6 +777,7 @@ impl Lane {
             attempted.duration_ms = u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX);
         }
         let now_ms = self.shared.clock.now_ms().max(started_at_ms);
+        let progress = progress(&work, &mut attempted);
         self.learn(entry, &attempted, now_ms).await;
         self.shared
             .metrics
@@ -674,6 +797,7 @@ impl Lane {
             .then(|| record(&attempted))
             .flatten();
         let append = attempted.append.take();
+        let left = Left::by(&attempted);
         let next = outcome::decide(facts, attempted.verdict);
         let attempt = Some(Attempt {
             delivery: work.delivery,
@@ -683,9 +807,10 @@ impl Lane {
             duration_ms: attempted.duration_ms,
             status_code: attempted.status,
             reason: reason_of(&next),
-            detail: detail_of(&next),
+            detail: detail_of(&next).or(attempted.note),
             next_at_ms: match next {
                 Next::Retry { due_at_ms, .. } => Some(due_at_ms),
+                Next::More { .. } => Some(now_ms),
                 _ => None,
             },
             record,
@@ -696,12 +821,42 @@ impl Lane {
             event: facts_of(&work.event),
             text: append.text,
         });
-        self.finish(work, entry, next, attempt, log_entry, now_ms)
-            .await
+        let told = |piece: &Piece| {
+            let (sign, known) = piece.about.as_ref()?;
+            let event = piece.work.delivery.event;
+            Some(known.told_of(sign, event, self.target, &left, now_ms))
+        };
+        let told = if delivered {
+            letter.pieces().filter_map(told).collect()
+        } else {
+            Vec::new()
+        };
+        let mut folded: Vec<_> = letter.folded.into_iter().map(|piece| piece.work).collect();
+        let mut others = None;
+        if let Next::Expired { reason, .. } = &next {
+            // How old they may become is each one's own.
+            for work in std::mem::take(&mut folded) {
+                others = Some(self.defer(work, now_ms, *reason, now_ms).await);
+            }
+        }
+        let finished = Finished {
+            work,
+            next,
+            attempt,
+            log_entry,
+            folded,
+            told,
+            progress,
+            dead_letters: Vec::new(),
+            at_ms: now_ms,
+        };
+        let went = self.finish(entry, finished).await;
+        (went, others.unwrap_or(went))
     }
 
     /// Transforms and delivers; whatever goes wrong becomes a verdict.
-    async fn deliver(&self, work: &Work, entry: &TargetEntry) -> Attempted {
+    async fn deliver(&self, letter: &Letter, entry: &TargetEntry) -> Attempted {
+        let work = &letter.first.work;
         let Some(handler) = &entry.handler else {
             let problem = entry
                 .problem
@@ -726,6 +881,16 @@ impl Lane {
             Ok(rendered) => rendered,
             Err(verdict) => return failed(verdict),
         };
+        let folded: Vec<Folded> = letter
+            .folded
+            .iter()
+            .map(|piece| Folded {
+                delivery: piece.work.delivery,
+                event: piece.work.event.clone(),
+            })
+            .collect();
+        let about = letter.first.about.as_ref();
+        let alarm = about.map(|(sign, known)| known.life(sign));
         let job = Job {
             delivery: work.delivery,
             attempt: work.attempts + 1,
@@ -740,12 +905,13 @@ impl Lane {
                 .trace_id
                 .as_deref()
                 .map(|trace_id| traceparent(trace_id, self.shared.with.random.number())),
-            alarm: None,
-            folded: &[],
-            digest: false,
-            progress: None,
+            alarm: alarm.as_ref(),
+            folded: &folded,
+            digest: letter.digest,
+            progress: work.progress.as_deref(),
             link: None,
             trial: false,
+            note: None,
         };
         let limit = handler.timeout() + std::time::Duration::from_millis(GRACE_MS);
         tokio::time::timeout(limit, handler.deliver(&job))
@@ -776,6 +942,12 @@ impl Lane {
                     retry_after_ms,
                     ..
                 } => {
+                    if *reason == Reason::RateLimited
+                        && let Some(channel) = &*self.channel.load()
+                    {
+                        channel.pause(*retry_after_ms);
+                        self.shared.lease.look();
+                    }
                     if let Some(pause) = retry_after_ms {
                         let until = now_ms
                             .saturating_add(i64::try_from((*pause).min(86_400_000)).unwrap_or(0));
@@ -810,6 +982,13 @@ impl Lane {
             }
             None => {}
         }
+        if let Some(detail) = self.set_up_wrong(&attempted.verdict) {
+            self.shared.disable(
+                self.target,
+                entry.target.revision,
+                format!("misconfigured: {detail}"),
+            );
+        }
         if let Verdict::Gone { detail } = &attempted.verdict {
             self.shared.disable(
                 self.target,
@@ -819,35 +998,41 @@ impl Lane {
         }
     }
 
-    async fn finish(
-        &self,
-        work: Arc<Work>,
-        entry: &TargetEntry,
-        next: Next,
-        attempt: Option<Attempt>,
-        log_entry: Option<NewLogEntry>,
-        at_ms: i64,
-    ) -> Went {
+    /// Counts answers that say that the target is set up wrong; with the last of too many, what it said.
+    fn set_up_wrong<'v>(&self, verdict: &'v Verdict) -> Option<&'v str> {
+        let mut state = self.lock();
+        match verdict {
+            Verdict::Permanent {
+                reason: Reason::Misconfigured,
+                detail,
+            } => {
+                state.misconfigured += 1;
+                (state.misconfigured >= MISCONFIGURED_MAX).then_some(detail)
+            }
+            // Says nothing about it: the receiver did not come to look.
+            Verdict::Retry { .. } | Verdict::Later { .. } | Verdict::Skipped { .. } => None,
+            _ => {
+                state.misconfigured = 0;
+                None
+            }
+        }
+    }
+
+    async fn finish(&self, entry: &TargetEntry, mut finished: Finished) -> Went {
+        let next = &finished.next;
         let went = match next {
-            Next::Retry { .. } => Went::Waits,
+            Next::Retry { .. } | Next::More { .. } => Went::Waits,
             _ => Went::Ended,
         };
         let given_up = matches!(next, Next::Dead { .. } | Next::Expired { .. });
-        let dead_letter = match (&entry.target.spec.dead_letter, given_up) {
-            (Some(dead), true) if work.event.kind() != report::DEAD_LETTER => {
-                report::dead_letter(entry, &work, &next, at_ms)
-                    .map(|event| (dead.bus.clone(), event))
-            }
-            _ => None,
-        };
-        let finished = Finished {
-            work,
-            next,
-            attempt,
-            log_entry,
-            dead_letter,
-            at_ms,
-        };
+        if let (Some(wanted), true) = (&entry.target.spec.dead_letter, given_up) {
+            finished.dead_letters = std::iter::once(&finished.work)
+                .chain(&finished.folded)
+                .filter(|work| work.event.kind() != report::DEAD_LETTER)
+                .filter_map(|work| report::dead_letter(entry, work, next, finished.at_ms))
+                .map(|event| (wanted.bus.clone(), event))
+                .collect();
+        }
         self.shared
             .hand_over(Done::Finished(Box::new(finished)))
             .await;
@@ -858,7 +1043,7 @@ impl Lane {
 impl State {
     /// Deliveries in memory that are not being sent.
     fn held(&self) -> usize {
-        self.queue.len() + self.reserved + self.behind
+        self.queue.len() + self.outbox.len() + self.reserved + self.behind
     }
 }
 
@@ -881,10 +1066,47 @@ impl Drop for OnTheWire<'_> {
 /// This node's part of a target's limits.
 fn part(entry: &TargetEntry, shared: &Shared) -> Part {
     let count = entry.target.spec.rate_limit.map(|limit| limit.count);
-    shared
+    let mut part = shared
         .lease
         .share(entry.target.id)
-        .part(entry.concurrency.max(1), count)
+        .part(entry.concurrency.max(1), count);
+    if let Some(channel) = &entry.channel {
+        let share = shared.lease.share(drawn_by(&channel.key));
+        // Without a permit there is nothing to do here.
+        if channel::part(channel.limit, share).is_none() {
+            part.slots = 0;
+        }
+    }
+    part
+}
+
+fn channel_of(entry: &TargetEntry, shared: &Shared) -> Option<Arc<Channel>> {
+    let share = |target| shared.lease.share(target);
+    let wanted = entry.channel.as_ref()?;
+    Some(shared.channels.of(wanted, share, &shared.clock))
+}
+
+/// What the next attempt has to know. One that is too long ends the delivery: it must not grow without a bound.
+fn progress(work: &Work, attempted: &mut Attempted) -> Option<String> {
+    let Some(progress) = attempted.progress.take() else {
+        return work.progress.clone();
+    };
+    if progress.len() <= PROGRESS_BYTES_MAX && !progress.contains('\0') {
+        return Some(progress);
+    }
+    tracing::error!(delivery.id = %work.delivery, bytes = progress.len(), "a target leaves too much behind for its next attempt");
+    if matches!(
+        attempted.verdict,
+        Verdict::More { .. } | Verdict::Later { .. } | Verdict::Retry { .. }
+    ) {
+        attempted.verdict = Verdict::Permanent {
+            reason: Reason::Internal,
+            detail: format!(
+                "what is done cannot be kept: more than {PROGRESS_BYTES_MAX} bytes; this is a defect of Belfry"
+            ),
+        };
+    }
+    None
 }
 
 /// The rate of this node, if the target has one.
@@ -932,7 +1154,7 @@ fn record(attempted: &Attempted) -> Option<String> {
 
 pub(crate) fn reason_of(next: &Next) -> Option<Reason> {
     match next {
-        Next::Delivered => None,
+        Next::Delivered | Next::More { .. } => None,
         Next::Retry { reason, .. }
         | Next::Dead { reason, .. }
         | Next::Expired { reason, .. }
@@ -943,7 +1165,8 @@ pub(crate) fn reason_of(next: &Next) -> Option<Reason> {
 pub(crate) fn detail_of(next: &Next) -> Option<String> {
     match next {
         Next::Delivered => None,
-        Next::Retry { detail, .. }
+        Next::More { detail }
+        | Next::Retry { detail, .. }
         | Next::Dead { detail, .. }
         | Next::Expired { detail, .. }
         | Next::Skipped { detail, .. } => Some(detail.clone()),

@@ -10,16 +10,21 @@
 //! watermark never passes an event that has a fan-out entry with neither outcome nor pending row. Claims' leases are not
 //! needed for correctness on one node; they let work return by itself when a worker is lost.
 //!
+//! A target of messages to people, which a vendor limits and which nobody wants too many of, is **gated**: its lane asks
+//! the `gate` whether to tell, and keeps what may be told in an `outbox` until its `channel` lets it pass.
+//!
 //! This crate knows no SQL and no HTTP server, and does not ask who may do what.
 
 mod api;
 mod archives;
+mod channel;
 mod circuit;
 mod committer;
 mod dedup;
 mod documents;
 mod engine;
 mod exchange;
+mod gate;
 mod idempotency;
 mod keeper;
 mod lane;
@@ -27,6 +32,7 @@ mod loader;
 mod membership;
 mod metrics;
 mod order;
+mod outbox;
 mod outcome;
 mod pages;
 mod people;

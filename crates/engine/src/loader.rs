@@ -175,17 +175,11 @@ async fn end_orphans(shared: &Arc<Shared>, target: TargetId, now_ms: i64) {
         return;
     }
     for item in claimed {
-        let finished = Finished {
-            work: Arc::new(Work::claimed(item)),
-            next: Next::Skipped {
-                reason: Reason::TargetDeleted,
-                detail: "the target was deleted".to_owned(),
-            },
-            attempt: None,
-            log_entry: None,
-            dead_letter: None,
-            at_ms: now_ms,
+        let next = Next::Skipped {
+            reason: Reason::TargetDeleted,
+            detail: "the target was deleted".to_owned(),
         };
+        let finished = Finished::unsent(Arc::new(Work::claimed(item)), next, now_ms);
         shared.hand_over(Done::Finished(Box::new(finished))).await;
     }
     // The next page is claimed whatever its due times, so this one has to be gone by then.

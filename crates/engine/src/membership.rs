@@ -333,6 +333,7 @@ impl Watch {
             tracing::info!(nodes = ?now.nodes.iter().map(|node| node.0).collect::<Vec<_>>(), "the nodes have changed; limits are divided anew");
         }
         lease.present.store(Arc::new(now));
+        shared.channels.divide(|target| lease.share(target));
         for lane in shared.lanes() {
             lane.divide();
         }

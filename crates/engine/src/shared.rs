@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::{Collaborators, DeliveryNotice, EngineSettings, OwnEvent};
+use crate::channel::Channels;
 use crate::lane::Lane;
 use crate::membership::Lease;
 use crate::metrics::Metrics;
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     /// To the committer.
     pub(crate) done: mpsc::Sender<Done>,
     pub(crate) notices: broadcast::Sender<DeliveryNotice>,
+    /// What vendors count their limits by.
+    pub(crate) channels: Channels,
     /// Places on the wire that all targets share; each has one more of its own.
     pub(crate) in_flight: Semaphore,
     /// Requests on the wire, those of deleted targets included.
@@ -161,6 +164,7 @@ impl Shared {
             hints: Hints::default(),
             done,
             notices,
+            channels: Channels::default(),
             requests: AtomicUsize::new(0),
             lanes_bytes: AtomicUsize::new(0),
             waiting_events: AtomicUsize::new(0),

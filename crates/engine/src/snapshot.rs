@@ -83,6 +83,10 @@ pub struct TargetEntry {
     pub(crate) send_original: bool,
     /// By what its deliveries are kept in order.
     pub(crate) order: Option<KeyAt>,
+    /// What its vendor counts a limit by.
+    pub(crate) channel: Option<belfry_targets::Channel>,
+    /// Whether one message can tell of several events.
+    pub(crate) folds: bool,
     pub(crate) handler: Option<Arc<dyn belfry_targets::Target>>,
 }
 
@@ -96,6 +100,12 @@ impl std::fmt::Debug for TargetEntry {
 }
 
 impl TargetEntry {
+    /// Whether it is asked of each delivery if and when it is to be sent: where messages go to people, or alarms are
+    /// chosen.
+    pub(crate) fn is_gated(&self) -> bool {
+        self.folds || self.channel.is_some() || self.target.spec.alarms.is_some()
+    }
+
     /// Why events for it are recorded as skipped, if they are.
     pub fn disabled(&self) -> Option<String> {
         if let Some(disabled) = &self.target.disabled {
@@ -412,6 +422,8 @@ pub(crate) fn connect(
         transform,
         send_original,
         order,
+        channel: handler.as_ref().and_then(|handler| handler.channel()),
+        folds: handler.as_ref().is_some_and(|handler| handler.folds()),
         handler,
         bus,
         rule,

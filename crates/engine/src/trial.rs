@@ -127,6 +127,7 @@ fn job<'a>(
         progress,
         link: None,
         trial: true,
+        note: None,
     }
 }
 
@@ -143,6 +144,7 @@ fn told(verdict: &Verdict) -> String {
         Verdict::Delivered => "there is nothing to do".to_owned(),
         Verdict::More { detail }
         | Verdict::Retry { detail, .. }
+        | Verdict::Later { detail, .. }
         | Verdict::Permanent { detail, .. }
         | Verdict::Gone { detail }
         | Verdict::Skipped { detail, .. } => detail.clone(),

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use belfry_model::delivery::Trigger;
+use belfry_model::delivery::{Reason, Trigger};
 use belfry_model::replay::ReplayMark;
 use belfry_model::{BusName, DeliveryId, Event, OrderKey};
-use belfry_store::{Attempt, Claimed, NewLogEntry};
+use belfry_store::{Attempt, Claimed, NewLogEntry, Pending, Told};
 use tokio::sync::oneshot;
 
 use crate::api::OwnEvent;
@@ -29,6 +29,8 @@ pub(crate) struct Work {
     pub(crate) trigger: Trigger,
     /// Set where the target keeps order.
     pub(crate) order: Option<OrderKey>,
+    /// What the last attempt left behind for the next.
+    pub(crate) progress: Option<String>,
     /// Deliveries of the same key that were claimed with it, to be made after it.
     behind: Mutex<VecDeque<Arc<Self>>>,
     /// Whether more of its key were claimed behind it.
@@ -55,6 +57,7 @@ impl Work {
             attempts_before: 0,
             trigger: Trigger::Initial,
             order: None,
+            progress: None,
             behind: Mutex::default(),
             has_behind: false,
             lease_until_ms: AtomicI64::new(0),
@@ -90,6 +93,7 @@ impl Work {
             since_ms: pending.since_ms,
             trigger: pending.trigger,
             order: pending.order,
+            progress: pending.progress,
             behind: Mutex::default(),
             has_behind,
             lease_until_ms: AtomicI64::new(pending.due_at_ms),
@@ -99,6 +103,31 @@ impl Work {
     /// What is to be made after it. Taken: so each can be dropped when it has ended.
     pub(crate) fn take_behind(&self) -> VecDeque<Arc<Self>> {
         std::mem::take(&mut *self.behind.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The first of what was behind another takes the rest over.
+    pub(crate) fn put_behind(&self, behind: VecDeque<Arc<Self>>) {
+        *self.behind.lock().unwrap_or_else(PoisonError::into_inner) = behind;
+    }
+
+    /// Whether somebody has asked for it, whatever speaks against it.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        self.replay.is_some() || self.trigger == Trigger::Redrive
+    }
+
+    /// As work to be done later, as far as it knows by itself.
+    pub(crate) fn pending(&self, due_at_ms: i64) -> Pending {
+        Pending {
+            delivery: self.delivery,
+            due_at_ms,
+            attempts: self.attempts,
+            attempts_before: self.attempts_before,
+            since_ms: self.since_ms,
+            trigger: self.trigger,
+            owner: None,
+            order: self.order,
+            progress: self.progress.clone(),
+        }
     }
 
     /// How many deliveries it stands for with those behind it, and their bytes.
@@ -130,6 +159,8 @@ pub(crate) enum Done {
     Finished(Box<Finished>),
     /// A delivery has to wait in the store; no attempt was made.
     Deferred(Box<Deferred>),
+    /// A delivery waits in memory, and why; nothing else about it has changed.
+    Waiting(Arc<Work>, Reason, i64),
     /// Claimed deliveries of one key that are not made now, for one before them has not ended.
     GivenBack(Vec<Arc<Work>>),
     /// An event of Belfry's own.
@@ -148,9 +179,32 @@ pub(crate) struct Finished {
     /// The request that was made; none when it ended before one.
     pub(crate) attempt: Option<Attempt>,
     pub(crate) log_entry: Option<NewLogEntry>,
-    /// Where a dead letter goes.
-    pub(crate) dead_letter: Option<(BusName, Event)>,
+    /// Further deliveries that its message told of: they share its fate.
+    pub(crate) folded: Vec<Arc<Work>>,
+    /// What the target has been told of alarms by it.
+    pub(crate) told: Vec<Told>,
+    /// What the next attempt has to know.
+    pub(crate) progress: Option<String>,
+    /// Where dead letters go.
+    pub(crate) dead_letters: Vec<(BusName, Event)>,
     pub(crate) at_ms: i64,
+}
+
+impl Finished {
+    /// One that ends without a request.
+    pub(crate) fn unsent(work: Arc<Work>, next: Next, at_ms: i64) -> Self {
+        Self {
+            progress: work.progress.clone(),
+            work,
+            next,
+            attempt: None,
+            log_entry: None,
+            folded: Vec::new(),
+            told: Vec::new(),
+            dead_letters: Vec::new(),
+            at_ms,
+        }
+    }
 }
 
 /// A delivery that has to wait in the store.
@@ -158,6 +212,6 @@ pub(crate) struct Finished {
 pub(crate) struct Deferred {
     pub(crate) work: Arc<Work>,
     pub(crate) due_at_ms: i64,
-    pub(crate) reason: belfry_model::delivery::Reason,
+    pub(crate) reason: Reason,
     pub(crate) at_ms: i64,
 }

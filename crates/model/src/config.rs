@@ -26,6 +26,14 @@ pub const WAIT_SECONDS_MAX: u32 = 86_400;
 pub const MAX_AGE_SECONDS_MAX: u32 = 14 * 86_400;
 /// Most archives of one bus.
 pub const ARCHIVES_PER_BUS_MAX: usize = 100;
+/// Most labels that alarms are grouped by.
+pub const GROUP_BY_MAX: usize = 16;
+/// Longest name of a label, in bytes.
+pub const LABEL_BYTES_MAX: usize = 128;
+/// Longest wait for others of a group, and between two messages of it: a day.
+pub const GROUP_SECONDS_MAX: u32 = 86_400;
+/// Longest time for which repeats of an alarm are kept back: 30 days.
+pub const REPEAT_SECONDS_MAX: u32 = 30 * 86_400;
 /// Longest age that a retention may name: a hundred years.
 pub const RETENTION_SECONDS_MAX: u32 = 100 * 365 * 86_400;
 /// Most bytes that a retention may name: an exbibyte.
@@ -251,6 +259,9 @@ pub struct TargetSpec {
     /// Turns the event into the body that is sent. Absent: the kind's own form of the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transform: Option<JsonText>,
+    /// Which alarms are told of, how often, and which together. Absent: every event is a message of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarms: Option<Alarms>,
 }
 
 /// A target with what the store knows about it.
@@ -303,6 +314,97 @@ pub struct RateLimit {
     /// In how many seconds (1 to 86,400).
     #[serde(default = "one")]
     pub per_seconds: u32,
+}
+
+/// Which alarms a target is told of, how often, and which together: words and defaults of Alertmanager.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Alarms {
+    /// Alarms with the same values of these labels are told of in one message (at most 16 labels; an empty list: all in
+    /// one). Absent: each by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_by: Option<Vec<String>>,
+    /// How long the first of a group waits for others, in seconds (0 to 86,400).
+    pub group_wait_seconds: u32,
+    /// The time between two messages of a group, in seconds (1 to 86,400).
+    pub group_interval_seconds: u32,
+    /// For how long repeats of an alarm are kept back after the target was told of it, in seconds (0 to 2,592,000). One
+    /// that has become more severe is told of at once.
+    pub repeat_seconds: u32,
+    /// Whether the target is told that an alarm is over.
+    pub recovery: bool,
+    /// What is less severe is not told of: `info`, `warning`, `error` or `critical`. Absent: all are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_severity: Option<String>,
+}
+
+impl Alarms {
+    fn check(&self, pointer: &str, errors: &mut Vec<FieldError>) {
+        let labels = self.group_by.as_deref().unwrap_or_default();
+        if labels.len() > GROUP_BY_MAX {
+            errors.push(FieldError::new(
+                format!("{pointer}/groupBy"),
+                format!(
+                    "expected at most {GROUP_BY_MAX} labels, got {}",
+                    labels.len()
+                ),
+            ));
+        }
+        for (n, label) in labels.iter().enumerate() {
+            if label.is_empty() || label.len() > LABEL_BYTES_MAX {
+                errors.push(FieldError::new(
+                    format!("{pointer}/groupBy/{n}"),
+                    format!("expected the name of a label, 1 to {LABEL_BYTES_MAX} bytes"),
+                ));
+            }
+        }
+        for (member, seconds, low, high) in [
+            (
+                "groupWaitSeconds",
+                self.group_wait_seconds,
+                0,
+                GROUP_SECONDS_MAX,
+            ),
+            (
+                "groupIntervalSeconds",
+                self.group_interval_seconds,
+                1,
+                GROUP_SECONDS_MAX,
+            ),
+            ("repeatSeconds", self.repeat_seconds, 0, REPEAT_SECONDS_MAX),
+        ] {
+            range(
+                &format!("{pointer}/{member}"),
+                u64::from(seconds),
+                low,
+                u64::from(high),
+                errors,
+            );
+        }
+        let known = ["info", "warning", "error", "critical"];
+        if let Some(word) = &self.min_severity
+            && !known.contains(&word.as_str())
+        {
+            let shown: String = word.chars().take(64).collect();
+            errors.push(FieldError::new(
+                format!("{pointer}/minSeverity"),
+                format!("expected one of {}, got {shown:?}", known.join(", ")),
+            ));
+        }
+    }
+}
+
+impl Default for Alarms {
+    fn default() -> Self {
+        Self {
+            group_by: None,
+            group_wait_seconds: 30,
+            group_interval_seconds: 300,
+            repeat_seconds: 4 * 3600,
+            recovery: true,
+            min_severity: None,
+        }
+    }
 }
 
 /// By what a target's deliveries are kept in order. Of those with the same key one is on its way at a time; an event
@@ -588,6 +690,9 @@ impl TargetSpec {
         }
         if let Some(order) = &self.order {
             order.check("/order", &mut errors);
+        }
+        if let Some(alarms) = &self.alarms {
+            alarms.check("/alarms", &mut errors);
         }
         if self
             .dead_letter

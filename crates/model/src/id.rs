@@ -136,6 +136,10 @@ small_id! {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplayId(pub i32);
 
+/// An alarm: named after the first event of it that was seen. Text: `alm_` + that event's 13 characters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AlarmId(pub EventId);
+
 /// A hash of the key by which a target's deliveries are kept in order; the same in every process. Two keys with the same
 /// hash wait for each other, which costs time and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -249,6 +253,27 @@ impl fmt::Display for ReplayId {
     }
 }
 
+impl fmt::Display for AlarmId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::with_capacity(4 + EVENT_CHARS);
+        text.push_str("alm_");
+        encode(self.0.0.unsigned_abs(), EVENT_CHARS, &mut text);
+        f.write_str(&text)
+    }
+}
+
+impl FromStr for AlarmId {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        text.strip_prefix("alm_")
+            .and_then(decode_event)
+            .map(Self)
+            .ok_or(InvalidId {
+                example: "alm_01jd0c4z8k000",
+            })
+    }
+}
+
 impl FromStr for ReplayId {
     type Err = InvalidId;
     fn from_str(text: &str) -> Result<Self, InvalidId> {
@@ -325,6 +350,7 @@ text_id!(EventId);
 text_id!(DeliveryId);
 text_id!(AttemptId);
 text_id!(ReplayId);
+text_id!(AlarmId);
 
 #[cfg(test)]
 mod tests {
@@ -359,6 +385,8 @@ mod tests {
         );
         assert!(a.to_string() < b.to_string());
         assert_eq!(a.to_string().parse::<EventId>().unwrap(), a);
+        let alarm = AlarmId(a);
+        assert_eq!(alarm.to_string().parse::<AlarmId>().unwrap(), alarm);
         let delivery = DeliveryId {
             event: b,
             target: TargetId(i32::MAX),
@@ -392,6 +420,7 @@ mod tests {
         ] {
             assert!(text.parse::<ReplayId>().is_err(), "{text}");
             assert!(text.parse::<EventId>().is_err(), "{text}");
+            assert!(text.parse::<AlarmId>().is_err(), "{text}");
             assert!(text.parse::<DeliveryId>().is_err(), "{text}");
         }
     }

@@ -28,8 +28,8 @@ pub mod replay;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use event::Event;
 pub use id::{
-    ArchiveId, AttemptId, BusId, DeliveryId, DocumentId, EventId, EventIdSource, NodeId, OrderKey,
-    ReplayId, RuleId, TargetId,
+    AlarmId, ArchiveId, AttemptId, BusId, DeliveryId, DocumentId, EventId, EventIdSource, NodeId,
+    OrderKey, ReplayId, RuleId, TargetId,
 };
 pub use json::FieldError;
 pub use name::{ArchiveName, BusName, DocumentName, LogName, Name, RuleName, TargetName};

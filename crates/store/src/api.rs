@@ -21,6 +21,7 @@ use belfry_model::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::alarms::{AlarmSign, Alarms, Told};
 use crate::replays::{ReplayProgress, Replays};
 use crate::retention::Retention;
 use crate::sources::Sources;
@@ -79,6 +80,10 @@ pub struct Batch {
     pub outcomes: Vec<Outcome>,
     /// Requests made.
     pub attempts: Vec<Attempt>,
+    /// What the events say of alarms, in their order.
+    pub signs: Vec<AlarmSign>,
+    /// What targets were told of alarms; replaces what was known of the same alarm and target.
+    pub told: Vec<Told>,
     /// Work to be done later; replaces what was pending for the same delivery.
     pub pending: Vec<Pending>,
     /// Deliveries that have no pending work any more (an unknown one is no error). Applied before `pending`.
@@ -108,6 +113,8 @@ impl Batch {
         self.events.is_empty()
             && self.outcomes.is_empty()
             && self.attempts.is_empty()
+            && self.signs.is_empty()
+            && self.told.is_empty()
             && self.pending.is_empty()
             && self.done.is_empty()
             && self.unclaimed.is_empty()
@@ -227,6 +234,8 @@ pub struct Pending {
     /// Set where the target keeps order. Of the work with the same target and key only the first (smallest event) has a
     /// time of its own; whatever `due_at_ms` says, the store blocks what has a predecessor ([`BLOCKED_MS`]).
     pub order: Option<OrderKey>,
+    /// What the last attempt left behind for the next.
+    pub progress: Option<String>,
 }
 
 /// Claimed work with the event it is about.
@@ -1088,6 +1097,7 @@ pub trait Store:
     + Nodes
     + ConfigStore
     + History
+    + Alarms
     + Replays
     + Retention
     + Sources
@@ -1100,6 +1110,7 @@ impl<T> Store for T where
         + Nodes
         + ConfigStore
         + History
+        + Alarms
         + Replays
         + Retention
         + Sources

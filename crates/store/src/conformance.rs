@@ -1,6 +1,7 @@
 //! What every store must do, whatever its database. A store's own tests call [`conformance_suite!`] with a function
 //! that opens an empty store; each case below then becomes one test of that store.
 
+pub(crate) mod alarms;
 pub(crate) mod archive;
 pub(crate) mod commit;
 pub(crate) mod config;
@@ -55,6 +56,7 @@ macro_rules! conformance_suite {
             ],
             queue: [
                 work_is_claimed_in_order_and_only_when_due,
+                what_an_attempt_left_behind_is_there_for_the_next,
                 a_claim_is_bounded_in_items_and_bytes,
                 a_claim_runs_out_at_the_end_of_its_lease,
                 finished_work_does_not_come_back,
@@ -81,6 +83,12 @@ macro_rules! conformance_suite {
                 a_replay_changes_its_state_only_from_those_named,
                 a_replay_reads_its_bus_in_pages_without_repeats,
                 a_replay_reads_the_events_it_names,
+            ],
+            alarms: [
+                the_life_of_an_alarm_goes_with_the_commits_of_its_events,
+                a_commit_that_fails_leaves_no_sign_of_an_alarm,
+                what_was_told_of_an_alarm_is_replaced,
+                alarms_are_listed_by_their_newest_event_and_old_ones_go,
             ],
             archive: [
                 archives_are_made_changed_and_deleted_with_their_bus,

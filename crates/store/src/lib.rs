@@ -10,6 +10,7 @@
     reason = "what both databases say alike is compiled once for each"
 )]
 
+mod alarms;
 pub mod api;
 #[cfg(test)]
 mod conformance;
@@ -24,6 +25,7 @@ mod sources;
 pub mod sqlite;
 mod usage;
 
+pub use alarms::*;
 pub use api::*;
 pub use postgres::{PostgresOptions, PostgresStore};
 pub use replays::*;

@@ -32,6 +32,8 @@ mod partitions;
 mod whole;
 mod writer;
 
+#[path = "shared/alarms.rs"]
+mod alarms;
 #[path = "shared/config.rs"]
 mod config;
 #[path = "shared/config_read.rs"]

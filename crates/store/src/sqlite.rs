@@ -38,6 +38,8 @@ mod schema;
 mod whole;
 mod writer;
 
+#[path = "shared/alarms.rs"]
+mod alarms;
 #[path = "shared/config.rs"]
 mod config;
 #[path = "shared/config_read.rs"]

@@ -121,7 +121,7 @@ impl Messenger for Bark {
     fn body(&self, ask: &Ask<'_>) -> Value {
         let build = |message: &Message| {
             let mut body = json!({
-                "title": message.title,
+                "title": message.title(),
                 "body": write_body(message, &Plain),
                 "level": message.look.style().bark,
                 "group": ask.alarm.product(),

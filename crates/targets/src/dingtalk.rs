@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::Sha256;
+use url::form_urlencoded::byte_serialize;
 
 use crate::message::escape::DINGTALK;
 use crate::message::markup::{Markup, write};
@@ -322,6 +323,8 @@ impl Messenger for DingTalk {
             url.query_pairs_mut()
                 .append_pair("timestamp", &ask.now_ms.to_string())
                 .append_pair("sign", &sign);
+            // As it is written in the URL too, which somebody may echo.
+            secrets.push(byte_serialize(sign.as_bytes()).collect());
             secrets.push(sign);
         }
         Outgoing {
@@ -346,7 +349,7 @@ impl Messenger for DingTalk {
                 let row = ["keywords", "sign", "timestamp", "ip"]
                     .into_iter()
                     .find(|word| lower.contains(word))
-                    .map_or("310000".to_owned(), |word| format!("310000 {word}"));
+                    .map_or_else(|| "310000".to_owned(), |word| format!("310000 {word}"));
                 Said::refused(CODES, row, words).shown_as(number)
             }
             430_101..=430_104 if ask.part.is_none() && !ask.message.links.is_empty() => {
@@ -378,7 +381,7 @@ impl DingTalk {
         } = &self.settings.mentions;
         let emoji = message.look.style().emoji;
         // The title is all that a locked phone shows; it knows no markup.
-        let mut title = format!("{emoji} {}", message.title);
+        let mut title = format!("{emoji} {}", message.title());
         let card = self.settings.format == Format::ActionCard && !message.links.is_empty();
         let mut text = if card {
             let mut without = message.clone();
@@ -430,7 +433,7 @@ impl Markup for Markdown {
         DINGTALK.apply(value).into_owned()
     }
     fn title(&self, title: &str, look: Look) -> String {
-        format!("### {} {}", look.style().emoji, self.value(title))
+        format!("### {} {}", look.style().emoji, title)
     }
     fn fact(&self, label: &str, value: &str) -> String {
         format!("**{label}**: {value}")

@@ -307,7 +307,7 @@ fn title(message: &Message) -> String {
     format!(
         "{} {}",
         message.look.style().emoji,
-        DISCORD.apply(&message.title)
+        message.title_with(|value| DISCORD.apply(value).into_owned())
     )
 }
 

@@ -294,9 +294,9 @@ impl Feishu {
     fn with_keyword(&self, message: &Message) -> Message {
         let mut message = message.clone();
         if let Some(keyword) = &self.settings.keyword
-            && !message.title.contains(keyword.as_str())
+            && !message.title().contains(keyword.as_str())
         {
-            message.title = format!("{} {keyword}", message.title);
+            message.subject = format!("{} {keyword}", message.subject);
         }
         message
     }
@@ -336,13 +336,13 @@ impl Feishu {
                 elements.push(json!({ "tag": "div", "text": plain(&more) }));
             }
         }
-        let called: String = self
+        let called: Vec<String> = self
             .called(message)
             .iter()
             .map(|who| format!("<at id={who}></at>"))
             .collect();
         if !called.is_empty() {
-            elements.push(json!({ "tag": "div", "text": marked(&called) }));
+            elements.push(json!({ "tag": "div", "text": marked(&called.concat()) }));
         }
         let buttons: Vec<Value> = message
             .links
@@ -363,7 +363,7 @@ impl Feishu {
             "msg_type": "interactive",
             "card": {
                 "config": { "wide_screen_mode": true },
-                "header": { "template": message.look.style().feishu, "title": plain(&message.title) },
+                "header": { "template": message.look.style().feishu, "title": plain(&message.title()) },
                 "elements": elements,
             },
         })
@@ -407,7 +407,7 @@ impl Feishu {
         if !called.is_empty() {
             lines.push(called);
         }
-        let title = format!("{} {}", message.look.style().emoji, message.title);
+        let title = format!("{} {}", message.look.style().emoji, message.title());
         let language = message.say("en_us", "zh_cn");
         json!({
             "msg_type": "post",
@@ -416,11 +416,12 @@ impl Feishu {
     }
 
     fn text(&self, message: &Message) -> Value {
-        let mut text = write(message, &PlainText);
-        for who in self.called(message) {
-            text.push_str(&format!("\n<at user_id=\"{who}\"></at>"));
-        }
-        json!({ "msg_type": "text", "content": { "text": text } })
+        let called = self.called(message).into_iter();
+        let called = called.map(|who| format!("<at user_id=\"{who}\"></at>"));
+        let lines: Vec<String> = std::iter::once(write(message, &PlainText))
+            .chain(called)
+            .collect();
+        json!({ "msg_type": "text", "content": { "text": lines.join("\n") } })
     }
 }
 
@@ -432,6 +433,6 @@ impl Markup for PlainText {
         TEXT.apply(value).into_owned()
     }
     fn title(&self, title: &str, look: Look) -> String {
-        format!("{} {}", look.style().emoji, self.value(title))
+        format!("{} {}", look.style().emoji, title)
     }
 }

@@ -106,7 +106,7 @@ impl Messenger for Gotify {
             extras["client::notification"] = json!({ "click": { "url": link.url } });
         }
         json!({
-            "title": message.title,
+            "title": message.title(),
             "message": text(&message),
             "priority": message.look.style().gotify,
             "extras": extras,

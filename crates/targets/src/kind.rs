@@ -15,17 +15,22 @@ use crate::directory::Directory;
 use crate::discord::Discord;
 use crate::email::EmailKind;
 use crate::feishu::Feishu;
+use crate::gateway::Gateway;
 use crate::gotify::Gotify;
 use crate::log::LogKind;
 use crate::messenger::Kind;
+use crate::notification::NotificationKind;
 use crate::ntfy::Ntfy;
 use crate::opsgenie::Opsgenie;
 use crate::pagerduty::PagerDuty;
 use crate::people::Reach;
+use crate::phone::PhoneKind;
 use crate::slack::Slack;
 use crate::target::Target;
 use crate::teams::Teams;
 use crate::telegram::Telegram;
+use crate::tencent::{TencentSms, TencentVoice};
+use crate::twilio::Twilio;
 use crate::webhook::WebhookKind;
 use crate::wecom::WeCom;
 
@@ -49,6 +54,11 @@ pub static REGISTRY: &[&dyn TargetKind] = &[
     &Kind::<Gotify>::ENTRY,
     &Kind::<Bark>::ENTRY,
     &EmailKind,
+    &PhoneKind::<TencentSms>::ENTRY,
+    &PhoneKind::<TencentVoice>::ENTRY,
+    &PhoneKind::<Twilio>::ENTRY,
+    &PhoneKind::<Gateway>::ENTRY,
+    &NotificationKind,
 ];
 
 /// A kind of target: one static entry of [`REGISTRY`].

@@ -18,7 +18,10 @@
 //! | `webhook`, `log` | the kinds for programs |
 //! | `wecom`, `dingtalk`, `feishu`, `slack`, `teams`, `telegram`, `discord` | the kinds for chats |
 //! | `pagerduty`, `opsgenie`, `ntfy`, `gotify`, `bark` | the kinds for paging and push |
-//! | `email` | the kinds for mail |
+//! | `phone` | the frame of kinds that reach phones |
+//! | `email` | the kind for mail |
+//! | `tencent`, `twilio`, `gateway` | the kinds for SMS and calls |
+//! | `notification` | the kind that tells people by several of the others |
 //!
 //! It must never know stores, schedules, queues or rules: whether and when to try again is decided elsewhere. All
 //! its HTTP goes through `belfry-egress`.
@@ -30,15 +33,18 @@ mod directory;
 mod discord;
 mod email;
 mod feishu;
+mod gateway;
 mod gotify;
 mod kind;
 mod log;
 mod message;
 mod messenger;
+mod notification;
 mod ntfy;
 mod opsgenie;
 mod pagerduty;
 mod people;
+mod phone;
 mod record;
 mod secret;
 mod settings;
@@ -46,6 +52,8 @@ mod slack;
 mod target;
 mod teams;
 mod telegram;
+mod tencent;
+mod twilio;
 #[cfg(test)]
 mod vectors;
 mod webhook;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::kind::{ConnectContext, GeneratedSecret, LabelPair, TargetKind};
 use crate::settings::{check_range, read, schema_of};
-use crate::target::{Attempted, Job, LogAppend, Target, Verdict};
+use crate::target::{Attempted, Job, LogAppend, RequestRecord, Target, Verdict};
 
 /// Settings of a log target.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -114,6 +114,20 @@ impl Target for LogTarget {
             append: Some(append),
             ..Attempted::unsent(Verdict::Delivered)
         }
+    }
+
+    fn preview(&self, job: &Job<'_>) -> Result<Vec<RequestRecord>, String> {
+        let line = job
+            .body
+            .map_or_else(|| &**job.event.doc(), |rendered| &*rendered.body);
+        Ok(vec![RequestRecord {
+            method: "APPEND".to_owned(),
+            url: format!("log:{}", self.log),
+            headers: Vec::new(),
+            body_bytes: line.len(),
+            body: Some(String::from_utf8_lossy(line).into_owned()),
+            body_is_event: job.body.is_none(),
+        }])
     }
 
     fn timeout(&self) -> Duration {

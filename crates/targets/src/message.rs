@@ -25,16 +25,18 @@ pub(crate) mod words;
 
 use belfry_alarm::Language;
 
-pub(crate) use compose::{compose, own_body};
+pub(crate) use compose::{compose, own_body, what};
 pub(crate) use look::Look;
 
 /// A message before any channel's markup. Texts are plain: they come from outside and are escaped when they are
 /// written, except `text`. Every text but that one is one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Message {
-    /// What a locked phone shows: how bad, what, which resource. At most 80 characters.
-    pub(crate) title: String,
-    /// The title without the words in brackets at its beginning: the same for alarm, repeat and recovery.
+    /// How bad it is, in brackets, in the message's language: the beginning of the title. Ours, so never escaped; empty
+    /// when there is nothing to say.
+    pub(crate) tag: String,
+    /// What and which resource, the same for alarm, repeat and recovery: the rest of the title. At most 80 characters
+    /// with the tag.
     pub(crate) subject: String,
     /// Of the worst alarm that is told of.
     pub(crate) look: Look,
@@ -101,6 +103,21 @@ impl Fact {
 }
 
 impl Message {
+    /// What a locked phone shows: how bad, what, which resource. Plain.
+    pub(crate) fn title(&self) -> String {
+        self.title_with(str::to_owned)
+    }
+
+    /// The title, what comes from outside written by `value`.
+    pub(crate) fn title_with(&self, value: impl Fn(&str) -> String) -> String {
+        let subject = value(&self.subject);
+        if self.tag.is_empty() {
+            subject
+        } else {
+            format!("{} {subject}", self.tag)
+        }
+    }
+
     /// One of two texts, by the message's language.
     pub(crate) fn say<'t>(&self, en: &'t str, zh: &'t str) -> &'t str {
         words::say(self.language, en, zh)

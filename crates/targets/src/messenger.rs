@@ -44,6 +44,10 @@ const PARTS_MAX: usize = 4;
 const UNANSWERED: &str = "unanswered";
 
 /// What a kind says of itself.
+#[expect(
+    clippy::struct_field_names,
+    reason = "it is what TargetKind::about gives"
+)]
 pub(crate) struct About {
     /// The word in `"type"`.
     pub(crate) name: &'static str,
@@ -239,6 +243,7 @@ pub(crate) enum Class {
 
 /// A row of a vendor's table.
 #[derive(Debug)]
+#[expect(clippy::struct_field_names, reason = "it is the vendor's word")]
 pub(crate) struct Code {
     /// The vendor's code.
     pub(crate) code: &'static str,
@@ -303,7 +308,8 @@ impl Said {
 }
 
 impl Refusal {
-    fn verdict(self, vendor: &str) -> Verdict {
+    /// What follows; `vendor` is who said it.
+    pub(crate) fn verdict(self, vendor: &str) -> Verdict {
         let words = escape::one_line(&self.words);
         let words = cut::cut_text(&words, WORDS_CHARS_MAX, cut::Unit::Chars, "…");
         let said = if words.is_empty() || words == self.code {
@@ -340,7 +346,15 @@ pub(crate) struct Check<'e> {
     errors: Vec<FieldError>,
 }
 
-impl Check<'_> {
+impl<'e> Check<'e> {
+    /// Nothing is wrong so far.
+    pub(crate) fn new(egress: &'e EgressClient) -> Self {
+        Self {
+            egress,
+            errors: Vec::new(),
+        }
+    }
+
     /// Something is wrong.
     pub(crate) fn error(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
         self.errors.push(FieldError::new(pointer, detail));
@@ -353,11 +367,12 @@ impl Check<'_> {
         }
     }
 
-    /// A credential: 1 to 512 characters that need no escape in a URL or header.
+    /// A credential: 6 to 512 characters that need no escape in a URL or header. A shorter one could not be masked
+    /// where a vendor echoes it, and no vendor gives one.
     pub(crate) fn token(&mut self, pointer: &str, token: &Secret, expected: &str) {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:+=~".contains(&b);
         let token = token.expose();
-        let good = (1..=512).contains(&token.len()) && token.bytes().all(plain);
+        let good = (6..=512).contains(&token.len()) && token.bytes().all(plain);
         self.need(good, pointer, expected);
     }
 
@@ -405,7 +420,8 @@ impl Check<'_> {
         }
     }
 
-    fn ok<T>(self, made: Option<T>) -> Result<T, Vec<FieldError>> {
+    /// What was made, unless something is wrong.
+    pub(crate) fn ok<T>(self, made: Option<T>) -> Result<T, Vec<FieldError>> {
         match made {
             Some(made) if self.errors.is_empty() => Ok(made),
             _ => Err(self.errors),
@@ -446,10 +462,7 @@ impl<M: Messenger> Kind<M> {
 
     fn checked(settings: &Value, egress: &EgressClient) -> Result<(Common, M), Vec<FieldError>> {
         let (common, own) = settings::read::<M::Settings>(settings)?;
-        let mut check = Check {
-            egress,
-            errors: Vec::new(),
-        };
+        let mut check = Check::new(egress);
         let made = M::new(own, &mut check);
         check.ok(made).map(|made| (common, made))
     }

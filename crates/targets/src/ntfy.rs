@@ -138,7 +138,7 @@ impl Messenger for Ntfy {
         let message = ask.fitted(|message| text(message).len() <= MESSAGE_BYTES_MAX);
         let style = message.look.style();
         let mut body = json!({
-            "title": message.title,
+            "title": message.title(),
             "message": text(&message),
             "priority": style.ntfy,
             "tags": [style.ntfy_tag],
@@ -176,7 +176,6 @@ impl Messenger for Ntfy {
         // The code is the status with two more digits.
         let words = answer.word("/error").unwrap_or_default();
         match (answer.number("/code"), answer.status) {
-            (None, _) => Said::Unclear,
             (Some(number), status) if CODES.iter().any(|row| row.code == status.to_string()) => {
                 Said::refused(CODES, status.to_string(), words)
                     .shown_as(number)

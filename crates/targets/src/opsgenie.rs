@@ -137,7 +137,7 @@ impl Messenger for Opsgenie {
         if ask.alarm.state == AlarmState::Recovered {
             return json!({
                 "source": "Belfry",
-                "note": cut_text(&ask.message.title, DESCRIPTION_CHARS_MAX, Unit::Chars, "…"),
+                "note": cut_text(&ask.message.title(), DESCRIPTION_CHARS_MAX, Unit::Chars, "…"),
             });
         }
         let chars = |message: &Message| Unit::Chars.count(&write_body(message, &Plain));

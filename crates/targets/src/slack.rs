@@ -484,7 +484,7 @@ impl Slack {
             "{}{} {}",
             self.called(message),
             message.look.style().emoji,
-            SLACK.apply(&message.title)
+            message.title_with(|value| SLACK.apply(value).into_owned())
         )
     }
 
@@ -537,7 +537,7 @@ impl Slack {
             // The colour needs an attachment; blocks inside it keep their layout.
             "attachments": [{
                 "color": format!("#{:06X}", message.look.style().rgb),
-                "fallback": message.title,
+                "fallback": message.title(),
                 "blocks": blocks,
             }],
             "unfurl_links": false,

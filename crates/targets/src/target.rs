@@ -92,6 +92,8 @@ pub struct Job<'a> {
     pub link: Option<&'a str>,
     /// Somebody tries the target out: messages say so, in their title.
     pub trial: bool,
+    /// For people, in the language of the message: what is to be said besides, such as that another channel failed.
+    pub note: Option<&'a str>,
 }
 
 /// What is known of an alarm when one of its events is delivered.
@@ -196,6 +198,16 @@ pub enum Verdict {
         detail: String,
         /// How long the receiver asks to be left alone, at most a day.
         retry_after_ms: Option<u64>,
+    },
+    /// Not now, for a reason of this delivery alone: a recipient who greylists, a time of the week that has not come. Unlike
+    /// [`Retry`](Self::Retry) it says nothing against the receiver, and other deliveries go on.
+    Later {
+        /// For programs.
+        reason: Reason,
+        /// For people.
+        detail: String,
+        /// How long it waits at least, at most a day.
+        wait_ms: u64,
     },
     /// Will not succeed, however often it is tried.
     Permanent {

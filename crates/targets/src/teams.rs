@@ -144,12 +144,10 @@ impl Messenger for Teams {
     }
 
     fn judge(&self, _: &Ask<'_>, answer: &Answer<'_>) -> Said {
-        let page = answer.text.trim_start().starts_with('<');
-        match answer.status {
-            202 => Said::Taken { thread: None },
-            // Some flows answer 200; a page comes from something in between.
-            200 if !page => Said::Taken { thread: None },
-            status @ (400 | 401 | 403 | 404 | 413) => {
+        match (answer.status, answer.text.trim()) {
+            // Some flows answer 200, with nothing; a page comes from something in between.
+            (202, _) | (200, "" | "1") => Said::Taken { thread: None },
+            (status @ (400 | 401 | 403 | 404 | 413), _) => {
                 let words = answer.word("/error/message").unwrap_or_default();
                 Said::refused(CODES, status.to_string(), words)
             }
@@ -167,7 +165,7 @@ impl Teams {
             "type": "RichTextBlock",
             "inlines": [{
                 "type": "TextRun",
-                "text": message.title,
+                "text": message.title(),
                 "weight": "Bolder",
                 "size": "Medium",
                 "color": message.look.style().teams,
@@ -239,7 +237,7 @@ impl Teams {
                     "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
                     "type": "AdaptiveCard",
                     "version": "1.4",
-                    "fallbackText": message.title,
+                    "fallbackText": message.title(),
                     "msteams": msteams,
                     "body": body,
                     "actions": actions,

@@ -173,15 +173,12 @@ impl Messenger for Telegram {
     }
 
     fn body(&self, ask: &Ask<'_>) -> Value {
-        let called: String = if ask.message.look == Look::Recovered {
-            String::new()
-        } else {
-            self.settings
-                .mentions
-                .iter()
-                .map(|name| format!("\n@{name}"))
-                .collect()
+        let mentions = match ask.message.look {
+            Look::Recovered => &[][..],
+            _ => &self.settings.mentions,
         };
+        let called: Vec<String> = mentions.iter().map(|name| format!("\n@{name}")).collect();
+        let called = called.concat();
         let plain = ask.part == Some(PLAIN);
         let render = |message: &Message| {
             let text = if plain {
@@ -291,7 +288,7 @@ fn read_units(html: &str) -> usize {
                 .map(|end| (end + 1, 1)),
             _ => None,
         };
-        let (bytes, count) = skipped.unwrap_or((c.len_utf8(), c.len_utf16()));
+        let (bytes, count) = skipped.unwrap_or_else(|| (c.len_utf8(), c.len_utf16()));
         units += count;
         rest = rest.get(bytes..).unwrap_or_default();
     }
@@ -309,7 +306,7 @@ impl Markup for Html {
         format!("<code>{}</code>", self.value(value))
     }
     fn title(&self, title: &str, look: Look) -> String {
-        format!("{} <b>{}</b>", look.style().emoji, self.value(title))
+        format!("{} <b>{}</b>", look.style().emoji, title)
     }
     fn link(&self, link: &Link) -> String {
         let url = link.url.replace('&', "&amp;");

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `config`, `check` | the settings and what must hold between them |
 //! | `form` | body and headers in each form of the event |
+//! | `callback` | the form that receivers of cloud alarms know |
 //! | `sign` | signatures |
 //! | `oauth` | tokens |
 //! | `connect` | what is the same for every request |
 //! | `send` | putting a request together and sending it |
 //! | `handshake` | asking the receiver for its consent |
 
+mod callback;
 mod check;
 mod config;
 mod connect;
@@ -198,7 +200,7 @@ impl TargetKind for WebhookKind {
 }
 
 /// Whether a URL is a secret as a whole: its query names one. A mask stands for such a URL.
-fn holds_secret(url: &str) -> bool {
+pub(crate) fn holds_secret(url: &str) -> bool {
     url == crate::secret::MASK
         || Url::parse(url).is_ok_and(|url| {
             url.password().is_some()

@@ -182,25 +182,22 @@ impl Messenger for WeCom {
         let mentions = &self.settings.mentions;
         let calls = ask.message.look != Look::Recovered;
         if ask.part == Some(CALL) {
-            let message = ask.fitted(|message| TEXT.apply(&message.title).len() <= TEXT_BYTES_MAX);
-            return self.text(TEXT.apply(&message.title).into_owned(), true);
+            // A title is short; it fits by itself.
+            let title = ask
+                .message
+                .title_with(|value| TEXT.apply(value).into_owned());
+            return self.text(&title, true);
         }
         match self.settings.format {
             Format::Text => {
                 let render = |message: &Message| write(message, &PlainText);
                 let message = ask.fitted(|message| render(message).len() <= TEXT_BYTES_MAX);
-                self.text(render(&message), calls)
+                self.text(&render(&message), calls)
             }
             Format::Markdown => {
-                let called: String = if calls {
-                    mentions
-                        .users
-                        .iter()
-                        .map(|user| format!("<@{user}>"))
-                        .collect()
-                } else {
-                    String::new()
-                };
+                let users = if calls { &*mentions.users } else { &[] };
+                let called: Vec<String> = users.iter().map(|user| format!("<@{user}>")).collect();
+                let called = called.concat();
                 let render = |message: &Message| {
                     let text = write(message, &Markdown);
                     if called.is_empty() {
@@ -256,7 +253,7 @@ impl Messenger for WeCom {
 }
 
 impl WeCom {
-    fn text(&self, content: String, calls: bool) -> Value {
+    fn text(&self, content: &str, calls: bool) -> Value {
         let Mentions {
             users,
             mobiles,
@@ -287,7 +284,7 @@ impl Markup for Markdown {
     }
     fn title(&self, title: &str, look: Look) -> String {
         let colour = look.style().wecom;
-        format!("<font color=\"{colour}\">{}</font>", self.value(title))
+        format!("<font color=\"{colour}\">{title}</font>")
     }
     fn fact(&self, label: &str, value: &str) -> String {
         format!("> {label}: {value}")
@@ -311,7 +308,7 @@ impl Markup for MarkdownV2 {
         WECOM_CODE.apply(value).into_owned()
     }
     fn title(&self, title: &str, look: Look) -> String {
-        format!("### {} {}", look.style().emoji, self.value(title))
+        format!("### {} {}", look.style().emoji, title)
     }
     fn fact(&self, label: &str, value: &str) -> String {
         format!("- **{label}**: {value}")
@@ -335,6 +332,6 @@ impl Markup for PlainText {
         TEXT.apply(value).into_owned()
     }
     fn title(&self, title: &str, look: Look) -> String {
-        format!("{} {}", look.style().emoji, self.value(title))
+        format!("{} {}", look.style().emoji, title)
     }
 }

@@ -6,10 +6,10 @@
 
 use std::borrow::Cow;
 
-/// How values inserted into a text template are made harmless.
+/// How values inserted into a template are made harmless.
 ///
-/// Applied to values only, never to the template's own text, and only in text templates: in JSON
-/// templates quoting is part of the language. A placeholder whose last filter is already the same
+/// Applied to values only, never to the template's own text. In JSON templates it is applied to texts, before they are
+/// quoted as the language asks for; numbers, objects and lists that are inserted as such stay as they are. A placeholder whose last filter is already the same
 /// escape (`md`, `html`, `url`, `json`) is not escaped twice; the output of `url` is safe anywhere.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]

@@ -41,6 +41,15 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// True for a text and for a JSON string.
+    pub(crate) fn is_string(&self) -> bool {
+        match self {
+            Self::Text(_) => true,
+            Self::Json(raw) => scan::string_inner(raw).is_some(),
+            Self::Missing | Self::List(_) => false,
+        }
+    }
+
     /// Bytes that reading this value takes, roughly.
     pub(crate) fn cost(&self) -> usize {
         match self {

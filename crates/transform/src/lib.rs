@@ -298,7 +298,7 @@ impl Transform {
         self.render_with(event, ctx, Escape::None)
     }
 
-    /// Renders one event; in text templates each inserted value is escaped for its medium.
+    /// Renders one event; in templates each inserted text is escaped for its medium.
     pub fn render_with(
         &self,
         event: &[u8],
@@ -344,11 +344,11 @@ impl Transform {
                 return Err(RenderError::Elsewhere);
             }
             Plan::Json(program) => (
-                program.render(text()?, ctx, Escape::None, limit)?,
+                program.render(text()?, ctx, escape, limit)?,
                 ContentKind::Json,
             ),
             Plan::CheckedJson(program) => {
-                let body = program.render(text()?, ctx, Escape::None, limit)?;
+                let body = program.render(text()?, ctx, escape, limit)?;
                 check_json(&body)?;
                 (body, ContentKind::Json)
             }

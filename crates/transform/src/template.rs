@@ -545,6 +545,16 @@ impl Program {
 
     fn insert(&self, out: &mut String, value: Value<'_>, position: Position, escape: Escape) {
         let aws = self.dialect == Dialect::Aws;
+        // A string of a JSON body is markup to the target as well.
+        let value = match position {
+            Position::JsonValue if !value.is_string() => value,
+            Position::JsonValue | Position::JsonString
+                if !matches!(escape, Escape::None) && !value.is_nothing() =>
+            {
+                Value::Text(escape.apply(&value.into_text()).into_owned().into())
+            }
+            _ => value,
+        };
         match position {
             Position::JsonValue => match value {
                 Value::Missing if aws => out.push_str("\"\""),

@@ -156,3 +156,64 @@ async fn an_event_is_tried_on_every_rule_without_being_posted() {
         .await
         .problem(400, "INVALID_REQUEST");
 }
+
+const ROBOT: &str = r#"{"type":"wecom","settings":{"key":"693a91f6-7aaa-4bc4-97a0-0ec2sifa5aaa"}}"#;
+
+#[tokio::test]
+async fn a_preview_shows_the_request_and_sends_nothing() {
+    let server = TestServer::start().await;
+    let ask = format!(
+        r#"{{"target":{ROBOT},"event":{{"source":"a","type":"disk.full","subject":"db-1","status":"1","severity":"critical"}}}}"#
+    );
+    let shown = server
+        .raw("POST", "/v1/targets:preview", ask, &[])
+        .await
+        .expect(200)
+        .json();
+    let request = &shown["requests"][0];
+    let body = request["body"].as_str().unwrap();
+    assert!(
+        body.contains("disk.full") && body.contains("db-1"),
+        "{body}"
+    );
+    let url = request["url"].as_str().unwrap();
+    assert!(
+        url.starts_with("https://qyapi.weixin.qq.com/") && !url.contains("693a91f6"),
+        "{url}"
+    );
+    assert_eq!(shown["event"]["subject"], "db-1");
+}
+
+#[tokio::test]
+async fn a_trial_needs_a_target_and_at_most_one_event() {
+    let server = TestServer::start().await;
+    for (body, pointer) in [
+        ("{}".to_owned(), "/bus"),
+        (
+            r#"{"target":{"type":"wecom","settings":{}}}"#.to_owned(),
+            "/target/settings/key",
+        ),
+        (
+            format!(r#"{{"target":{ROBOT},"event":{{"source":"a"}},"eventUid":null}}"#),
+            "/event/type",
+        ),
+        (
+            format!(r#"{{"target":{ROBOT},"event":{{}},"eventUid":"evt_6gzrzjrcr0000"}}"#),
+            "/eventUid",
+        ),
+        (format!(r#"{{"target":{ROBOT},"evnt":{{}}}}"#), "/evnt"),
+    ] {
+        let problem = server
+            .raw("POST", "/v1/targets:preview", body.clone(), &[])
+            .await
+            .expect(400)
+            .json();
+        let pointers: Vec<_> = problem["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|error| error["pointer"].as_str().unwrap())
+            .collect();
+        assert!(pointers.contains(&pointer), "{body}: {problem}");
+    }
+}

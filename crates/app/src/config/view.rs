@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use belfry_model::config::{
-    Archive, Bus, DeadLetter, Dedup, Order, RateLimit, Retention, RetryPolicy, Rule, Target,
+    Alarms, Archive, Bus, DeadLetter, Dedup, Order, RateLimit, Retention, RetryPolicy, Rule, Target,
 };
 use belfry_model::json::JsonText;
 use belfry_model::{ArchiveName, BusName, EventId, RuleName, TargetName};
@@ -286,6 +286,10 @@ pub struct TargetView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>, required = false)]
     pub transform: Option<JsonText>,
+    /// Which alarms it is told of, how often, and which together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Alarms>, required = false)]
+    pub alarms: Option<Alarms>,
     /// Set when Belfry itself disabled the target; changing the target takes it back.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
@@ -332,6 +336,7 @@ impl TargetView {
             rate_limit: target.spec.rate_limit,
             order: target.spec.order.clone(),
             transform: target.spec.transform.clone(),
+            alarms: target.spec.alarms.clone(),
             disabled: target.disabled.as_ref().map(|disabled| DisabledView {
                 reason: disabled.reason.clone(),
                 at: Stamp(disabled.at_ms),

@@ -69,6 +69,8 @@ fn target(id: i32) -> anyhow::Result<Target> {
 
 fn connected(target: Target, bus: BusName, rule: String) -> TargetEntry {
     TargetEntry {
+        channel: None,
+        folds: false,
         retry: RetryPolicy::of(Schedule::None),
         retry_on_4xx: false,
         concurrency: 1,

@@ -10,17 +10,17 @@ use async_trait::async_trait;
 use belfry_model::delivery::DeliveryStatus;
 use belfry_model::replay::ReplayState;
 use belfry_model::{
-    ArchiveId, BusId, BusName, DeliveryId, DocumentId, EventId, LogName, NodeId, ReplayId,
+    AlarmId, ArchiveId, BusId, BusName, DeliveryId, DocumentId, EventId, LogName, NodeId, ReplayId,
     RuleName, TargetId, TargetName,
 };
 use belfry_store::{
-    ApiKey, ArchivePurge, ArchiveSize, Attempt, AuditEntry, AuditRecord, Backlog, Batch, BusPurge,
-    BusPurged, BusSize, Change, CircuitNote, Claim, Claimed, ConfigDiff, ConfigStore,
-    DeliveryQuery, DeliveryQueue, DeliveryRecord, EventKey, EventLog, EventQuery, EventRecord,
-    Freed, History, IdempotencyRecord, Joined, LogEntry, LogInfo, LogQuery, Maintenance,
-    Membership, NewReplay, NodeIdentity, NodeInfo, Nodes, Page, Purged, RecentKeys, Recovered,
-    Replay, ReplayPage, ReplayRead, Replays, Result, Retention, Sources, Store, StoreError,
-    TargetPath, Unparsed, Usage,
+    AlarmQuery, AlarmRecord, Alarms, ApiKey, ArchivePurge, ArchiveSize, Attempt, AuditEntry,
+    AuditRecord, Backlog, Batch, BusPurge, BusPurged, BusSize, Change, CircuitNote, Claim, Claimed,
+    ConfigDiff, ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventKey, EventLog,
+    EventQuery, EventRecord, Freed, History, IdempotencyRecord, Joined, LogEntry, LogInfo,
+    LogQuery, Maintenance, Membership, NewReplay, NodeIdentity, NodeInfo, Nodes, Page, Purged,
+    RecentKeys, Recovered, Replay, ReplayPage, ReplayRead, Replays, Result, Retention, Sources,
+    Store, StoreError, TargetPath, Told, Unparsed, Usage,
 };
 use tokio::runtime::Runtime;
 
@@ -330,6 +330,30 @@ impl EventLog for Flaky {
     }
     async fn usage(&self) -> Result<Usage> {
         self.look(self.inner.usage()).await
+    }
+}
+
+#[async_trait]
+impl Alarms for Flaky {
+    async fn find_told(
+        &self,
+        bus: BusId,
+        key: &str,
+        target: TargetId,
+    ) -> Result<Option<(AlarmRecord, Option<Told>)>> {
+        self.look(self.inner.find_told(bus, key, target)).await
+    }
+    async fn find_alarm(&self, id: AlarmId) -> Result<Option<AlarmRecord>> {
+        self.look(self.inner.find_alarm(id)).await
+    }
+    async fn list_told(&self, id: AlarmId) -> Result<Vec<Told>> {
+        self.look(self.inner.list_told(id)).await
+    }
+    async fn list_alarms(&self, query: &AlarmQuery) -> Result<Page<AlarmRecord, EventId>> {
+        self.look(self.inner.list_alarms(query)).await
+    }
+    async fn purge_alarms(&self, before: EventId, alarms_max: u32) -> Result<u64> {
+        self.look(self.inner.purge_alarms(before, alarms_max)).await
     }
 }
 

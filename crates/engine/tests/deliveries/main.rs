@@ -6,7 +6,9 @@
     reason = "tests: an unmet expectation ends the test"
 )]
 
+mod alarms;
 mod archives;
+mod bots;
 mod faults;
 mod flaky;
 mod isolation;

@@ -26,7 +26,7 @@
 //! `BELFRY_SIM_SEED=17` repeats one seed and tells its history, `BELFRY_SIM_SEEDS=100000` runs so many.
 
 mod chance;
-mod maps;
+pub(crate) mod maps;
 mod receiver;
 mod world;
 
@@ -198,11 +198,7 @@ impl Running {
             clock: world.clock.clone(),
             random: Arc::new(Shared::new(chance.part())),
             kinds: receiver::find_kind,
-            templates: Arc::new(belfry_eval::Templates::new(
-                std::path::PathBuf::from("/nonexistent"),
-                Vec::new(),
-                belfry_eval::EvalLimits::default(),
-            )),
+            templates: Arc::new(belfry_eval::Templates::none()),
             unseal: Arc::new(Clear),
             documents: Arc::new(NoDocuments),
             connect: Arc::new(ConnectContext {

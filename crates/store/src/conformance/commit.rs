@@ -13,6 +13,8 @@ pub(crate) async fn a_batch_is_read_back_as_it_was_written(store: &dyn Store) {
         events: vec![new_event(1, &[10, 11]), new_event(2, &[])],
         outcomes: vec![outcome(first, Delivered), outcome(second, Retrying)],
         attempts: vec![attempt(second, 1)],
+        signs: vec![],
+        told: vec![],
         pending: vec![pending(second, T0 + 5000)],
         log_entries: vec![log_entry("ops", first, "disk sda is full")],
         idempotency: vec![idempotency(1, T0)],

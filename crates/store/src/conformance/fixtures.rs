@@ -106,6 +106,7 @@ pub(crate) fn pending(delivery: DeliveryId, due_at_ms: i64) -> Pending {
         trigger: Trigger::Retry,
         owner: None,
         order: None,
+        progress: None,
     }
 }
 

@@ -25,6 +25,35 @@ async fn with_pending(store: &dyn Store, list: &[(i64, i32, i64)]) {
     store.commit(&batch).await.unwrap();
 }
 
+pub(crate) async fn what_an_attempt_left_behind_is_there_for_the_next(store: &dyn Store) {
+    let mut batch = events(&[(1, &[10]), (2, &[10])]);
+    let left = |text: &str| Some(text.to_owned());
+    batch.pending = vec![
+        pending(delivery(1, 10), T0),
+        in_order(delivery(2, 10), T0, 5),
+    ];
+    for (work, text) in batch
+        .pending
+        .iter_mut()
+        .zip(["{\"done\":[\"email\"]}", "2"])
+    {
+        work.progress = left(text);
+    }
+    store.commit(&batch).await.unwrap();
+    let claimed = store.claim_due(&claim(10, T0)).await.unwrap();
+    let found: Vec<_> = claimed
+        .iter()
+        .map(|item| item.pending.progress.clone())
+        .collect();
+    assert_eq!(found, [left("{\"done\":[\"email\"]}"), left("2")]);
+    // Replaced like everything else about it.
+    let mut again = pending(delivery(1, 10), T0 + 1);
+    again.progress = None;
+    store.commit(&pendings(vec![again])).await.unwrap();
+    let claimed = store.claim_due(&claim(10, T0 + 1)).await.unwrap();
+    assert_eq!(claimed[0].pending.progress, None);
+}
+
 pub(crate) async fn work_is_claimed_in_order_and_only_when_due(store: &dyn Store) {
     with_pending(
         store,

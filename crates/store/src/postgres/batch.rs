@@ -14,12 +14,13 @@ use sqlx::{Arguments as _, AssertSqlSafe, Connection as _, Row as _};
 
 use super::committer::Committer;
 use super::rows::fan_text;
-use super::{Conn, Db, PostgresStore, order, partitions, recent, replays};
+use super::{Conn, Db, PostgresStore, alarms, order, partitions, recent, replays};
 use crate::error::{self, unavailable};
 use crate::sample::{Packer, with_first_tries};
 use crate::usage;
 use crate::{
     Batch, LOG_RETENTION_DAYS_DEFAULT, NewEvent, NewLogEntry, Pending, Release, Result, StoreError,
+    Told,
 };
 
 /// Tries of a commit that another transaction got into the way of.
@@ -100,6 +101,7 @@ fn statement(
     add_events(&mut sql, batch)?;
     add_counts(&mut sql, batch)?;
     add_outcomes(&mut sql, batch, packer)?;
+    add_told(&mut sql, &batch.told)?;
     add_pending(&mut sql, batch)?;
     add_log_entries(&mut sql, &batch.log_entries, logs)?;
     add_idempotency(&mut sql, batch)?;
@@ -429,23 +431,23 @@ fn add_work(sql: &mut Statement, pending: &[&Pending], fenced: &str) -> Result<(
     let behind = order::behind_others(pending.iter().copied());
     sql.part(
         "waiting",
-        "INSERT INTO pending (target_id, due_at_ms, seq, attempts, attempts_before, since_ms, set_off_by, owner, order_key) \
-         SELECT target_id, CASE WHEN behind OR order_key IS NOT NULL AND EXISTS (SELECT 1 FROM pending q \
+        "INSERT INTO pending (target_id, due_at_ms, seq, attempts, attempts_before, since_ms, set_off_by, owner, order_key, \
+         progress) SELECT target_id, CASE WHEN behind OR order_key IS NOT NULL AND EXISTS (SELECT 1 FROM pending q \
          WHERE q.target_id = work.target_id AND q.order_key = work.order_key AND q.seq < work.seq) \
-         THEN 253402300799000 ELSE due_at_ms END, seq, attempts, attempts_before, since_ms, set_off_by, owner, order_key FROM",
+         THEN 253402300799000 ELSE due_at_ms END, seq, attempts, attempts_before, since_ms, set_off_by, owner, order_key, progress FROM",
     );
     sql.columns(&[
         "bigint", "bigint", "bigint", "bigint", "bigint", "bigint", "bigint", "bigint", "bigint",
-        "boolean",
+        "text", "boolean",
     ]);
     sql.text.push_str(
-        " AS work (target_id, due_at_ms, seq, attempts, attempts_before, since_ms, set_off_by, owner, order_key, behind)",
+        " AS work (target_id, due_at_ms, seq, attempts, attempts_before, since_ms, set_off_by, owner, order_key, progress, behind)",
     );
     sql.text.push_str(fenced);
     sql.text.push_str(
         " ON CONFLICT (seq, target_id) DO UPDATE SET due_at_ms = excluded.due_at_ms, attempts = excluded.attempts, \
          attempts_before = excluded.attempts_before, since_ms = excluded.since_ms, set_off_by = excluded.set_off_by, \
-         owner = excluded.owner, order_key = excluded.order_key",
+         owner = excluded.owner, order_key = excluded.order_key, progress = excluded.progress",
     );
     column!(sql, pending, i64, |work| i64::from(work.delivery.target.0));
     column!(sql, pending, i64, |work| work.due_at_ms);
@@ -460,6 +462,7 @@ fn add_work(sql: &mut Statement, pending: &[&Pending], fenced: &str) -> Result<(
     column!(sql, pending, Option<i64>, |work| work
         .order
         .map(|key| key.0));
+    column!(sql, pending, Option<&str>, |work| work.progress.as_deref());
     sql.bind(behind)?;
     Ok(())
 }
@@ -488,6 +491,41 @@ async fn release_in(conn: &mut Conn, release: &[Release]) -> sqlx::Result<()> {
         .bind(column(|free| free.due_at_ms))
         .execute(conn)
         .await?;
+    Ok(())
+}
+
+/// What targets were told of alarms.
+fn add_told(sql: &mut Statement, told: &[Told]) -> Result<()> {
+    let told = last_of_each(told, |one| (one.alarm, one.target));
+    if told.is_empty() {
+        return Ok(());
+    }
+    sql.part(
+        "told_of",
+        "INSERT INTO told (alarm_id, target_id, since_seq, last_seq, firing, severity, count, first_at_ms, last_at_ms, thread) \
+         SELECT * FROM",
+    );
+    sql.columns(&[
+        "bigint", "bigint", "bigint", "bigint", "bigint", "bigint", "bigint", "bigint", "bigint",
+        "text",
+    ]);
+    sql.text.push_str(FENCED);
+    sql.text.push_str(
+        " ON CONFLICT (alarm_id, target_id) DO UPDATE SET since_seq = excluded.since_seq, last_seq = excluded.last_seq, \
+         firing = excluded.firing, severity = excluded.severity, count = excluded.count, \
+         first_at_ms = excluded.first_at_ms, last_at_ms = excluded.last_at_ms, thread = excluded.thread",
+    );
+    column!(sql, told, i64, |one| one.alarm.0.get());
+    column!(sql, told, i64, |one| i64::from(one.target.0));
+    column!(sql, told, i64, |one| one.since.get());
+    column!(sql, told, i64, |one| one.last.get());
+    column!(sql, told, i64, |one| i64::from(one.firing));
+    column!(sql, told, i64, |one| i64::from(one.severity));
+    column!(sql, told, i64, |one| i64::try_from(one.count)
+        .unwrap_or(i64::MAX));
+    column!(sql, told, i64, |one| one.first_at_ms);
+    column!(sql, told, i64, |one| one.last_at_ms);
+    column!(sql, told, Option<&str>, |one| one.thread.as_deref());
     Ok(())
 }
 
@@ -662,7 +700,7 @@ async fn run(conn: &mut Conn, sql: Statement, batch: &Batch) -> sqlx::Result<Ran
             Ran::MayNotWrite
         }
     };
-    if batch.release.is_empty() && batch.replays.is_empty() {
+    if batch.release.is_empty() && batch.replays.is_empty() && batch.signs.is_empty() {
         return Ok(ran(query.fetch_one(conn).await?.try_get(0)?));
     }
     let mut tx = conn.begin().await?;
@@ -670,6 +708,7 @@ async fn run(conn: &mut Conn, sql: Statement, batch: &Batch) -> sqlx::Result<Ran
         tx.rollback().await?;
         return Ok(Ran::ReplayMoved);
     }
+    alarms::note(&mut tx, &batch.signs).await?;
     let ran = ran(query.fetch_one(&mut *tx).await?.try_get(0)?);
     if matches!(ran, Ran::MayNotWrite) {
         tx.rollback().await?;

@@ -90,7 +90,7 @@ pub(super) fn unfinished_of(which: &str) -> String {
 /// An event that is gone leaves its work without a document (`LEFT JOIN`): such rows are removed, or the target would
 /// have work due for ever that nobody can do. What another node is claiming is passed over.
 pub(super) const DUE: &str = "SELECT p.seq, p.target_id, p.due_at_ms, p.attempts, p.attempts_before, p.since_ms, p.set_off_by, p.owner, \
-     p.order_key, e.bus_id, e.trace_id, e.replay_id, e.replay_of, \
+     p.order_key, p.progress, e.bus_id, e.trace_id, e.replay_id, e.replay_of, \
      CASE WHEN p.order_key IS NULL THEN e.doc END \
      FROM pending p LEFT JOIN LATERAL (SELECT bus_id, trace_id, replay_id, replay_of, doc FROM event WHERE event.seq = p.seq LIMIT 1) e ON TRUE \
      WHERE p.target_id = $1 AND p.due_at_ms <= $2 ORDER BY p.due_at_ms, p.seq LIMIT $3 FOR UPDATE OF p SKIP LOCKED";
@@ -102,7 +102,7 @@ pub(super) const FIRST_OF_KEYS: &str = "SELECT p.order_key, p.seq, p.due_at_ms, 
      LEFT JOIN LATERAL (SELECT doc FROM event WHERE event.seq = p.seq LIMIT 1) e ON TRUE";
 /// The rows `$2` of a target, in the order of the list, as [`DUE`] reads them.
 pub(super) const THESE: &str = "SELECT p.seq, p.target_id, p.due_at_ms, p.attempts, p.attempts_before, p.since_ms, p.set_off_by, p.owner, \
-     p.order_key, e.bus_id, e.trace_id, e.replay_id, e.replay_of, e.doc \
+     p.order_key, p.progress, e.bus_id, e.trace_id, e.replay_id, e.replay_of, e.doc \
      FROM jsonb_array_elements_text($2::jsonb) WITH ORDINALITY AS k (value, number) \
      JOIN pending p ON p.seq = k.value::bigint AND p.target_id = $1 \
      LEFT JOIN LATERAL (SELECT bus_id, trace_id, replay_id, replay_of, doc FROM event WHERE event.seq = p.seq LIMIT 1) e ON TRUE ORDER BY k.number";
@@ -124,6 +124,26 @@ pub(super) const QUEUE_AGAIN: &str = "UPDATE delivery SET status = $1, reason = 
      AND status IN (SELECT value::bigint FROM jsonb_array_elements_text($5::jsonb) AS value) \
      AND EXISTS (SELECT 1 FROM event e WHERE e.seq = delivery.seq) \
      RETURNING seq, target_id, attempts";
+
+/// In the order of their keys, which is that in which all nodes do it.
+pub(super) const MAKE_ALARMS: Option<&str> = Some(
+    "INSERT INTO alarm (id, bus_id, alarm_key, firing, severity, source, type, subject, title, first_seq, last_seq, recovered_seq, fired) \
+     SELECT id, bus_id, alarm_key, firing, severity, source, type, subject, title, first_seq, last_seq, recovered_seq, fired \
+     FROM jsonb_to_recordset($1::jsonb) AS made (id bigint, bus_id bigint, alarm_key text, firing bigint, severity bigint, source text, \
+     type text, subject text, title text, first_seq bigint, last_seq bigint, recovered_seq bigint, fired bigint) \
+     ON CONFLICT (bus_id, alarm_key) DO NOTHING",
+);
+/// The alarms of pairs `[[bus, key], ...]`, locked in the order of the list.
+pub(super) const ALARMS_OF: &str = "SELECT {columns} FROM jsonb_array_elements($1::jsonb) WITH ORDINALITY AS k (value, number) \
+     CROSS JOIN LATERAL (SELECT * FROM alarm WHERE bus_id = (k.value ->> 0)::bigint AND alarm_key = k.value ->> 1 FOR UPDATE) a \
+     ORDER BY k.number";
+/// Objects with the columns as members.
+pub(super) const PUT_ALARMS: &str = "UPDATE alarm SET firing = made.firing, severity = made.severity, source = made.source, \
+     type = made.type, subject = made.subject, title = made.title, first_seq = made.first_seq, last_seq = made.last_seq, \
+     recovered_seq = made.recovered_seq, fired = made.fired \
+     FROM jsonb_to_recordset($1::jsonb) AS made (id bigint, bus_id bigint, alarm_key text, firing bigint, severity bigint, source text, \
+     type text, subject text, title text, first_seq bigint, last_seq bigint, recovered_seq bigint, fired bigint) \
+     WHERE alarm.bus_id = made.bus_id AND alarm.alarm_key = made.alarm_key";
 
 /// Added to a column of text: its order by bytes, whatever the database's language.
 pub(super) const BINARY_ORDER: &str = " COLLATE \"C\"";

@@ -239,6 +239,7 @@ async fn redrive(
                 owner: None,
                 // It comes late by its nature; what came after it has been delivered.
                 order: None,
+                progress: None,
             });
         }
         batch::put_pending(conn, &work).await?;

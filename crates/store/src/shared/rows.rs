@@ -133,7 +133,7 @@ impl<'r> Columns<'r> {
         })
     }
 
-    /// `seq, target_id, due_at_ms, attempts, attempts_before, since_ms, set_off_by, owner, order_key`
+    /// `seq, target_id, due_at_ms, attempts, attempts_before, since_ms, set_off_by, owner, order_key, progress`
     pub(super) fn pending(&mut self) -> Result<Pending> {
         Ok(Pending {
             delivery: self.delivery_id()?,
@@ -144,6 +144,7 @@ impl<'r> Columns<'r> {
             trigger: self.trigger()?,
             owner: self.optional_small("node id")?.map(NodeId),
             order: self.optional_order_key()?,
+            progress: self.optional_text()?,
         })
     }
 

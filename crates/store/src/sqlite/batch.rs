@@ -7,7 +7,7 @@ use belfry_model::{DeliveryId, LogName};
 
 use super::bulk::{Bulk, PLAIN, Row, Script, Step};
 use super::rows::fan_text;
-use super::{Conn, SqliteStore, order, recent, replays};
+use super::{Conn, SqliteStore, alarms, order, recent, replays};
 use crate::sample::{Packer, with_first_tries};
 use crate::usage;
 use crate::{
@@ -105,23 +105,23 @@ static SAMPLE: LazyLock<Bulk> = LazyLock::new(|| {
 /// `REPLACE`: a delivery has one row, whatever time it was due before.
 static PENDING: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
-        "INSERT OR REPLACE INTO pending (target_id, due_at_ms, seq, attempts, attempts_before, since_ms, set_off_by, owner) \
-         SELECT *",
-        8,
+        "INSERT OR REPLACE INTO pending (target_id, due_at_ms, seq, attempts, attempts_before, since_ms, set_off_by, owner, \
+         progress) SELECT *",
+        9,
         "",
     )
 });
 
-/// Work with an order: blocked where an earlier one of its key is there. `column10` says so of the earlier ones that are
+/// Work with an order: blocked where an earlier one of its key is there. `column11` says so of the earlier ones that are
 /// written by the same statement, which this cannot see. The number is [`BLOCKED_MS`].
 static PENDING_IN_ORDER: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
         "INSERT OR REPLACE INTO pending (target_id, due_at_ms, seq, attempts, attempts_before, since_ms, set_off_by, owner, \
-         order_key) \
-         SELECT column1, CASE WHEN column10 OR EXISTS (SELECT 1 FROM pending q WHERE q.target_id = column1 \
-         AND q.order_key = column9 AND q.seq < column3) THEN 253402300799000 ELSE column2 END, \
-         column3, column4, column5, column6, column7, column8, column9",
-        10,
+         progress, order_key) \
+         SELECT column1, CASE WHEN column11 OR EXISTS (SELECT 1 FROM pending q WHERE q.target_id = column1 \
+         AND q.order_key = column10 AND q.seq < column3) THEN 253402300799000 ELSE column2 END, \
+         column3, column4, column5, column6, column7, column8, column9, column10",
+        11,
         "",
     )
 });
@@ -143,6 +143,17 @@ static RELEASE: LazyLock<Bulk> = LazyLock::new(|| {
         3,
         "AND target_id = column1 AND due_at_ms = 253402300799000 AND seq = (SELECT min(q.seq) FROM pending q \
          WHERE q.target_id = column1 AND q.order_key = column2)",
+    )
+});
+
+static TOLD: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO told (alarm_id, target_id, since_seq, last_seq, firing, severity, count, first_at_ms, last_at_ms, thread) \
+         SELECT *",
+        10,
+        "ON CONFLICT (alarm_id, target_id) DO UPDATE SET since_seq = excluded.since_seq, last_seq = excluded.last_seq, \
+         firing = excluded.firing, severity = excluded.severity, count = excluded.count, \
+         first_at_ms = excluded.first_at_ms, last_at_ms = excluded.last_at_ms, thread = excluded.thread",
     )
 });
 
@@ -265,6 +276,19 @@ pub(super) fn statements(batch: &Batch, packer: &mut Packer<'_>) -> Result<Scrip
             .put(sample.text.as_slice())
             .map(drop)
     })?;
+    TOLD.add(&batch.told, &mut out, |told, row| {
+        row.put(told.alarm.0.get())?
+            .put(told.target.0)?
+            .put(told.since.get())?
+            .put(told.last.get())?
+            .put(told.firing)?
+            .put(told.severity)?;
+        row.put(i64::try_from(told.count).unwrap_or(i64::MAX))?
+            .put(told.first_at_ms)?
+            .put(told.last_at_ms)?
+            .put(told.thread.as_deref())
+            .map(drop)
+    })?;
     DONE.add(&batch.done, &mut out, |id, row| {
         delivery(row, *id).map(drop)
     })?;
@@ -348,16 +372,18 @@ impl SqliteStore {
             let mut packer = Packer::new(&samples);
             (statements(batch, &mut packer)?, packer.fresh)
         };
-        if batch.replays.is_empty() {
+        if batch.replays.is_empty() && batch.signs.is_empty() {
             self.write_script(script).await?;
         } else {
             let progress = batch.replays.clone();
+            let signs = batch.signs.clone();
             self.write(move |conn| {
                 Box::pin(async move {
                     // First: when it is refused, nothing else has been done in vain.
                     if !replays::advance(conn, &progress).await? {
                         return Err(StoreError::Conflict);
                     }
+                    alarms::note(conn, &signs).await?;
                     script.run(conn).await
                 })
             })
@@ -410,7 +436,8 @@ fn pending_row<'r, 'a>(work: &Pending, row: &'r mut Row<'a>) -> Result<&'r mut R
         .put(i64::from(work.attempts_before))?
         .put(work.since_ms)?
         .put(work.trigger.number())?
-        .put(work.owner.map(|node| i64::from(node.0)))
+        .put(work.owner.map(|node| i64::from(node.0)))?
+        .put(work.progress.as_deref())
 }
 
 fn add_release(release: &[Release], out: &mut Script) -> Result<()> {

@@ -78,7 +78,7 @@ pub(super) fn unfinished_of(which: &str) -> String {
 /// An event that is gone leaves its work without a document (`LEFT JOIN`): such rows are removed, or the target would
 /// have work due for ever that nobody can do.
 pub(super) const DUE: &str = "SELECT p.seq, p.target_id, p.due_at_ms, p.attempts, p.attempts_before, p.since_ms, p.set_off_by, p.owner, \
-     p.order_key, e.bus_id, e.trace_id, e.replay_id, e.replay_of, \
+     p.order_key, p.progress, e.bus_id, e.trace_id, e.replay_id, e.replay_of, \
      CASE WHEN p.order_key IS NULL THEN e.doc END \
      FROM pending p LEFT JOIN event e ON e.seq = p.seq \
      WHERE p.target_id = $1 AND p.due_at_ms <= $2 ORDER BY p.due_at_ms, p.seq LIMIT $3";
@@ -88,7 +88,7 @@ pub(super) const FIRST_OF_KEYS: &str = "SELECT p.order_key, p.seq, p.due_at_ms, 
      WHERE q.target_id = $2 AND q.order_key = k.value ORDER BY q.seq LIMIT $3) LEFT JOIN event e ON e.seq = p.seq";
 /// The rows `$2` of a target, in the order of the list, as [`DUE`] reads them.
 pub(super) const THESE: &str = "SELECT p.seq, p.target_id, p.due_at_ms, p.attempts, p.attempts_before, p.since_ms, p.set_off_by, p.owner, \
-     p.order_key, e.bus_id, e.trace_id, e.replay_id, e.replay_of, e.doc \
+     p.order_key, p.progress, e.bus_id, e.trace_id, e.replay_id, e.replay_of, e.doc \
      FROM json_each($2) k CROSS JOIN pending p ON p.seq = k.value AND p.target_id = $1 LEFT JOIN event e ON e.seq = p.seq";
 /// The number is [`BLOCKED_MS`](crate::BLOCKED_MS).
 pub(super) const BLOCK: &str = "UPDATE pending SET due_at_ms = 253402300799000, owner = NULL \
@@ -108,6 +108,20 @@ pub(super) const QUEUE_AGAIN: &str = "UPDATE delivery SET status = $1, reason = 
      AND status IN (SELECT value FROM json_each($5)) \
      AND EXISTS (SELECT 1 FROM event e WHERE e.seq = delivery.seq) \
      RETURNING seq, target_id, attempts";
+
+/// There is one writer: what is not there yet need not be made to be locked.
+pub(super) const MAKE_ALARMS: Option<&str> = None;
+/// The alarms of pairs `[[bus, key], ...]`.
+pub(super) const ALARMS_OF: &str = "SELECT {columns} FROM json_each($1) k CROSS JOIN alarm a \
+     ON a.bus_id = k.value ->> 0 AND a.alarm_key = k.value ->> 1";
+/// Objects with the columns as members.
+pub(super) const PUT_ALARMS: &str = "INSERT INTO alarm (id, bus_id, alarm_key, firing, severity, source, type, subject, title, first_seq, \
+     last_seq, recovered_seq, fired) SELECT value ->> 'id', value ->> 'bus_id', value ->> 'alarm_key', value ->> 'firing', \
+     value ->> 'severity', value ->> 'source', value ->> 'type', value ->> 'subject', value ->> 'title', value ->> 'first_seq', \
+     value ->> 'last_seq', value ->> 'recovered_seq', value ->> 'fired' FROM json_each($1) WHERE TRUE \
+     ON CONFLICT (bus_id, alarm_key) DO UPDATE SET firing = excluded.firing, severity = excluded.severity, \
+     source = excluded.source, type = excluded.type, subject = excluded.subject, title = excluded.title, \
+     first_seq = excluded.first_seq, last_seq = excluded.last_seq, recovered_seq = excluded.recovered_seq, fired = excluded.fired";
 
 /// Added to a column of text: its order by bytes, which is the default here.
 pub(super) const BINARY_ORDER: &str = "";

@@ -39,7 +39,7 @@ impl Mail<'_> {
         if !self.cc.is_empty() {
             headers.push(("cc", list(&self.cc)));
         }
-        headers.push(("subject", line(&self.message.title)));
+        headers.push(("subject", line(&self.message.title())));
         headers.push(("message-id", self.message_id.clone()));
         if let Some(thread) = &self.thread {
             headers.push(("in-reply-to", thread.clone()));
@@ -65,7 +65,7 @@ impl Mail<'_> {
         let since = Duration::from_millis(u64::try_from(self.at_ms).unwrap_or(0));
         let mut builder = lettre::Message::builder()
             .from(self.from.clone())
-            .subject(line(&self.message.title))
+            .subject(line(&self.message.title()))
             .date(UNIX_EPOCH + since)
             .message_id(Some(self.message_id.clone()))
             .header(header::To::from(Mailboxes::from(self.to.clone())));
@@ -123,7 +123,7 @@ pub(crate) fn html(message: &Message) -> String {
     };
     let mut rows = wide(
         &format!("border-top:4px solid {colour};font-size:17px;font-weight:600;padding-top:14px"),
-        &esc(&message.title),
+        &esc(&message.title()),
     );
     if let Some(text) = &message.text {
         let text = esc(text).replace("\r\n", "\n").replace('\n', "<br>\n");
@@ -175,6 +175,6 @@ pub(crate) fn html(message: &Message) -> String {
          background:#FFFFFF;border-collapse:collapse;font:14px/1.5 -apple-system,'Segoe UI','PingFang SC','Microsoft YaHei',sans-serif;color:#101828\">\n\
          {rows}</table>\n</body>\n</html>\n",
         message.say("en", "zh-CN"),
-        esc(&message.title),
+        esc(&message.title()),
     )
 }

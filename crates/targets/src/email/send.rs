@@ -38,6 +38,8 @@ const CONTENT_BYTES_MAX: usize = 256 * 1024;
 const SHORT_BYTES_MAX: usize = 8 * 1024;
 /// Most bytes of a mail that are kept in a record.
 const RECORD_BYTES_MAX: usize = 16 * 1024;
+/// How long somebody waits for whom there is no room even in a mail of his own.
+const TOO_MANY_MS: i64 = 60_000;
 /// A conversation has many answers: it may take as many times as long as one answer.
 const CONVERSATION_FACTOR: u32 = 6;
 /// Mails a minute through one account.
@@ -127,19 +129,6 @@ impl Mailer {
             .with(&addresses)
     }
 
-    /// Language and zone in which a person reads.
-    fn common_for(&self, person: &Person) -> Common {
-        let zone = person
-            .time_zone
-            .as_deref()
-            .and_then(|name| name.parse().ok());
-        Common {
-            language: person.language.unwrap_or(self.common.language),
-            time_zone: zone.unwrap_or(self.common.time_zone),
-            ..self.common.clone()
-        }
-    }
-
     /// The mail for some people, who all read alike.
     fn prepare(
         &self,
@@ -149,7 +138,7 @@ impl Mailer {
     ) -> Result<Prepared, String> {
         let common = people
             .first()
-            .map_or_else(|| self.common.clone(), |person| self.common_for(person));
+            .map_or_else(|| self.common.clone(), |person| self.common.read_by(person));
         let now_ms = self.clock.now_ms();
         let alarm = Alarm::read(job.event);
         let mut message = compose(job, &alarm, &common, Escape::None, now_ms);
@@ -292,13 +281,15 @@ impl Mailer {
                 ForOne::Taken => taken.push(address.clone()),
                 ForOne::Later(wait_ms) => {
                     let due_ms = self.clock.now_ms().saturating_add_unsigned(wait_ms);
-                    progress
-                        .later
-                        .push((address.clone(), due_ms, reply.to_string()));
+                    progress.postpone(address, due_ms, &reply.to_string());
                 }
                 // Those after it were not asked; they are in the next mail.
-                ForOne::TooMany => break,
-                ForOne::Never => progress.refused.push((address.clone(), reply.to_string())),
+                ForOne::TooMany if !taken.is_empty() => break,
+                ForOne::TooMany => {
+                    let due_ms = self.clock.now_ms().saturating_add(TOO_MANY_MS);
+                    progress.postpone(address, due_ms, &reply.to_string());
+                }
+                ForOne::Never => progress.refuse(address, &reply.to_string()),
             }
         }
         if !taken.is_empty() {
@@ -327,7 +318,7 @@ impl Mailer {
         };
         // One mail is in one language.
         let reads = |person: &Person| {
-            let common = self.common_for(person);
+            let common = self.common.read_by(person);
             (common.language, common.time_zone)
         };
         let alike: Vec<&Person> = found
@@ -416,8 +407,9 @@ impl Mailer {
                 attempted
             }
         };
-        if let Verdict::Retry { detail, .. } | Verdict::Permanent { detail, .. } =
-            &mut attempted.verdict
+        if let Verdict::Retry { detail, .. }
+        | Verdict::Later { detail, .. }
+        | Verdict::Permanent { detail, .. } = &mut attempted.verdict
         {
             *detail = self.scrub.clean(std::mem::take(detail));
         }

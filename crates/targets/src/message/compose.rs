@@ -127,7 +127,7 @@ fn name(names: &Names, language: Language) -> &str {
 }
 
 /// What happened, in a few words.
-fn what(alarm: &Alarm, language: Language) -> String {
+pub(crate) fn what(alarm: &Alarm, language: Language) -> String {
     if let Some(entry) = alarm.entry {
         let (product, event) = (
             name(&entry.product_names, language),
@@ -191,6 +191,16 @@ impl Told<'_> {
         say(self.common.language, en, zh)
     }
 
+    /// The beginning of a title. Of a trial it says so: nobody is to get up for it.
+    fn tag(&self, tag: &str) -> String {
+        if self.job.trial {
+            let trial = self.say("[Test]", "[测试]");
+            format!("{trial} {tag}").trim_end().to_owned()
+        } else {
+            tag.to_owned()
+        }
+    }
+
     fn time(&self, ms: i64) -> String {
         local_time(ms, self.common.time_zone)
     }
@@ -199,18 +209,15 @@ impl Told<'_> {
     fn one(&self, alarm: &Alarm, text: Option<String>) -> Message {
         let language = self.common.language;
         let look = look_of(alarm);
-        let (title, subject) = if is_plain(alarm) {
-            let subject = subject(alarm, language, TITLE_CHARS_MAX);
-            (subject.clone(), subject)
+        let tag = self.tag(if is_plain(alarm) {
+            ""
         } else {
-            let tag = tag(look, language);
-            let room = TITLE_CHARS_MAX - Unit::Chars.count(tag) - 1;
-            let subject = subject(alarm, language, room);
-            (format!("{tag} {subject}"), subject)
-        };
+            tag(look, language)
+        });
+        let room = TITLE_CHARS_MAX - Unit::Chars.count(&tag) - 1;
         Message {
-            title,
-            subject,
+            tag,
+            subject: subject(alarm, language, room),
             look,
             facts: self.facts(alarm),
             advice: (alarm.state != AlarmState::Recovered)
@@ -230,6 +237,9 @@ impl Told<'_> {
 
     fn facts(&self, alarm: &Alarm) -> Vec<Fact> {
         let mut facts = Facts(Vec::new());
+        if let Some(note) = self.job.note {
+            facts.needed(self.say("Note", "说明"), one_line(note));
+        }
         let id = alarm.subject.as_deref().map(one_line);
         let name = alarm
             .resource_name
@@ -417,11 +427,11 @@ impl Told<'_> {
             };
             cut_text(&whats, TITLE_CHARS_MAX - 12, Unit::Chars, "…")
         };
-        let tag = if self.job.digest {
+        let tag = self.tag(if self.job.digest {
             self.say("[Digest]", "[汇总]")
         } else {
             tag(look, language)
-        };
+        });
         let mut facts = Facts(Vec::new());
         facts.needed(self.say("Alarms", "数量"), format!("{count} ({counts})"));
         let times = alarms.iter().filter_map(|alarm| alarm.time_ms);
@@ -436,7 +446,7 @@ impl Told<'_> {
         }
         let (lines, lines_left_out) = lines(&alarms, self.job.digest, language);
         Message {
-            title: format!("{tag} {subject}"),
+            tag,
             subject,
             look,
             facts: facts.0,

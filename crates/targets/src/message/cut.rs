@@ -206,18 +206,18 @@ pub(crate) fn fit(message: &mut Message, fits: impl Fn(&Message) -> bool) {
     if fits(message) {
         return;
     }
-    let title = std::mem::take(&mut message.title);
+    let title = std::mem::take(&mut message.subject);
     let (mut low, mut high) = (0, title.len());
     while low < high {
         let middle = (low + high).div_ceil(2);
-        message.title = cut_text(&title, middle, Unit::Bytes, marker);
+        message.subject = cut_text(&title, middle, Unit::Bytes, marker);
         if fits(message) {
             low = middle;
         } else {
             high = middle - 1;
         }
     }
-    message.title = cut_text(&title, low, Unit::Bytes, marker);
+    message.subject = cut_text(&title, low, Unit::Bytes, marker);
 }
 
 #[cfg(test)]

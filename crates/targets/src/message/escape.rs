@@ -10,19 +10,19 @@ use std::fmt::Write as _;
 use belfry_transform::Escape;
 
 /// `WeCom` `markdown`; no escape is documented, so that markup characters become look-alikes.
-pub(crate) const WECOM: Escape = Escape::LookAlike;
+pub(crate) const WECOM: Escape = Escape::Custom(look_alike);
 /// `WeCom` code span, with its backticks: what is to be copied keeps its stars and brackets.
 pub(crate) const WECOM_CODE: Escape = Escape::Custom(wecom_code);
 /// Plain texts in which `<...>` still calls people (`WeCom` and Feishu `text`).
 pub(crate) const TEXT: Escape = Escape::Custom(text);
 /// `DingTalk` `markdown`; look-alikes as for `WeCom`.
-pub(crate) const DINGTALK: Escape = Escape::LookAlike;
+pub(crate) const DINGTALK: Escape = Escape::Custom(look_alike);
 /// Feishu `lark_md`: numeric entities.
 pub(crate) const LARK_MD: Escape = Escape::Custom(lark_md);
 /// Slack `mrkdwn`: exactly three entities.
 pub(crate) const SLACK: Escape = Escape::Angle;
 /// Telegram with `parse_mode` HTML.
-pub(crate) const TELEGRAM: Escape = Escape::Html;
+pub(crate) const TELEGRAM: Escape = Escape::Custom(telegram_html);
 /// Discord: backslashes. Pings are switched off besides, by `allowed_mentions`.
 pub(crate) const DISCORD: Escape = Escape::Custom(discord);
 /// Text blocks of Adaptive Cards (Teams): backslashes.
@@ -104,7 +104,7 @@ pub(crate) fn safe_link(link: &str) -> Option<String> {
                 | '{'
                 | '}'
         ) {
-            let _ = write!(safe, "%{:02X}", u32::from(c));
+            let _infallible = write!(safe, "%{:02X}", u32::from(c));
         } else {
             safe.push(c);
         }
@@ -134,6 +134,15 @@ fn mapped(value: &str, change: impl Fn(char, &mut String) -> bool) -> Cow<'_, st
         }
     }
     if changed { Cow::Owned(out) } else { value }
+}
+
+fn look_alike(value: &str) -> Cow<'_, str> {
+    let value = Escape::LookAlike.apply(value);
+    // A backslash at the end would make a text of the markup that follows.
+    match value.strip_suffix('\\') {
+        Some(rest) => Cow::Owned(format!("{rest}＼")),
+        None => value,
+    }
 }
 
 fn wecom_code(value: &str) -> Cow<'_, str> {
@@ -182,7 +191,7 @@ fn lark_md(value: &str) -> Cow<'_, str> {
                 | '\\'
         );
         if live {
-            let _ = write!(out, "&#{};", u32::from(c));
+            let _infallible = write!(out, "&#{};", u32::from(c));
         }
         live
     })
@@ -206,6 +215,28 @@ fn discord(value: &str) -> Cow<'_, str> {
 
 fn adaptive(value: &str) -> Cow<'_, str> {
     backslashed(value, "\\`*_[]()<>#")
+}
+
+fn telegram_html(value: &str) -> Cow<'_, str> {
+    /// Shorter names of users do not exist.
+    const NAME_CHARS_MIN: usize = 4;
+    let value = Escape::Html.apply(value);
+    if !value.contains('@') {
+        return value;
+    }
+    // A name calls its user wherever it stands, but not within an address.
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut out = String::with_capacity(value.len() + 8);
+    let mut rest = &*value;
+    while let Some((before, after)) = rest.split_once('@') {
+        out.push_str(before);
+        let calls = !out.ends_with(is_name)
+            && after.chars().take_while(|c| is_name(*c)).count() >= NAME_CHARS_MIN;
+        out.push(if calls { '＠' } else { '@' });
+        rest = after;
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
 }
 
 fn telegram_markdown(value: &str) -> Cow<'_, str> {

@@ -13,7 +13,7 @@ pub(crate) trait Markup {
     fn code(&self, value: &str) -> String {
         self.value(value)
     }
-    /// The title.
+    /// The title, which is written already.
     fn title(&self, title: &str, look: Look) -> String;
     /// A fact; `value` is written already.
     fn fact(&self, label: &str, value: &str) -> String {
@@ -35,7 +35,8 @@ pub(crate) trait Markup {
 
 /// Title and body.
 pub(crate) fn write(message: &Message, markup: &impl Markup) -> String {
-    let title = markup.title(&message.title, message.look);
+    let title = message.title_with(|value| markup.value(value));
+    let title = markup.title(&title, message.look);
     let mut lines = body_lines(message, markup);
     lines.insert(0, title);
     join(&lines, markup)

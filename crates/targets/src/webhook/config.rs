@@ -96,6 +96,8 @@ pub(crate) enum BodyForm {
     Binary,
     /// Nothing but the payload.
     Data,
+    /// The notification callback of Tencent Cloud's monitoring, for receivers that know it.
+    Callback,
 }
 
 /// How Belfry shows who it is.

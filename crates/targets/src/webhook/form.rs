@@ -5,6 +5,7 @@ use belfry_model::Event;
 use belfry_model::event::percent_encode;
 use bytes::Bytes;
 
+use super::callback;
 use super::config::BodyForm;
 use crate::target::Job;
 
@@ -41,6 +42,7 @@ pub(crate) fn form(form: BodyForm, job: &Job<'_>) -> Result<Formed, String> {
             }
             BodyForm::Event => (event.doc().clone(), Some(JSON)),
             BodyForm::Cloudevents => (event.to_cloudevent(), Some(CLOUDEVENTS_JSON)),
+            BodyForm::Callback => (callback::body(job), Some(JSON)),
             BodyForm::Binary | BodyForm::Data => {
                 let payload = event.payload();
                 let content_type = match &payload.content_type {

@@ -13,7 +13,8 @@ use super::handshake;
 use super::oauth::Token;
 use crate::answer::{judge, judge_failure};
 use crate::record::{request_record, response_record};
-use crate::target::{Attempted, Handshake, Job, Target, Verdict};
+use crate::secret::MASK;
+use crate::target::{Attempted, Handshake, Job, RequestRecord, Target, Verdict};
 
 /// The status by which a receiver refuses a token.
 const UNAUTHORIZED: u16 = 401;
@@ -186,6 +187,25 @@ impl Target for Webhook {
             Duration::ZERO
         };
         self.request_timeout + token
+    }
+
+    fn preview(&self, job: &Job<'_>) -> Result<Vec<RequestRecord>, String> {
+        let formed = form(self.form, job)?;
+        let mut headers = self.headers_for(job, &formed, None);
+        if self.tokens.is_some() {
+            // A token would have to be fetched, and would be masked.
+            headers.insert("authorization", HeaderValue::from_static(MASK));
+        }
+        let mut record = request_record(
+            self.method.as_str(),
+            &self.shown_url,
+            &headers,
+            &self.secret_headers,
+            &formed.body,
+            formed.is_event,
+        );
+        record.body = Some(String::from_utf8_lossy(&formed.body).into_owned());
+        Ok(vec![record])
     }
 
     async fn handshake(&self) -> Result<Handshake, String> {

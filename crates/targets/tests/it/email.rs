@@ -238,6 +238,7 @@ fn decoded(mail: &Mail, name: &str) -> String {
     text.trim().to_owned()
 }
 
+/// Reason, detail and wait, whether it is the receiver that failed or only this delivery that waits.
 fn retry(attempted: &Attempted) -> (Reason, &str, Option<u64>) {
     match &attempted.verdict {
         Verdict::Retry {
@@ -245,6 +246,11 @@ fn retry(attempted: &Attempted) -> (Reason, &str, Option<u64>) {
             detail,
             retry_after_ms,
         } => (*reason, detail, *retry_after_ms),
+        Verdict::Later {
+            reason,
+            detail,
+            wait_ms,
+        } => (*reason, detail, Some(*wait_ms)),
         other => panic!("{other:?}"),
     }
 }
@@ -351,8 +357,14 @@ async fn repeat_and_recovery_stand_below_the_first_mail_of_their_alarm() {
     assert_eq!(mails[1].header("in-reply-to"), Some(thread.clone()));
     assert_eq!(mails[1].header("references"), Some(thread));
     let (first, second) = (decoded(&mails[0], "subject"), decoded(&mails[1], "subject"));
-    assert_eq!(first, "[严重] ping 不可达 · shop-api-01 (ins-demo0001)");
-    assert_eq!(second, "[恢复] ping 不可达 · shop-api-01 (ins-demo0001)");
+    assert_eq!(
+        first,
+        "[严重] 云服务器 ping 不可达 · shop-api-01 (ins-demo0001)"
+    );
+    assert_eq!(
+        second,
+        "[恢复] 云服务器 ping 不可达 · shop-api-01 (ins-demo0001)"
+    );
     for (mail, importance) in [(&mails[0], Some("high")), (&mails[1], None)] {
         assert_eq!(
             mail.header("auto-submitted").as_deref(),

@@ -11,7 +11,11 @@
 mod auth;
 mod contract;
 mod email;
+mod messages;
+mod notification;
+mod phone;
 #[path = "../../../egress/tests/sink/mod.rs"]
 mod sink;
 mod support;
+mod vendors;
 mod webhook;

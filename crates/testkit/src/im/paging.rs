@@ -1,4 +1,4 @@
-//! PagerDuty and Opsgenie.
+//! `PagerDuty` and Opsgenie.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::{Im, Pass, Said, Service, Window, answer, is_json, path, query, text}
 use crate::sink::{Received, Reply};
 
 impl Im {
-    /// The Events API v2 of PagerDuty, with one service: 120 events a minute.
+    /// The Events API v2 of `PagerDuty`, with one service: 120 events a minute.
     pub async fn pagerduty(routing_key: &str) -> Result<Self> {
         let service = PagerDuty {
             routing_key: routing_key.to_owned(),

@@ -7,8 +7,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{
-    Im, Pass, Said, Service, Window, all_texts, answer, between, forbidden_mention, is_json, path,
-    text,
+    Im, Pass, Said, Service, Window, answer, between, forbidden_mention, is_json, path, text,
 };
 use crate::sink::{Received, Reply};
 
@@ -91,10 +90,24 @@ fn fault(body: &Value) -> Option<&'static str> {
     None
 }
 
+/// The texts that Slack parses; a `plain_text` is none.
+fn marked<'b>(value: &'b Value, found: &mut Vec<&'b str>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| marked(item, found)),
+        Value::Object(members) => {
+            if text(value, "/type") == "mrkdwn" {
+                found.push(text(value, "/text"));
+            }
+            members.values().for_each(|member| marked(member, found));
+        }
+        _ => {}
+    }
+}
+
 /// Everybody that `<...>` in a text calls. The fallback of an attachment is plain.
 fn called(body: &Value) -> Vec<&str> {
-    let mut said = Vec::new();
-    all_texts(body, "text", &mut said);
+    let mut said = vec![text(body, "/text")];
+    marked(body, &mut said);
     let mut called = Vec::new();
     for said in said {
         for who in between(said, "<", ">") {

@@ -63,9 +63,7 @@ impl Service for Telegram {
         if plain.encode_utf16().count() > 4096 {
             return says(400, "Bad Request: message is too long");
         }
-        // Lines that are nothing but a call are ours; `@` within a line is a text as in an address.
-        let called = plain.lines().filter_map(|line| line.strip_prefix('@'));
-        if !pass.may_call(called) {
+        if !pass.may_call(called(&plain)) {
             return forbidden_mention();
         }
         if !pass.in_time() {
@@ -79,6 +77,19 @@ impl Service for Telegram {
         let body = json!({ "ok": true, "result": { "message_id": self.sent, "chat": { "id": self.chat_id } } });
         Said::Taken(answer(200, &body))
     }
+}
+
+/// The users whose names stand in a text, apart from addresses.
+fn called(text: &str) -> Vec<&str> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let at = text.match_indices('@');
+    at.filter(|(at, _)| !text[..*at].ends_with(is_name))
+        .map(|(at, _)| {
+            let rest = &text[at + 1..];
+            &rest[..rest.find(|c| !is_name(c)).unwrap_or(rest.len())]
+        })
+        .filter(|name| name.len() >= 4)
+        .collect()
 }
 
 /// The text of Telegram's HTML; strict about tags and entities.

@@ -1,7 +1,7 @@
 use belfry_transform::{ContentKind, Escape};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{EVENT, escaped, refused, rendered, text};
+use crate::support::{EVENT, compile, ctx, escaped, refused, rendered, text};
 
 #[test]
 fn placeholders_insert_values() {
@@ -228,6 +228,27 @@ fn the_target_escapes_what_was_inserted_and_nothing_else() {
     ] {
         assert_eq!(escaped(template, escape), expected, "{template}");
     }
+}
+
+#[test]
+fn texts_in_a_json_template_are_escaped_for_the_target_and_then_quoted() {
+    let template = json!({
+        "whole": "${$.data.html}", "within": "<b>${$.data.html}, ${$.data.load}</b>", "number": "${$.data.load}",
+        "nothing": "${$.data.nothing}", "gone": "${$.gone}", "author": "<${$.data.title}>",
+    });
+    let transform = compile(json!({"kind": "json", "template": template})).unwrap();
+    let rendered = transform
+        .render_with(EVENT.as_bytes(), &ctx(), Escape::Html)
+        .unwrap();
+    let body: Value = serde_json::from_slice(&rendered.body).unwrap();
+    let html = "&lt;b&gt;&quot;x&quot; &amp; &#39;y&#39;&lt;/b&gt;";
+    assert_eq!(
+        body,
+        json!({
+            "whole": html, "within": format!("<b>{html}, 1.10</b>"), "number": 1.10, "nothing": null, "gone": null,
+            "author": "<主机 &quot;web-1&quot; 不可达\n请处理>",
+        })
+    );
 }
 
 #[test]

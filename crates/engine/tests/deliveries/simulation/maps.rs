@@ -8,21 +8,22 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use belfry_model::config::{Bus, Rule, Target};
+use belfry_model::config::{Bus, Document, Rule, Target};
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
 use belfry_model::replay::ReplayState;
 use belfry_model::{
-    ArchiveId, BusId, BusName, DeliveryId, DocumentId, EventId, LogName, NodeId, OrderKey,
+    AlarmId, ArchiveId, BusId, BusName, DeliveryId, DocumentId, EventId, LogName, NodeId, OrderKey,
     ReplayId, RuleId, RuleName, TargetId, TargetName,
 };
 use belfry_store::{
-    ApiKey, ArchivePurge, ArchiveSize, Attempt, AuditEntry, AuditRecord, BLOCKED_MS, Backlog,
-    Batch, BusPurge, BusPurged, BusSize, Change, CircuitNote, Claim, Claimed, Config, ConfigDiff,
-    ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventFacts, EventKey, EventLog,
-    EventQuery, EventRecord, Expect, Freed, History, IdempotencyRecord, Joined, LogEntry, LogInfo,
-    LogQuery, Maintenance, Membership, NewEvent, NewLogEntry, NewReplay, NodeIdentity, NodeInfo,
-    Nodes, Outcome, Page, Pending, Purged, RecentKey, RecentKeys, Recovered, Replay, ReplayPage,
-    ReplayRead, Replays, Result, Retention, Sources, StoreError, TargetPath, Unparsed, Usage,
+    AlarmQuery, AlarmRecord, Alarms, ApiKey, ArchivePurge, ArchiveSize, Attempt, AuditEntry,
+    AuditRecord, BLOCKED_MS, Backlog, Batch, BusPurge, BusPurged, BusSize, Change, CircuitNote,
+    Claim, Claimed, Config, ConfigDiff, ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord,
+    EventFacts, EventKey, EventLog, EventQuery, EventRecord, Expect, Freed, History,
+    IdempotencyRecord, Joined, LogEntry, LogInfo, LogQuery, Maintenance, Membership, NewEvent,
+    NewLogEntry, NewReplay, NodeIdentity, NodeInfo, Nodes, Outcome, Page, Pending, Purged,
+    RecentKey, RecentKeys, Recovered, Replay, ReplayPage, ReplayRead, Replays, Result, Retention,
+    Sources, StoreError, TargetPath, Told, Unparsed, Usage,
 };
 
 /// A few maps behind one lock.
@@ -35,6 +36,8 @@ pub(crate) struct Rows {
     pub(crate) outcomes: BTreeMap<DeliveryId, Outcome>,
     pub(crate) attempts: BTreeMap<(DeliveryId, u32), Attempt>,
     pub(crate) pending: BTreeMap<DeliveryId, Pending>,
+    pub(crate) alarms: BTreeMap<(BusId, String), AlarmRecord>,
+    pub(crate) told: BTreeMap<(AlarmId, TargetId), Told>,
     pub(crate) watermarks: BTreeMap<NodeId, EventId>,
     epoch: i64,
     pub(crate) log_entries: BTreeMap<(LogName, DeliveryId), NewLogEntry>,
@@ -92,6 +95,14 @@ impl Rows {
         for attempt in &batch.attempts {
             let key = (attempt.delivery, attempt.number);
             self.attempts.insert(key, attempt.clone());
+        }
+        for sign in &batch.signs {
+            let key = (sign.bus, sign.key.clone());
+            let after = AlarmRecord::after(self.alarms.get(&key), sign);
+            self.alarms.insert(key, after);
+        }
+        for told in &batch.told {
+            self.told.insert((told.alarm, told.target), told.clone());
         }
         for delivery in &batch.done {
             self.pending.remove(delivery);
@@ -176,6 +187,7 @@ impl Rows {
                 },
                 owner: None,
                 order: None,
+                progress: None,
             };
             self.pending.insert(delivery, pending);
             found.unfinished += 1;
@@ -294,6 +306,7 @@ impl Rows {
                 trigger: Trigger::Redrive,
                 owner: None,
                 order: None,
+                progress: None,
             };
             self.pending.insert(*delivery, pending);
             taken.push(*delivery);
@@ -405,6 +418,21 @@ impl Rows {
                 target.disabled.clone_from(disabled);
                 target.revision += 1;
                 target.updated_at_ms = now_ms;
+            }
+            Change::PutDocument { place, spec, .. } => {
+                let bus = place.bus.as_ref().map(|bus| self.bus(bus)).transpose()?;
+                let number = self.config.documents.len() + 1;
+                let document = Document {
+                    id: DocumentId(i32::try_from(number).unwrap()),
+                    kind: place.kind.clone(),
+                    bus,
+                    name: place.name.clone(),
+                    spec: spec.clone(),
+                    revision: 1,
+                    created_at_ms: now_ms,
+                    updated_at_ms: now_ms,
+                };
+                self.config.documents.push(document);
             }
             _ => return unasked(),
         }
@@ -610,6 +638,35 @@ impl Retention for Maps {
     }
     async fn archive_sizes(&self) -> Result<Vec<ArchiveSize>> {
         Ok(Vec::new())
+    }
+}
+
+#[async_trait]
+impl Alarms for Maps {
+    async fn find_told(
+        &self,
+        bus: BusId,
+        key: &str,
+        target: TargetId,
+    ) -> Result<Option<(AlarmRecord, Option<Told>)>> {
+        let rows = self.rows();
+        let alarm = rows.alarms.get(&(bus, key.to_owned())).cloned();
+        Ok(alarm.map(|alarm| {
+            let told = rows.told.get(&(alarm.id, target)).cloned();
+            (alarm, told)
+        }))
+    }
+    async fn find_alarm(&self, _id: AlarmId) -> Result<Option<AlarmRecord>> {
+        unasked()
+    }
+    async fn list_told(&self, _id: AlarmId) -> Result<Vec<Told>> {
+        unasked()
+    }
+    async fn list_alarms(&self, _query: &AlarmQuery) -> Result<Page<AlarmRecord, EventId>> {
+        unasked()
+    }
+    async fn purge_alarms(&self, _before: EventId, _alarms_max: u32) -> Result<u64> {
+        Ok(0)
     }
 }
 

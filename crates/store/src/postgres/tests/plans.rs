@@ -10,6 +10,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, Execute as _, QueryBuilder, Row as _};
 
+use super::super::alarms::{self, AlarmRows};
 use super::super::list_deliveries::Deliveries;
 use super::super::list_events::Events;
 use super::super::list_log::LogEntries;
@@ -18,7 +19,7 @@ use super::super::{
     Db, batch, dialect, event_log, find, order, partitions, queue, replays, retention, sources,
 };
 use crate::conformance::fixtures::*;
-use crate::{Batch, DeliveryQuery, EventQuery, LogQuery, Release};
+use crate::{AlarmQuery, Batch, DeliveryQuery, EventQuery, LogQuery, Release};
 
 /// Events, evenly over so many days.
 const EVENTS: i64 = 20_000;
@@ -77,6 +78,11 @@ impl Planner {
              INSERT INTO idempotency (scope, fingerprint, at_ms, answer) SELECT decode(md5(g::text), 'hex'), 'x', {T0} + g, 'x' \
              FROM generate_series(0, {EVENTS} - 1) g; \
              INSERT INTO log (name, retention_days) VALUES ('ops', 30), ('more', 30); \
+             INSERT INTO alarm (id, bus_id, alarm_key, firing, severity, source, type, first_seq, last_seq, fired) \
+             SELECT {first} + g * {step}, 1, 'key-' || g, CASE WHEN g % 9 = 0 THEN 1 ELSE 0 END, g % 4, 'x', 'x', {first} + g, \
+             {first} + g * {step}, 1 FROM generate_series(0, {EVENTS} - 1) g; \
+             INSERT INTO told (alarm_id, target_id, since_seq, last_seq, firing, severity, count, first_at_ms, last_at_ms) \
+             SELECT {first} + g * {step}, 1, 1, 1, 1, 1, 1, 1, 1 FROM generate_series(0, {EVENTS} - 1) g; \
              INSERT INTO log_entry (log_id, seq, target_id, ce_id, source, type, text) \
              SELECT 1 + g % 2, {first} + g * {step}, 1, 'x', 'x', 'x', 'x' FROM generate_series(0, {EVENTS} - 1) g; \
              ANALYZE"
@@ -239,6 +245,61 @@ async fn the_history_is_walked_by_key_within_its_days() {
         planner
             .walks(&rows, &["using log_entry_pkey on log_entry"])
             .await;
+    }
+}
+
+#[tokio::test]
+async fn alarms_are_found_and_walked_by_key() {
+    let mut planner = Planner::start().await;
+    let query = AlarmQuery::default();
+    let span = Span {
+        low: (0, 0),
+        high: (i64::MAX, 0),
+    };
+    let all = "using alarm_by_last on alarm";
+    planner
+        .built(AlarmRows(&query).newest(span, 50), &[all])
+        .await;
+    planner.built(AlarmRows(&query).nth(span, 9), &[all]).await;
+    let firing = AlarmQuery {
+        firing: Some(true),
+        severity_min: 1,
+        ..query
+    };
+    planner
+        .built(
+            AlarmRows(&firing).newest(span, 50),
+            &["using alarm_firing on alarm"],
+        )
+        .await;
+    let seq = || Number(at(500));
+    for (sql, values, step) in [
+        (
+            alarms::find_of_key(),
+            vec![Number(1), Text("key-7")],
+            "using alarm_by_key on alarm",
+        ),
+        (
+            alarms::find_of_id(),
+            vec![seq()],
+            "using alarm_pkey on alarm",
+        ),
+        (
+            alarms::find_told_of(),
+            vec![seq(), Number(1)],
+            "using told_pkey on told",
+        ),
+        (
+            dialect::ALARMS_OF.replace("{columns}", "a.id"),
+            vec![Text("[[1, \"key-7\"]]")],
+            "using alarm_by_key on alarm",
+        ),
+    ] {
+        let plan = planner.plan(&sql, args(&values)).await;
+        assert!(
+            plan.iter().any(|found| found.contains(step)),
+            "no {step:?} in\n{sql}\n{plan:#?}"
+        );
     }
 }
 

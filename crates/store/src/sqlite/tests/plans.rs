@@ -4,6 +4,7 @@
 use belfry_model::delivery::DeliveryStatus;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row as _};
 
+use super::super::alarms::{self, AlarmRows};
 use super::super::list_deliveries::Deliveries;
 use super::super::list_events::Events;
 use super::super::list_log::LogEntries;
@@ -15,7 +16,7 @@ use super::super::{
 use super::open_file;
 use crate::conformance::fixtures::*;
 use crate::sample::{Packer, Samples};
-use crate::{DeliveryQuery, EventLog as _, EventQuery, LogQuery};
+use crate::{AlarmQuery, DeliveryQuery, EventLog as _, EventQuery, LogQuery};
 
 const SPAN: Span = Span {
     low: (0, 0),
@@ -159,6 +160,46 @@ async fn log_entries_are_walked_by_key() {
             &["SEARCH l USING PRIMARY KEY (log_id=? AND (seq,target_id)>(?,?)"],
         )
         .await;
+    }
+}
+
+#[tokio::test]
+async fn alarms_are_found_and_walked_by_key() {
+    let (store, _dir) = store().await;
+    let query = AlarmQuery {
+        limit: 9,
+        scan_max: 9,
+        ..AlarmQuery::default()
+    };
+    let all = "SEARCH a USING INDEX alarm_by_last (last_seq>? AND last_seq<?)";
+    let newest = AlarmRows(&query).newest(SPAN, 50);
+    uses(&store, newest.sql().as_str(), &[all]).await;
+    let nth = AlarmRows(&query).nth(SPAN, 9);
+    let covering = "SEARCH a USING COVERING INDEX alarm_by_last (last_seq>? AND last_seq<?)";
+    uses(&store, nth.sql().as_str(), &[covering]).await;
+    let filtered = AlarmQuery {
+        bus: Some(BUS),
+        firing: Some(true),
+        severity_min: 1,
+        kind: Some("k".to_owned()),
+        ..query
+    };
+    let firing = "INDEX alarm_firing (last_seq>? AND last_seq<?)";
+    rows_use(&store, &AlarmRows(&filtered), &[firing]).await;
+    let by_key = "USING INDEX alarm_by_key (bus_id=? AND alarm_key=?)";
+    let told = "SEARCH t USING PRIMARY KEY (alarm_id=?";
+    for (sql, step) in [
+        (alarms::find_of_key(), by_key),
+        (alarms::find_of_id(), "USING INTEGER PRIMARY KEY"),
+        (alarms::find_told_of(), told),
+        (alarms::list_told_of(), told),
+        (dialect::ALARMS_OF.replace("{columns}", "a.id"), by_key),
+        (alarms::FORGET.to_owned(), "alarm_by_last (last_seq<?)"),
+        (alarms::FORGET_TOLD.to_owned(), "PRIMARY KEY (alarm_id=?)"),
+    ] {
+        // The index by key alone answers for `a.id`.
+        let step = step.trim_start_matches("USING INDEX ");
+        uses(&store, &sql, &[step]).await;
     }
 }
 

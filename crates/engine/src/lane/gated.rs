@@ -1,0 +1,385 @@
+//! A gated target's way out: one worker asks of each delivery whether it may be told ([`gate`]), keeps what may in the
+//! outbox, and sends it when the channel gives a permit. How many messages go at once is bounded; nothing is looked at in
+//! vain: the worker rests until something comes, ends or becomes due.
+//!
+//! Deliveries of an alarm are in order (its key), so nothing is decided before what came earlier has ended and is known to
+//! the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use belfry_alarm::{Alarm, Quiet, Sign, Silence};
+use belfry_model::delivery::{Reason, Trigger};
+use tracing::Instrument as _;
+
+use super::{Check, Lane, Letter, OnTheWire, Piece, State, Went};
+use crate::channel::Rank;
+use crate::gate::{self, GroupKey, Known, Refusal};
+use crate::outbox::{Parcel, Ready, Turn};
+use crate::outcome::Next;
+use crate::snapshot::TargetEntry;
+use crate::work::{Done, Finished, Work};
+
+/// Messages of one target on the wire at once; each may need as long as the target's limit.
+const SENDS_MAX: usize = 4;
+/// When the store is asked again that did not tell what is known of an alarm.
+const UNKNOWN_MS: i64 = 1_000;
+
+/// What the worker does next.
+enum Step {
+    Look(Arc<Work>),
+    Send(Rank),
+    /// Until this time, ms since 1970, or until something happens.
+    Rest(Option<i64>),
+    End,
+}
+
+/// Whether a target is to be told.
+enum Judgement {
+    Refused(Refusal),
+    May(Box<Alarm>, Option<(Sign, Known)>),
+    /// The store did not tell.
+    Unknown,
+}
+
+impl Lane {
+    pub(super) fn is_gated(&self) -> bool {
+        self.entry.load().is_gated()
+    }
+
+    /// Until when the vendor wants nothing through the target's channel; 0: it does not say so.
+    pub(super) fn channel_pause(&self, now_ms: i64) -> i64 {
+        let channel = self.channel.load();
+        channel
+            .as_ref()
+            .map_or(0, |channel| channel.paused_until_ms(now_ms))
+    }
+
+    /// Whether a message would have to wait for the channel now.
+    pub(crate) fn is_channel_busy(&self, now_ms: i64) -> bool {
+        let channel = self.channel.load();
+        channel
+            .as_ref()
+            .is_some_and(|channel| channel.is_busy(now_ms))
+    }
+
+    /// Tells the channel how many wait for it here.
+    pub(super) fn count_waiting(&self, before: usize, after: usize) {
+        if let Some(channel) = &*self.channel.load() {
+            let signed = |count| isize::try_from(count).unwrap_or(isize::MAX);
+            channel.wait_more(signed(after) - signed(before));
+        }
+    }
+
+    /// Something has changed: of what waits for its turn it is asked again whether it may be sent.
+    pub(super) fn ask_again(&self, state: &mut State) {
+        let waited = state.outbox.drain();
+        self.count_waiting(waited.len(), 0);
+        state
+            .queue
+            .extend(waited.into_iter().map(|ready| ready.work));
+    }
+
+    /// One step of the worker. `false`: it has ended.
+    pub(super) async fn take_a_turn(self: &Arc<Self>) -> bool {
+        let stirred = self.stirred.notified();
+        match self.step() {
+            Step::End => return false,
+            Step::Look(work) => self.look(work).await,
+            Step::Rest(until_ms) => {
+                let wait = until_ms.map(|until| until - self.shared.clock.now_ms());
+                let wait = wait.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
+                tokio::select! {
+                    biased;
+                    () = self.shared.closing.cancelled() => {}
+                    () = stirred => {}
+                    () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
+                }
+            }
+            Step::Send(rank) => {
+                let channel = self.channel.load_full();
+                let permit = async {
+                    if let Some(channel) = &channel {
+                        channel.permit(rank).await;
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    () = self.shared.closing.cancelled() => {}
+                    () = permit => {
+                        if let Some(parcel) = self.take() {
+                            let lane = Arc::clone(self);
+                            self.shared.tracker.spawn(async move { lane.send(parcel).await });
+                        } else if let Some(channel) = channel {
+                            channel.give_back();
+                        }
+                    }
+                    // Something better may have come.
+                    () = stirred => {}
+                }
+            }
+        }
+        true
+    }
+
+    fn step(&self) -> Step {
+        let (load, folds) = self.load();
+        let now_ms = self.shared.clock.now_ms();
+        let mut state = self.lock();
+        // What is left in memory then, the watermark and pending rows know about.
+        if self.shared.closing.is_cancelled() || state.workers > 1 {
+            state.workers -= 1;
+            return Step::End;
+        }
+        if let Some(work) = state.queue.pop_front() {
+            state.in_flight += 1;
+            return Step::Look(work);
+        }
+        match state.outbox.turn(load, folds, now_ms) {
+            Turn::Send(rank) if state.sending < SENDS_MAX.min(state.slots.max(1)) => {
+                Step::Send(rank)
+            }
+            Turn::Send(_) => Step::Rest(None),
+            Turn::Wait(until_ms) => Step::Rest(Some(until_ms)),
+            Turn::Nothing => {
+                state.workers -= 1;
+                Step::End
+            }
+        }
+    }
+
+    /// How many wait for the channel and how many pass in a minute, if it has a limit; whether a message can tell of
+    /// several events.
+    fn load(&self) -> (Option<(usize, usize)>, bool) {
+        let channel = self.channel.load();
+        let load = channel.as_ref().map(|channel| channel.load());
+        (load, self.entry.load().folds)
+    }
+
+    fn take(&self) -> Option<Parcel> {
+        let (load, folds) = self.load();
+        let now_ms = self.shared.clock.now_ms();
+        let mut state = self.lock();
+        let before = state.outbox.len();
+        let parcel = state.outbox.take(load, folds, now_ms)?;
+        self.count_waiting(before, state.outbox.len());
+        state.in_flight += parcel.deliveries.len();
+        state.sending += 1;
+        Some(parcel)
+    }
+
+    /// Finds out whether a delivery may be sent, and keeps it for its turn.
+    async fn look(self: &Arc<Self>, work: Arc<Work>) {
+        let now_ms = self.shared.clock.now_ms();
+        let entry = self.entry.load_full();
+        let Some((alarm, _)) = self.pass(&work, &entry, now_ms).await else {
+            return;
+        };
+        let wishes = entry.target.spec.alarms.as_ref();
+        let group = gate::group(wishes, &alarm);
+        if let (Some(group), Some(wishes)) = (group, wishes) {
+            let due_at_ms = {
+                let mut state = self.lock();
+                if work.trigger == Trigger::Initial {
+                    let since_ms = work.since_ms;
+                    state.outbox.group_due(group, wishes, since_ms, now_ms)
+                } else {
+                    state.outbox.group_now(group, now_ms)
+                }
+            };
+            if due_at_ms > now_ms {
+                self.lock().circuit.inconclusive(now_ms);
+                let deferred = Arc::clone(&work);
+                let went = self
+                    .defer(deferred, due_at_ms, Reason::Grouped, now_ms)
+                    .await;
+                return self.settle(work, went).await;
+            }
+        }
+        self.keep(work, &alarm, group, now_ms).await;
+    }
+
+    async fn keep(&self, work: Arc<Work>, alarm: &Alarm, group: Option<GroupKey>, now_ms: i64) {
+        let waits = group.is_none() && self.is_channel_busy(now_ms);
+        {
+            let mut state = self.lock();
+            state.in_flight = state.in_flight.saturating_sub(1);
+            let ready = Ready::new(Arc::clone(&work), alarm, group);
+            let before = state.outbox.len();
+            state.outbox.push(ready);
+            self.count_waiting(before, state.outbox.len());
+        }
+        if waits {
+            let waiting = Done::Waiting(work, Reason::ChannelLimit, now_ms);
+            self.shared.hand_over(waiting).await;
+        }
+    }
+
+    /// What is known of a delivery's alarm, if it may be sent; else it is on its way elsewhere.
+    async fn pass(
+        self: &Arc<Self>,
+        work: &Arc<Work>,
+        entry: &TargetEntry,
+        now_ms: i64,
+    ) -> Option<(Box<Alarm>, Option<(Sign, Known)>)> {
+        let end = |next| Finished::unsent(Arc::clone(work), next, now_ms);
+        let went = match self.check(work, entry, now_ms) {
+            Check::Left => Went::Left,
+            Check::Ends(next) => self.finish(entry, end(next)).await,
+            Check::Waits(due_at_ms, reason) => {
+                self.defer(Arc::clone(work), due_at_ms, reason, now_ms)
+                    .await
+            }
+            Check::Go => match self.judge(work, entry, now_ms).await {
+                Judgement::May(alarm, about) => return Some((alarm, about)),
+                Judgement::Refused((reason, detail)) => {
+                    self.lock().circuit.inconclusive(now_ms);
+                    let next = Next::Skipped { reason, detail };
+                    self.finish(entry, end(next)).await
+                }
+                Judgement::Unknown => {
+                    self.lock().circuit.inconclusive(now_ms);
+                    let due_at_ms = now_ms + UNKNOWN_MS;
+                    self.defer(Arc::clone(work), due_at_ms, Reason::Internal, now_ms)
+                        .await
+                }
+            },
+        };
+        self.settle(Arc::clone(work), went).await;
+        None
+    }
+
+    async fn judge(&self, work: &Work, entry: &TargetEntry, now_ms: i64) -> Judgement {
+        let alarm = Box::new(Alarm::read(&work.event));
+        let wishes = entry.target.spec.alarms.as_ref();
+        let first = work.attempts == 0 && !work.is_asked_for();
+        if !work.is_asked_for()
+            && let Some(refusal) = self.silenced(entry, &alarm, now_ms)
+        {
+            return Judgement::Refused(refusal);
+        }
+        if first && let Some(refusal) = gate::too_mild(wishes, &alarm) {
+            return Judgement::Refused(refusal);
+        }
+        // A replay tells of what is long past.
+        let sign = Sign::of(&work.event).filter(|_| work.replay.is_none());
+        let Some(sign) = sign else {
+            return Judgement::May(alarm, None);
+        };
+        let found =
+            self.shared
+                .store
+                .find_told(entry.target.bus, sign.key.as_str(), entry.target.id);
+        let known = match self.shared.ask(found).await {
+            Ok(Some((alarm, told))) => Known { alarm, told },
+            // Forgotten since: it is older than the history.
+            Ok(None) => return Judgement::May(alarm, None),
+            Err(error) => {
+                tracing::warn!(%error, delivery.id = %work.delivery, "what is known of an alarm could not be read; trying again");
+                return Judgement::Unknown;
+            }
+        };
+        let event = work.delivery.event;
+        if first && let Some(refusal) = gate::refuses(wishes, &sign, event, &known, now_ms) {
+            return Judgement::Refused(refusal);
+        }
+        Judgement::May(alarm, Some((sign, known)))
+    }
+
+    /// The first silence that is in force for an alarm.
+    fn silenced(&self, entry: &TargetEntry, alarm: &Alarm, now_ms: i64) -> Option<Refusal> {
+        let snapshot = self.shared.snapshot.load();
+        let mut silences = snapshot.documents::<Quiet>(Silence::KIND, Some(entry.target.bus));
+        let (name, _) = silences.find(|(_, quiet)| quiet.holds(alarm, now_ms))?;
+        Some((
+            Reason::Silenced,
+            format!("silence {name} is in force for it"),
+        ))
+    }
+
+    /// Sends one message, if it may still be sent: it has waited for its turn.
+    async fn send(self: Arc<Self>, parcel: Parcel) {
+        let place = self.place().await;
+        let counted = OnTheWire::new(&self.shared);
+        let works = parcel.deliveries.into_iter().map(|ready| ready.work);
+        let entry = self.entry.load_full();
+        let mut pieces = Vec::new();
+        for work in works {
+            if place.is_none() || self.shared.closing.is_cancelled() {
+                self.settle(work, Went::Left).await;
+                continue;
+            }
+            let now_ms = self.shared.clock.now_ms();
+            if let Some((_, about)) = self.pass(&work, &entry, now_ms).await {
+                pieces.push(Piece { work, about });
+            }
+        }
+        let mut pieces = pieces.into_iter();
+        if let Some(first) = pieces.next() {
+            let letter = Letter {
+                first,
+                folded: pieces.collect(),
+                digest: parcel.digest,
+            };
+            let first = Arc::clone(&letter.first.work);
+            let folded: Vec<_> = letter
+                .folded
+                .iter()
+                .map(|piece| Arc::clone(&piece.work))
+                .collect();
+            let span = tracing::debug_span!("delivery", delivery.id = %first.delivery, attempt = first.attempts + 1, folded = folded.len());
+            let now_ms = self.shared.clock.now_ms();
+            let (went, with) = self.attempt(letter, &entry, now_ms).instrument(span).await;
+            self.settle(first, went).await;
+            for work in folded {
+                self.settle(work, with).await;
+            }
+        } else if let Some(channel) = &*self.channel.load() {
+            channel.give_back();
+        }
+        drop(counted);
+        let mut state = self.lock();
+        state.sending = state.sending.saturating_sub(1);
+        drop(state);
+        self.stirred.notify_one();
+    }
+
+    /// A delivery leaves memory; what was claimed behind it follows when it has ended.
+    async fn settle(self: &Arc<Self>, work: Arc<Work>, went: Went) {
+        let bytes = work.bytes();
+        let mut behind = work.take_behind();
+        match went {
+            Went::Ended
+                if self
+                    .shared
+                    .stalled
+                    .load(std::sync::atomic::Ordering::Relaxed) =>
+            {
+                self.give_back(behind).await;
+            }
+            Went::Ended => {
+                if let Some(next) = behind.pop_front() {
+                    next.put_behind(behind);
+                    let lane = Arc::clone(self);
+                    self.shared
+                        .tracker
+                        .spawn(async move { lane.follow(next).await });
+                }
+            }
+            Went::Waits => self.give_back(behind).await,
+            Went::Left => self.leave(work, behind).await,
+        }
+        self.finish_one(bytes, false);
+    }
+
+    /// The next of a key, when what came of the one before is known to the store.
+    async fn follow(self: Arc<Self>, next: Arc<Work>) {
+        self.shared.flush().await;
+        {
+            let mut state = self.lock();
+            state.behind = state.behind.saturating_sub(1);
+            state.reserved += 1;
+        }
+        self.push(next);
+    }
+}
