@@ -183,7 +183,11 @@ async fn targets_find_contacts_and_groups_as_they_are_now() {
     assert_eq!(email("ann"), None);
     let at = "/v1/contacts/ann";
     server
-        .call("PUT", at, json!({ "displayName": "Ann", "email": "a@example.com" }))
+        .call(
+            "PUT",
+            at,
+            json!({ "displayName": "Ann", "email": "a@example.com" }),
+        )
         .await
         .expect(201);
     assert_eq!(email("ann").as_deref(), Some("a@example.com"));
@@ -193,7 +197,11 @@ async fn targets_find_contacts_and_groups_as_they_are_now() {
         .expect(200);
     assert_eq!(email("ann").as_deref(), Some("b@example.com"));
     server
-        .call("PUT", "/v1/contact-groups/ops", json!({ "contacts": ["ann", "bob"] }))
+        .call(
+            "PUT",
+            "/v1/contact-groups/ops",
+            json!({ "contacts": ["ann", "bob"] }),
+        )
         .await
         .expect(201);
     let group = server.people.group("ops").unwrap();

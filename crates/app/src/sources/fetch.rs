@@ -153,18 +153,13 @@ mod tests {
     }
 
     const PEM: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\n-PEM";
-    const MOVED: &str =
-        "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-    const BROKEN: &str =
-        "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    const MOVED: &str = "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    const BROKEN: &str = "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
     #[tokio::test]
     async fn a_certificate_is_fetched_once_a_day() {
         let (url, asked) = vendor(&[BROKEN, PEM]).await;
-        let (certificates, egress) = (
-            Certificates::default(),
-            client(EgressPolicy::permissive()),
-        );
+        let (certificates, egress) = (Certificates::default(), client(EgressPolicy::permissive()));
         let get = async |now_ms| certificates.get(&egress, "test", &url, now_ms).await;
         // A vendor that is away is no vendor without a certificate.
         assert_eq!(get(0).await.unwrap_err().code(), Code::Unavailable);
@@ -179,10 +174,7 @@ mod tests {
     #[tokio::test]
     async fn no_redirect_is_followed_and_that_there_is_none_is_remembered_for_a_while() {
         let (url, asked) = vendor(&[MOVED]).await;
-        let (certificates, egress) = (
-            Certificates::default(),
-            client(EgressPolicy::permissive()),
-        );
+        let (certificates, egress) = (Certificates::default(), client(EgressPolicy::permissive()));
         for now_ms in [0, MISSING_MS - 1, MISSING_MS] {
             let found = certificates.get(&egress, "test", &url, now_ms).await;
             assert_eq!(found.unwrap(), None);

@@ -252,6 +252,8 @@ async fn start(maps: &Arc<Maps>, vendor: &Arc<Vendor>) -> Result<(Engine, Arc<Fl
         random: Arc::new(SystemRandom),
         kinds: find_kind,
         unseal: Arc::new(Clear),
+        documents: Arc::new(belfry_engine::NoDocuments),
+        templates: Arc::new(belfry_eval::Templates::none()),
         connect: Arc::new(ConnectContext {
             egress: Arc::new(egress),
             clock: vendor.clock.clone(),
