@@ -49,9 +49,17 @@ impl DocumentKind for SilenceKind {
         ]
     }
     fn check(&self, spec: &Value) -> Vec<FieldError> {
-        typed::<Silence>(spec).err().unwrap_or_default()
+        typed::<Silence>(spec)
+            .and_then(|silence| silence.compile())
+            .err()
+            .unwrap_or_default()
     }
     fn read(&self, spec: Value) -> Result<Parsed, String> {
-        Ok(Arc::new(typed_for_use::<Silence>(&spec)?))
+        let quiet = typed_for_use::<Silence>(&spec)?.compile();
+        let quiet = quiet.map_err(|errors| {
+            let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            errors.join("; ")
+        })?;
+        Ok(Arc::new(quiet))
     }
 }
