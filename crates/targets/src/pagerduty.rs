@@ -183,13 +183,10 @@ impl Messenger for PagerDuty {
 fn trigger(ask: &Ask<'_>, message: &Message) -> Value {
     let alarm = ask.alarm;
     let mut details: Map<String, Value> = message
-        .facts
+        .told()
         .iter()
         .map(|fact| (fact.label.to_owned(), json!(fact.plain())))
         .collect();
-    if let Some(advice) = &message.advice {
-        details.insert(message.say("Do first", "建议").to_owned(), json!(advice));
-    }
     if let Some(text) = &message.text {
         details.insert("text".to_owned(), json!(text));
     }

@@ -281,7 +281,7 @@ impl Told<'_> {
             seen(Some(self::name(&entry.about, self.common.language)))
         });
         if let Some(about) = about {
-            facts.optional(self.say("Meaning", "说明"), about);
+            facts.needed(self.say("Meaning", "说明"), about);
         }
         if is_plain(alarm) {
             let payload = self.job.event.payload();
