@@ -281,19 +281,15 @@ impl Mailer {
                 ForOne::Taken => taken.push(address.clone()),
                 ForOne::Later(wait_ms) => {
                     let due_ms = self.clock.now_ms().saturating_add_unsigned(wait_ms);
-                    progress
-                        .later
-                        .push((address.clone(), due_ms, reply.to_string()));
+                    progress.postpone(address, due_ms, &reply.to_string());
                 }
                 // Those after it were not asked; they are in the next mail.
                 ForOne::TooMany if !taken.is_empty() => break,
                 ForOne::TooMany => {
                     let due_ms = self.clock.now_ms().saturating_add(TOO_MANY_MS);
-                    progress
-                        .later
-                        .push((address.clone(), due_ms, reply.to_string()));
+                    progress.postpone(address, due_ms, &reply.to_string());
                 }
-                ForOne::Never => progress.refused.push((address.clone(), reply.to_string())),
+                ForOne::Never => progress.refuse(address, &reply.to_string()),
             }
         }
         if !taken.is_empty() {
@@ -411,8 +407,9 @@ impl Mailer {
                 attempted
             }
         };
-        if let Verdict::Retry { detail, .. } | Verdict::Permanent { detail, .. } =
-            &mut attempted.verdict
+        if let Verdict::Retry { detail, .. }
+        | Verdict::Later { detail, .. }
+        | Verdict::Permanent { detail, .. } = &mut attempted.verdict
         {
             *detail = self.scrub.clean(std::mem::take(detail));
         }

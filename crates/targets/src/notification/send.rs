@@ -287,11 +287,11 @@ impl Target for Notification {
                 note = Some(note.map_or(passed.clone(), |note| format!("{note}; {passed}")));
             }
             let now_ms = self.clock.now_ms();
+            if made.progress.is_some() {
+                progress.state(channel).inner = made.progress;
+            }
             progress.learn(channel, made.verdict, note, self.settings.tries_max, now_ms);
             let state = progress.state(channel);
-            if made.progress.is_some() {
-                state.inner = made.progress;
-            }
             if let (true, Some(until)) = (delivered, waits_until) {
                 // The others are told when their windows open.
                 state.end = None;

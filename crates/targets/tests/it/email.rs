@@ -238,6 +238,7 @@ fn decoded(mail: &Mail, name: &str) -> String {
     text.trim().to_owned()
 }
 
+/// Reason, detail and wait, whether it is the receiver that failed or only this delivery that waits.
 fn retry(attempted: &Attempted) -> (Reason, &str, Option<u64>) {
     match &attempted.verdict {
         Verdict::Retry {
@@ -245,6 +246,11 @@ fn retry(attempted: &Attempted) -> (Reason, &str, Option<u64>) {
             detail,
             retry_after_ms,
         } => (*reason, detail, *retry_after_ms),
+        Verdict::Later {
+            reason,
+            detail,
+            wait_ms,
+        } => (*reason, detail, Some(*wait_ms)),
         other => panic!("{other:?}"),
     }
 }

@@ -40,6 +40,7 @@ fn said(attempted: &Attempted) -> String {
             retry_after_ms: Some(ms),
             ..
         } => format!("retry {reason} {ms}"),
+        Verdict::Later { reason, .. } => format!("later {reason}"),
         Verdict::Permanent { reason, .. } => format!("permanent {reason}"),
         Verdict::Gone { .. } => "gone".to_owned(),
         Verdict::Skipped { .. } => "skipped".to_owned(),
