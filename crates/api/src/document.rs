@@ -12,8 +12,8 @@ use utoipa_axum::routes;
 use crate::Shared;
 use crate::problem::ProblemDocument;
 use crate::routes::{
-    archives, audit, buses, catalog, deliveries, documents, events, ingest, keys, logs, meta,
-    nodes, replays, rules, sources, tail, targets, testing,
+    alarms, archives, audit, buses, catalog, deliveries, documents, events, ingest, keys, logs,
+    meta, nodes, replays, rules, sources, tail, targets, testing,
 };
 
 #[derive(OpenApi)]
@@ -32,6 +32,7 @@ use crate::routes::{
         (name = "rules", description = "Patterns, and trying them out"),
         (name = "targets", description = "Where matching events go"),
         (name = "archives", description = "Copies of events that outlive the history"),
+        (name = "alarms", description = "What is open now, since when, how often, and who was told"),
         (name = "catalog", description = "Products and events that are known; sending simulated ones"),
         (name = "deliveries", description = "What became of events, and making deliveries again"),
         (name = "replays", description = "Putting stored events onto their bus again"),
@@ -104,6 +105,8 @@ pub(crate) fn split() -> (Router<Shared>, Value) {
         .routes(routes!(deliveries::retry_deliveries))
         .routes(routes!(deliveries::get_delivery))
         .routes(routes!(deliveries::retry_delivery))
+        .routes(routes!(alarms::list_alarms))
+        .routes(routes!(alarms::get_alarm))
         .routes(routes!(replays::list_replays, replays::start_replay))
         .routes(routes!(replays::get_replay))
         .routes(routes!(replays::pause_replay))

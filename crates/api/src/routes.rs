@@ -4,6 +4,7 @@
     reason = "utoipa's macro writes qualified paths in the place of our names"
 )]
 
+pub(crate) mod alarms;
 pub(crate) mod archives;
 pub(crate) mod audit;
 pub(crate) mod buses;

@@ -1,5 +1,6 @@
-//! What happened: events, deliveries, attempts, logs; and redrive, which makes it happen again.
+//! What happened: events, alarms, deliveries, attempts, logs; and redrive, which makes it happen again.
 
+mod alarms;
 mod deliveries;
 mod events;
 mod filter;
@@ -8,6 +9,7 @@ mod names;
 mod redrive;
 mod view;
 
+pub use alarms::{AlarmDetail, AlarmFilter, AlarmView, ToldView};
 pub use filter::{DeliveryFilter, EventFilter, LogFilter};
 pub use logs::{LogEntryView, LogSpec, LogView};
 pub use redrive::{RETRY_MAX, RetriedView, RetryMany};

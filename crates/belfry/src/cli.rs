@@ -6,7 +6,8 @@ use clap_complete::Shell;
 use crate::bench;
 use crate::client::{Client, ClientArgs};
 use crate::command::{
-    apply, catalog, config, db, delivery, key, log, replay, resource, send, tail, target, test,
+    alarm, apply, catalog, config, db, delivery, key, log, replay, resource, send, tail, target,
+    test,
 };
 use crate::failure::{Context as _, Result};
 use crate::output::{Format, Output};
@@ -83,6 +84,9 @@ enum Command {
     /// Shows what a target would send, or sends a test message
     #[command(subcommand)]
     Target(target::TargetCommand),
+    /// What is open now, and who was told of it
+    #[command(subcommand)]
+    Alarm(alarm::AlarmCommand),
     /// One event and what became of it
     #[command(subcommand)]
     Event(delivery::EventCommand),
@@ -146,6 +150,7 @@ pub fn run(cli: Cli) -> Result {
         Command::Target(command) => block_on(target::run(command)),
         Command::Event(command) => block_on(delivery::event(command)),
         Command::Delivery(command) => block_on(delivery::delivery(command)),
+        Command::Alarm(command) => block_on(alarm::run(command)),
         Command::Replay(command) => block_on(replay::run(command)),
         Command::Catalog(command) => block_on(catalog::run(command)),
         Command::Key(command) => block_on(key::run(command)),

@@ -1,5 +1,6 @@
 //! What the commands do. Each module has its arguments and its work.
 
+pub mod alarm;
 pub mod apply;
 pub mod catalog;
 pub mod config;

@@ -223,17 +223,21 @@ impl Channel {
     }
 }
 
-/// This node's part of a limit.
-fn part(limit: ChannelLimit, share: Share) -> Option<Rate> {
-    let permits = limit.permits.max(1);
-    let count = share.part(usize::MAX, Some(permits)).rate?;
-    let burst = u64::from(limit.burst.max(1)) * u64::from(count) / u64::from(permits);
+/// This node's part of a limit; `None`: nothing. Permits and burst of all nodes together are within it, so a node needs
+/// two of them: one to begin with, and one that comes again.
+pub(crate) fn part(limit: ChannelLimit, share: Share) -> Option<Rate> {
+    let (permits, burst) = (limit.permits.max(1), limit.burst.max(1));
+    let all = permits.saturating_add(burst);
+    let senders = usize::try_from(all / 2).unwrap_or(usize::MAX);
+    let own = share.part(senders, Some(all)).rate?;
+    let of_burst = u64::from(burst) * u64::from(own) / u64::from(all);
+    let burst = u32::try_from(of_burst).unwrap_or(u32::MAX).max(1);
+    let count = own.saturating_sub(burst);
+    let per_ms = i64::try_from(limit.per.as_millis()).unwrap_or(PAUSE_MS_MAX);
     (count > 0).then(|| Rate {
         count,
-        per_ms: i64::try_from(limit.per.as_millis())
-            .unwrap_or(PAUSE_MS_MAX)
-            .max(1),
-        burst: u32::try_from(burst).unwrap_or(u32::MAX).max(1),
+        per_ms: per_ms.max(1),
+        burst,
     })
 }
 
@@ -399,16 +403,23 @@ mod tests {
 
     #[test]
     fn the_parts_of_all_nodes_are_within_the_limit() {
-        let nodes = [NodeId(0), NodeId(1), NodeId(2)];
-        for permits in [1, 2, 18, 60] {
-            let limit = ChannelLimit {
-                permits,
-                per: Duration::from_mins(1),
-                burst: 5,
-            };
-            let parts = nodes.map(|me| part(limit, Share::among(me, &nodes, TargetId(9))));
-            let permits_of_all: u32 = parts.iter().flatten().map(|rate| rate.count).sum();
-            assert_eq!(permits_of_all, permits);
+        for nodes in 1..6 {
+            let nodes: Vec<NodeId> = (0..nodes).map(NodeId).collect();
+            for (permits, burst) in [(1, 1), (1, 3), (2, 1), (18, 2), (15, 5), (60, 30)] {
+                let limit = ChannelLimit {
+                    permits,
+                    per: Duration::from_mins(1),
+                    burst,
+                };
+                let part = |me: &NodeId| part(limit, Share::among(*me, &nodes, TargetId(9)));
+                let parts: Vec<Rate> = nodes.iter().filter_map(part).collect();
+                let all: u32 = parts.iter().map(|rate| rate.count + rate.burst).sum();
+                assert!(all <= permits + burst, "{nodes:?} {limit:?} {parts:?}");
+                assert!(!parts.is_empty(), "somebody sends");
+                if nodes.len() == 1 {
+                    assert_eq!((parts[0].count, parts[0].burst), (permits, burst));
+                }
+            }
         }
     }
 }

@@ -23,7 +23,7 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tracing::Instrument as _;
 
 use crate::api::LaneStatus;
-use crate::channel::{Channel, drawn_by};
+use crate::channel::{self, Channel, drawn_by};
 use crate::circuit::{Bucket, Change, Circuit, Rate};
 use crate::gate::{Known, Left};
 use crate::outbox::Outbox;
@@ -202,7 +202,7 @@ impl Lane {
                 elsewhere: None,
             }),
             own_place: Semaphore::new(1),
-            channel: ArcSwapOption::new(channel(&entry, &shared)),
+            channel: ArcSwapOption::new(channel_of(&entry, &shared)),
             stirred: Notify::new(),
             entry: ArcSwap::new(entry),
             deleted: AtomicBool::new(false),
@@ -240,15 +240,10 @@ impl Lane {
             state.elsewhere = None;
             state.misconfigured = 0;
         }
-        // It is asked again what may be sent.
-        let waited = state.outbox.drain();
-        self.count_waiting(waited.len(), 0);
-        state
-            .queue
-            .extend(waited.into_iter().map(|ready| ready.work));
-        drop(state);
-        self.channel.store(channel(&entry, &self.shared));
+        self.ask_again(&mut state);
+        self.channel.store(channel_of(&entry, &self.shared));
         self.entry.store(entry);
+        drop(state);
         self.stirred.notify_one();
         self.shared
             .hints
@@ -272,7 +267,9 @@ impl Lane {
             (None, Some(limit)) => Some(Bucket::empty(limit, now_ms)),
             (_, None) => None,
         };
+        self.ask_again(&mut state);
         drop(state);
+        self.stirred.notify_one();
         self.shared.hints.wake(self.target, now_ms);
     }
 
@@ -322,11 +319,7 @@ impl Lane {
     pub(crate) fn delete(&self) {
         self.deleted.store(true, Ordering::Release);
         let mut state = self.lock();
-        let waited = state.outbox.drain();
-        self.count_waiting(waited.len(), 0);
-        state
-            .queue
-            .extend(waited.into_iter().map(|ready| ready.work));
+        self.ask_again(&mut state);
         drop(state);
         self.stirred.notify_one();
     }
@@ -1079,16 +1072,15 @@ fn part(entry: &TargetEntry, shared: &Shared) -> Part {
         .part(entry.concurrency.max(1), count);
     if let Some(channel) = &entry.channel {
         let share = shared.lease.share(drawn_by(&channel.key));
-        let permits = Some(channel.limit.permits.max(1));
         // Without a permit there is nothing to do here.
-        if share.part(usize::MAX, permits).slots == 0 {
+        if channel::part(channel.limit, share).is_none() {
             part.slots = 0;
         }
     }
     part
 }
 
-fn channel(entry: &TargetEntry, shared: &Shared) -> Option<Arc<Channel>> {
+fn channel_of(entry: &TargetEntry, shared: &Shared) -> Option<Arc<Channel>> {
     let share = |target| shared.lease.share(target);
     let wanted = entry.channel.as_ref()?;
     Some(shared.channels.of(wanted, share, &shared.clock))

@@ -141,7 +141,7 @@ impl Messenger for Discord {
     const ABOUT: About = About {
         name: "discord",
         title: ("Discord webhook", "Discord webhook"),
-        sentence: (
+        about: (
             "Sends messages to a Discord channel through a webhook.",
             "通过 webhook 把消息发送到 Discord 频道。",
         ),
@@ -265,7 +265,7 @@ impl Messenger for Discord {
                 .wait(wait.or_else(|| answer.retry_after_ms()));
         }
         match answer.number("/code") {
-            Some(number) if CODES.iter().any(|row| row.of == number.to_string()) => {
+            Some(number) if CODES.iter().any(|row| row.code == number.to_string()) => {
                 Said::refused(CODES, number.to_string(), words)
             }
             _ if matches!(answer.status, 400 | 401 | 403 | 404) => {

@@ -146,7 +146,7 @@ impl Messenger for Feishu {
     const ABOUT: About = About {
         name: "feishu",
         title: ("Feishu or Lark bot", "飞书群机器人"),
-        sentence: (
+        about: (
             "Sends messages to a Feishu or Lark group through a custom bot.",
             "通过自定义机器人把消息发送到飞书（Lark）群。",
         ),

@@ -45,7 +45,7 @@ impl Phone for Gateway {
     const ABOUT: About = About {
         name: "http-gateway",
         title: ("HTTP gateway", "HTTP 网关"),
-        sentence: (
+        about: (
             "Sends through any provider of SMS, calls or messages: you say what the request looks like and what its answers mean.",
             "对接任意短信、语音或消息服务商：由您定义请求内容以及应答的含义。",
         ),

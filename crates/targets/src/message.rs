@@ -34,7 +34,7 @@ pub(crate) use look::Look;
 pub(crate) struct Message {
     /// How bad it is, in brackets, in the message's language: the beginning of the title. Ours, so never escaped; empty
     /// when there is nothing to say.
-    pub(crate) tag: &'static str,
+    pub(crate) tag: String,
     /// What and which resource, the same for alarm, repeat and recovery: the rest of the title. At most 80 characters
     /// with the tag.
     pub(crate) subject: String,

@@ -92,7 +92,7 @@ impl Messenger for PagerDuty {
     const ABOUT: About = About {
         name: "pagerduty",
         title: ("PagerDuty", "PagerDuty"),
-        sentence: (
+        about: (
             "Triggers an incident when an alarm fires, and resolves it when the alarm has recovered.",
             "告警触发时创建 PagerDuty 事件，恢复时自动关闭。",
         ),

@@ -198,7 +198,7 @@ impl<P: Phone> TargetKind for PhoneKind<P> {
         P::ABOUT.title
     }
     fn about(&self) -> LabelPair {
-        P::ABOUT.sentence
+        P::ABOUT.about
     }
     fn schema(&self) -> Value {
         settings::schema_of::<P::Settings>()

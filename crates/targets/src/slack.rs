@@ -274,7 +274,7 @@ impl Messenger for Slack {
     const ABOUT: About = About {
         name: "slack",
         title: ("Slack", "Slack"),
-        sentence: (
+        about: (
             "Sends messages to a Slack channel, through an incoming webhook or by a bot that keeps an alarm in one thread.",
             "把消息发送到 Slack 频道：通过 incoming webhook，或通过机器人把同一告警保持在一个会话中。",
         ),
@@ -417,7 +417,7 @@ impl Messenger for Slack {
                 if answer.status == 200 && word == "ok" {
                     return Said::Taken { thread: None };
                 }
-                if CODES.iter().any(|row| row.of == word) {
+                if CODES.iter().any(|row| row.code == word) {
                     return Said::refused(CODES, word, "").wait(answer.retry_after_ms());
                 }
                 Said::Unclear

@@ -85,7 +85,7 @@ impl Messenger for Teams {
     const ABOUT: About = About {
         name: "teams",
         title: ("Microsoft Teams", "Microsoft Teams"),
-        sentence: (
+        about: (
             "Sends cards to a Microsoft Teams channel or chat through a workflow webhook.",
             "通过工作流 webhook 把卡片发送到 Microsoft Teams 频道或聊天。",
         ),

@@ -228,7 +228,7 @@ impl Phone for Twilio {
     const ABOUT: About = About {
         name: "twilio",
         title: ("Twilio", "Twilio 短信与电话"),
-        sentence: (
+        about: (
             "Sends short messages or makes calls through Twilio.",
             "通过 Twilio 发送短信或拨打电话。",
         ),
@@ -372,7 +372,7 @@ impl Phone for Twilio {
             return Heard::Unclear;
         };
         let words = answer.word("/message").unwrap_or_default();
-        let known = CODES.iter().any(|row| row.of == code.to_string());
+        let known = CODES.iter().any(|row| row.code == code.to_string());
         if answer.status >= 500 && !known {
             return Heard::Unclear;
         }

@@ -6,6 +6,7 @@
     reason = "helpers of tests, outside of functions marked as tests"
 )]
 
+mod alarms;
 mod archives;
 mod authorization;
 mod catalog;

@@ -86,7 +86,7 @@ pub struct LogFilter {
     pub q: Option<String>,
 }
 
-fn name<T: std::str::FromStr<Err: std::fmt::Display>>(
+pub(super) fn name<T: std::str::FromStr<Err: std::fmt::Display>>(
     place: &str,
     text: Option<&String>,
 ) -> Result<Option<T>> {
@@ -97,7 +97,7 @@ fn name<T: std::str::FromStr<Err: std::fmt::Display>>(
     .transpose()
 }
 
-fn text(place: &str, text: Option<&String>) -> Result<Option<String>> {
+pub(super) fn text(place: &str, text: Option<&String>) -> Result<Option<String>> {
     match text {
         Some(text) if text.is_empty() || text.len() > TEXT_BYTES_MAX => Err(Error::field(
             place,

@@ -169,6 +169,30 @@ pub const EVENTS: &[Column] = &[
     ("SOURCE", &["/event/source"]),
     ("MATCHED", &["/matches"]),
 ];
+/// Columns of alarms.
+pub const ALARMS: &[Column] = &[
+    ("ALARM", &["/id"]),
+    ("STATE", &["/state"]),
+    ("SEVERITY", &["/severity"]),
+    ("SINCE", &["/since"]),
+    ("FIRED", &["/count"]),
+    ("LAST", &["/lastAt"]),
+    ("BUS", &["/bus"]),
+    ("TYPE", &["/type"]),
+    ("SUBJECT", &["/subject"]),
+    ("TITLE", &["/title"]),
+];
+/// Columns of who was told of an alarm.
+pub const TOLD: &[Column] = &[
+    ("RULE", &["/rule"]),
+    ("TARGET", &["/target"]),
+    ("TYPE", &["/type"]),
+    ("STATE", &["/state"]),
+    ("MESSAGES", &["/count"]),
+    ("FIRST", &["/firstAt"]),
+    ("LAST", &["/lastAt"]),
+    ("DELIVERY", &["/delivery"]),
+];
 /// Columns of deliveries.
 pub const DELIVERIES: &[Column] = &[
     ("DELIVERY", &["/id"]),

@@ -8,11 +8,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use belfry_alarm::{Alarm, Sign};
+use belfry_alarm::{Alarm, Quiet, Sign, Silence};
 use belfry_model::delivery::{Reason, Trigger};
 use tracing::Instrument as _;
 
-use super::{Check, Lane, Letter, OnTheWire, Piece, Went};
+use super::{Check, Lane, Letter, OnTheWire, Piece, State, Went};
 use crate::channel::Rank;
 use crate::gate::{self, GroupKey, Known, Refusal};
 use crate::outbox::{Parcel, Ready, Turn};
@@ -69,6 +69,15 @@ impl Lane {
             let signed = |count| isize::try_from(count).unwrap_or(isize::MAX);
             channel.wait_more(signed(after) - signed(before));
         }
+    }
+
+    /// Something has changed: of what waits for its turn it is asked again whether it may be sent.
+    pub(super) fn ask_again(&self, state: &mut State) {
+        let waited = state.outbox.drain();
+        self.count_waiting(waited.len(), 0);
+        state
+            .queue
+            .extend(waited.into_iter().map(|ready| ready.work));
     }
 
     /// One step of the worker. `false`: it has ended.
@@ -244,6 +253,11 @@ impl Lane {
         let alarm = Box::new(Alarm::read(&work.event));
         let wishes = entry.target.spec.alarms.as_ref();
         let first = work.attempts == 0 && !work.is_asked_for();
+        if !work.is_asked_for()
+            && let Some(refusal) = self.silenced(entry, &alarm, now_ms)
+        {
+            return Judgement::Refused(refusal);
+        }
         if first && let Some(refusal) = gate::too_mild(wishes, &alarm) {
             return Judgement::Refused(refusal);
         }
@@ -270,6 +284,17 @@ impl Lane {
             return Judgement::Refused(refusal);
         }
         Judgement::May(alarm, Some((sign, known)))
+    }
+
+    /// The first silence that is in force for an alarm.
+    fn silenced(&self, entry: &TargetEntry, alarm: &Alarm, now_ms: i64) -> Option<Refusal> {
+        let snapshot = self.shared.snapshot.load();
+        let mut silences = snapshot.documents::<Quiet>(Silence::KIND, Some(entry.target.bus));
+        let (name, _) = silences.find(|(_, quiet)| quiet.holds(alarm, now_ms))?;
+        Some((
+            Reason::Silenced,
+            format!("silence {name} is in force for it"),
+        ))
     }
 
     /// Sends one message, if it may still be sent: it has waited for its turn.

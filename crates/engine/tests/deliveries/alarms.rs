@@ -10,12 +10,17 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
+use belfry_alarm::Silence;
 use belfry_egress::{EgressClient, EgressLimits, EgressPolicy, SystemResolver};
-use belfry_engine::{AcceptContext, Collaborators, Engine, EngineSettings, SystemRandom};
-use belfry_model::config::{Schedule, TargetSpec};
+use belfry_engine::{
+    AcceptContext, Collaborators, Engine, EngineSettings, Parsed, ReadDocument, SystemRandom,
+};
+use belfry_model::config::{Document, Schedule, TargetSpec};
 use belfry_model::delivery::{DeliveryStatus, Reason};
 use belfry_model::{AlarmId, Clock, DeliveryId, EventId, FieldError, TargetId};
-use belfry_store::{Change, ConfigStore as _, DeliveryQueue as _, Expect, Outcome, Store, Told};
+use belfry_store::{
+    Change, ConfigStore as _, DeliveryQueue as _, DocumentPlace, Expect, Outcome, Store, Told,
+};
 use belfry_targets::{
     AlarmLife, Attempted, Channel, ChannelLimit, ConnectContext, GeneratedSecret, Job, LabelPair,
     Target, TargetKind, Verdict,
@@ -234,6 +239,17 @@ impl Target for Bot {
     }
 }
 
+struct Silences;
+
+impl ReadDocument for Silences {
+    fn read(&self, document: &Document) -> Result<Parsed, String> {
+        let silence: Silence =
+            serde_json::from_value(document.spec.clone()).map_err(|error| error.to_string())?;
+        let quiet = silence.compile().map_err(|errors| format!("{errors:?}"))?;
+        Ok(Arc::new(quiet))
+    }
+}
+
 /// An engine with bots.
 struct Town {
     maps: Arc<Maps>,
@@ -252,7 +268,7 @@ async fn start(maps: &Arc<Maps>, vendor: &Arc<Vendor>) -> Result<(Engine, Arc<Fl
         random: Arc::new(SystemRandom),
         kinds: find_kind,
         unseal: Arc::new(Clear),
-        documents: Arc::new(belfry_engine::NoDocuments),
+        documents: Arc::new(Silences),
         templates: Arc::new(belfry_eval::Templates::none()),
         connect: Arc::new(ConnectContext {
             egress: Arc::new(egress),
@@ -315,6 +331,21 @@ impl Town {
             .iter()
             .find(|target| target.name.as_str() == name);
         found.map(|target| target.id).context("the target")
+    }
+
+    async fn silence(&self, name: &str, spec: Value) -> Result<()> {
+        let place = DocumentPlace {
+            kind: Silence::KIND.to_owned(),
+            bus: Some("default".parse()?),
+            name: name.parse()?,
+        };
+        let change = Change::PutDocument {
+            place,
+            spec,
+            expect: Expect::Absent,
+        };
+        self.maps.apply(&[change], &[], None, 1).await?;
+        Ok(self.engine.reload().await?)
     }
 
     async fn post(&self, documents: Vec<Value>) -> Result<Vec<EventId>> {
@@ -808,5 +839,50 @@ async fn events_that_are_no_alarms_go_through_a_channel_too() -> Result<()> {
     assert_eq!(town.vendor.state().too_many, 0);
     assert_eq!(town.count(target), delivered(30));
     assert_eq!(town.vendor.messages().len(), 30, "each by itself");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_told_while_a_silence_is_in_force() -> Result<()> {
+    let town = Town::begin().await?;
+    let target = town.target("bot", json!({"bot": "a"}), json!({})).await?;
+    let plain = json!({"bot": "b", "limited": false, "folds": false});
+    let machine = town.target("machine", plain, json!({})).await?;
+    let ends = town.vendor.clock.now_ms() + 3_600_000;
+    let ends = chrono::DateTime::from_timestamp_millis(ends).unwrap();
+    town.silence(
+        "moving-racks",
+        json!({
+            "matchers": [{"name": "severity", "op": "=~", "value": "warning|error"}],
+            "endsAt": ends.to_rfc3339(), "author": "ops", "comment": "racks",
+        }),
+    )
+    .await?;
+    let ids = town
+        .post(vec![
+            alarm("1", "a", "error", "1"),
+            alarm("2", "b", "critical", "1"),
+        ])
+        .await?;
+    town.settle(target, Duration::from_mins(1)).await?;
+    let held_back = town.outcome(ids[0], target);
+    assert_eq!(held_back.status, DeliveryStatus::Skipped);
+    assert_eq!(held_back.reason, Some(Reason::Silenced));
+    let detail = held_back.detail.unwrap_or_default();
+    assert!(detail.contains("moving-racks"), "{detail}");
+    assert_eq!(
+        town.outcome(ids[1], target).status,
+        DeliveryStatus::Delivered
+    );
+    // Programs are told of everything.
+    town.settle(machine, Duration::from_mins(1)).await?;
+    assert_eq!(town.count(machine), delivered(2));
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    let later = town.post(vec![alarm("3", "a", "error", "1")]).await?;
+    town.settle(target, Duration::from_mins(1)).await?;
+    assert_eq!(
+        town.outcome(later[0], target).status,
+        DeliveryStatus::Delivered
+    );
     Ok(())
 }

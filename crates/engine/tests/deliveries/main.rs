@@ -8,6 +8,7 @@
 
 mod alarms;
 mod archives;
+mod bots;
 mod faults;
 mod flaky;
 mod isolation;

@@ -225,7 +225,8 @@ impl Rows for AlarmRows<'_> {
             sql.push(" AND a.firing = 0");
         }
         if let Some(bus) = query.bus {
-            sql.push(" AND a.bus_id = ").push_bind(i64::from(bus.0));
+            // With the sign: the walk goes by time, not by the key that begins with the bus.
+            sql.push(" AND +a.bus_id = ").push_bind(i64::from(bus.0));
         }
         if query.severity_min > 0 {
             sql.push(" AND a.severity >= ")

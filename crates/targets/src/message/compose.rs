@@ -191,9 +191,14 @@ impl Told<'_> {
         say(self.common.language, en, zh)
     }
 
-    /// Somebody tries the target out: nobody is to get up for it.
-    fn trial_tag(&self) -> &'static str {
-        self.say("[Test]", "[测试]")
+    /// The beginning of a title. Of a trial it says so: nobody is to get up for it.
+    fn tag(&self, tag: &str) -> String {
+        if self.job.trial {
+            let trial = self.say("[Test]", "[测试]");
+            format!("{trial} {tag}").trim_end().to_owned()
+        } else {
+            tag.to_owned()
+        }
     }
 
     fn time(&self, ms: i64) -> String {
@@ -204,14 +209,12 @@ impl Told<'_> {
     fn one(&self, alarm: &Alarm, text: Option<String>) -> Message {
         let language = self.common.language;
         let look = look_of(alarm);
-        let tag = if self.job.trial {
-            self.trial_tag()
-        } else if is_plain(alarm) {
+        let tag = self.tag(if is_plain(alarm) {
             ""
         } else {
             tag(look, language)
-        };
-        let room = TITLE_CHARS_MAX - Unit::Chars.count(tag) - 1;
+        });
+        let room = TITLE_CHARS_MAX - Unit::Chars.count(&tag) - 1;
         Message {
             tag,
             subject: subject(alarm, language, room),
@@ -424,13 +427,11 @@ impl Told<'_> {
             };
             cut_text(&whats, TITLE_CHARS_MAX - 12, Unit::Chars, "…")
         };
-        let tag = if self.job.trial {
-            self.trial_tag()
-        } else if self.job.digest {
+        let tag = self.tag(if self.job.digest {
             self.say("[Digest]", "[汇总]")
         } else {
             tag(look, language)
-        };
+        });
         let mut facts = Facts(Vec::new());
         facts.needed(self.say("Alarms", "数量"), format!("{count} ({counts})"));
         let times = alarms.iter().filter_map(|alarm| alarm.time_ms);

@@ -126,10 +126,10 @@ pub(crate) fn refusal(code: &str, words: &str) -> Refusal {
     let row = CODES
         .iter()
         .filter(|row| {
-            code.strip_prefix(row.of)
+            code.strip_prefix(row.code)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         })
-        .max_by_key(|row| row.of.len());
+        .max_by_key(|row| row.code.len());
     Refusal {
         class: row.map_or(Class::Permanent, |row| row.class),
         why: row.map_or(
@@ -411,7 +411,7 @@ mod tests {
             assert_eq!(refusal(code, "").class, class, "{code}");
         }
         for row in CODES {
-            assert!(refusal(row.of, "").class == row.class, "{}", row.of);
+            assert!(refusal(row.code, "").class == row.class, "{}", row.code);
         }
         assert!(for_number("AuthFailure.X", "").is_err());
         assert!(matches!(

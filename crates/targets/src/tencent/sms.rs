@@ -111,7 +111,7 @@ impl Phone for TencentSms {
     const ABOUT: About = About {
         name: "tencent-sms",
         title: ("Tencent Cloud SMS", "腾讯云短信"),
-        sentence: (
+        about: (
             "Sends short messages through Tencent Cloud, by a template that was approved.",
             "通过腾讯云短信按已审批的模板发送短信。",
         ),

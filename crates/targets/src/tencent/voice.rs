@@ -104,7 +104,7 @@ impl Phone for TencentVoice {
     const ABOUT: About = About {
         name: "tencent-voice",
         title: ("Tencent Cloud voice call", "腾讯云语音通知"),
-        sentence: (
+        about: (
             "Calls phones through Tencent Cloud and reads a template aloud that was approved. For what somebody has to get up for.",
             "通过腾讯云语音按已审批的模板拨打电话，用于必须立即处理的告警。",
         ),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::messages::{alarm, body, folded, rendered, target as offline};
 use crate::support::{context, egress, job};
 use belfry_model::Event;
-use belfry_targets::{AlarmLife, Attempted, Job, Target, Verdict, find_kind};
+use belfry_targets::{AlarmLife, Attempted, ConnectContext, Job, Target, Verdict, find_kind};
 use belfry_testkit::{Im, Reply};
 use serde_json::{Value, json};
 
@@ -17,9 +17,10 @@ const BOT: &str = "123456789:AAF-example-token-0123456789abcdefgh";
 const ROUTING: &str = "0123456789abcdef0123456789abcdef";
 
 fn target(kind: &str, settings: &Value) -> Arc<dyn Target> {
-    find_kind(kind)
-        .unwrap()
-        .connect(settings.clone(), &context(egress()))
+    // One client for the targets of a test: making one reads the system's certificates.
+    thread_local!(static CONTEXT: ConnectContext = context(egress()));
+    CONTEXT
+        .with(|context| find_kind(kind).unwrap().connect(settings.clone(), context))
         .map_err(|errors| format!("{kind}: {errors:?}"))
         .unwrap()
 }
@@ -207,7 +208,7 @@ async fn every_kind_is_understood_by_its_vendor_whatever_an_event_says() {
         for settings in &settings {
             let target = target(kind, settings);
             for text in HOSTILE {
-                for event in hostile(text) {
+                for (n, event) in hostile(text).into_iter().enumerate() {
                     let life = AlarmLife {
                         count: 2,
                         first_at_ms: 1_700_000_000_000,
@@ -219,7 +220,7 @@ async fn every_kind_is_understood_by_its_vendor_whatever_an_event_says() {
                         job.alarm = Some(&life);
                         job.link = Some("https://belfry.example/d/1?x=(1)&y=[2]");
                         if let Some(digest) = digest {
-                            if !target.folds() {
+                            if !target.folds() || n > 0 {
                                 continue;
                             }
                             job.folded = &more;

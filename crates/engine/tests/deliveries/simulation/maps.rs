@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use belfry_model::config::{Bus, Rule, Target};
+use belfry_model::config::{Bus, Document, Rule, Target};
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
 use belfry_model::replay::ReplayState;
 use belfry_model::{
@@ -418,6 +418,21 @@ impl Rows {
                 target.disabled.clone_from(disabled);
                 target.revision += 1;
                 target.updated_at_ms = now_ms;
+            }
+            Change::PutDocument { place, spec, .. } => {
+                let bus = place.bus.as_ref().map(|bus| self.bus(bus)).transpose()?;
+                let number = self.config.documents.len() + 1;
+                let document = Document {
+                    id: DocumentId(i32::try_from(number).unwrap()),
+                    kind: place.kind.clone(),
+                    bus,
+                    name: place.name.clone(),
+                    spec: spec.clone(),
+                    revision: 1,
+                    created_at_ms: now_ms,
+                    updated_at_ms: now_ms,
+                };
+                self.config.documents.push(document);
             }
             _ => return unasked(),
         }
