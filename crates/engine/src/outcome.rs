@@ -209,6 +209,29 @@ mod tests {
     }
 
     #[test]
+    fn a_time_of_the_week_is_waited_for_whatever_the_schedule_says() {
+        let retry = RetryPolicy::of(Schedule::None);
+        let later = |reason| Verdict::Later {
+            reason,
+            detail: "not now".to_owned(),
+            wait_ms: 3_600_000,
+        };
+        assert!(matches!(
+            decide(facts(&retry), later(Reason::OutsideWindow)),
+            Next::Retry {
+                due_at_ms: 3_600_000,
+                reason: Reason::OutsideWindow,
+                ..
+            }
+        ));
+        // A recipient who is never there is given up like any other failure.
+        assert!(matches!(
+            decide(facts(&retry), later(Reason::ProviderRejected)),
+            Next::Dead { .. }
+        ));
+    }
+
+    #[test]
     fn the_last_attempt_ends_dead_with_the_failure_as_reason() {
         let retry = RetryPolicy::of(Schedule::None);
         assert_eq!(

@@ -484,7 +484,7 @@ impl<P: Phone> Caller<P> {
             .collect();
         let numbers: Vec<&str> = now.iter().map(|person| &*person.address).collect();
         let (request, record) = match self.ready(job, &alarm, &now, now_ms) {
-            Ok(ready) => ready,
+            Ok(made) => made,
             Err(detail) => {
                 return Attempted::unsent(Verdict::Permanent {
                     reason: Reason::TransformError,

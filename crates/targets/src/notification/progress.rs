@@ -322,9 +322,10 @@ mod tests {
             let shown = format!("{verdicts:?}");
             let (verdict, note) = after(verdicts).conclude(&names(), NOW_MS);
             let got = match verdict {
-                Verdict::Delivered => {
-                    note.map_or("delivered".to_owned(), |note| format!("delivered: {note}"))
-                }
+                Verdict::Delivered => note.map_or_else(
+                    || "delivered".to_owned(),
+                    |note| format!("delivered: {note}"),
+                ),
                 Verdict::Permanent { reason, .. } => format!("permanent {reason}"),
                 Verdict::Later {
                     reason, wait_ms, ..

@@ -170,7 +170,7 @@ impl Notification {
 
     /// The windows in the zone of whoever is told.
     fn week(&self, window: &Window, zone: Option<&str>) -> Option<Week> {
-        let zone = zone.unwrap_or(self.common.time_zone.name());
+        let zone = zone.unwrap_or_else(|| self.common.time_zone.name());
         window.weekly(Some(zone)).compile().ok()
     }
 
@@ -283,8 +283,8 @@ impl Target for Notification {
             let delivered = made.verdict == Verdict::Delivered;
             let mut note = made.note;
             if !passed.is_empty() {
-                let passed = format!("not reached: {}", passed.join(", "));
-                note = Some(note.map_or(passed.clone(), |note| format!("{note}; {passed}")));
+                let told = note.map(|note| format!("{note}; ")).unwrap_or_default();
+                note = Some(format!("{told}not reached: {}", passed.join(", ")));
             }
             let now_ms = self.clock.now_ms();
             if made.progress.is_some() {
