@@ -171,10 +171,7 @@ impl ReadDocument for Sealer {
         let spec = self
             .open_settings(&sealed_at(document), &document.spec)
             .map_err(|error| error.to_string())?;
-        kind.read(Document {
-            spec,
-            ..document.clone()
-        })
+        kind.read(spec)
     }
 }
 

@@ -21,7 +21,7 @@ use base64::engine::general_purpose::STANDARD;
 use belfry_engine::AcceptContext;
 use belfry_model::access::Scope;
 use belfry_model::event::{EventErrors, EventLimits, Fill};
-use belfry_model::{BusName, DocumentName, Event};
+use belfry_model::{BusName, DocumentId, DocumentName, Event};
 use belfry_sources::{Auth, HandshakeMode, Outcome, Refused, RefusedKind};
 use belfry_store::{Change, DocumentPlace, Expect, Unparsed};
 use bytes::Bytes;
@@ -56,6 +56,7 @@ pub struct FoundSource {
     pub bus: BusName,
     /// Its name.
     pub name: DocumentName,
+    id: DocumentId,
     document: Arc<SourceDocument>,
 }
 
@@ -229,6 +230,7 @@ impl App {
         Some(FoundSource {
             bus: bus.clone(),
             name: name.clone(),
+            id: snapshot.document_id(SOURCES, Some(id), name)?,
             document: snapshot.document(SOURCES, Some(id), name)?,
         })
     }
@@ -242,15 +244,12 @@ impl App {
             let sources = snapshot.documents::<SourceDocument>(SOURCES, Some(bus.bus.id));
             for (name, document) in sources {
                 if document.tokens.iter().any(|known| known.is(&hash, now)) {
-                    found = Some(FoundSource {
-                        bus: bus.bus.name.clone(),
-                        name: name.clone(),
-                        document,
-                    });
+                    found = Some((&bus.bus.name, name));
                 }
             }
         }
-        found
+        let (bus, name) = found?;
+        self.find_source(bus, name)
     }
 
     /// Whether a request to a source by its name may be read; its body is not looked at.
@@ -389,7 +388,7 @@ impl App {
         let body = incoming.body.get(..max).unwrap_or(&incoming.body);
         let unparsed = Unparsed {
             number: 0,
-            source: found.document.id,
+            source: found.id,
             at_ms: self.now_ms(),
             format: format.map(ToOwned::to_owned),
             reason: reason.chars().take(REASON_CHARS_MAX).collect(),

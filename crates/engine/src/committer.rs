@@ -860,7 +860,8 @@ impl Committer {
                 .map_or(0, |attempt| attempt.duration_ms),
             at_ms: finished.at_ms,
             reason: reason_of(&finished.next),
-            detail: detail_of(&finished.next),
+            // Of a success: what the target has to say of it.
+            detail: detail_of(&finished.next).or_else(|| finished.attempt.as_ref()?.detail.clone()),
         };
         Self::release_next(round, work, status, now_ms);
         let again = Pending {

@@ -113,6 +113,16 @@ impl Documents {
             .filter_map(|(name, entry)| Some((name, entry.typed()?)))
     }
 
+    /// One of them, as it is stored.
+    pub(crate) fn stored(
+        &self,
+        kind: &str,
+        bus: Option<BusId>,
+        name: &DocumentName,
+    ) -> Option<&Document> {
+        Some(&self.0.get(kind)?.get(&bus)?.get(name)?.document)
+    }
+
     /// One of them.
     pub(crate) fn get<T: Any + Send + Sync>(
         &self,

@@ -487,11 +487,7 @@ mod tests {
             clock: Arc::<SystemClock>::clone(&clock),
             random: Arc::new(crate::api::SystemRandom),
             kinds: belfry_targets::find_kind,
-            templates: Arc::new(belfry_eval::Templates::new(
-                std::path::PathBuf::from("/nonexistent"),
-                Vec::new(),
-                belfry_eval::EvalLimits::default(),
-            )),
+            templates: Arc::new(belfry_eval::Templates::none()),
             unseal: Arc::new(Clear),
             documents: Arc::new(crate::documents::NoDocuments),
             connect: Arc::new(ConnectContext {

@@ -1013,7 +1013,7 @@ impl Lane {
                 (state.misconfigured >= MISCONFIGURED_MAX).then_some(detail)
             }
             // Says nothing about it: the receiver did not come to look.
-            Verdict::Retry { .. } | Verdict::Skipped { .. } => None,
+            Verdict::Retry { .. } | Verdict::Later { .. } | Verdict::Skipped { .. } => None,
             _ => {
                 state.misconfigured = 0;
                 None
@@ -1100,7 +1100,7 @@ fn progress(work: &Work, attempted: &mut Attempted) -> Option<String> {
     tracing::error!(delivery.id = %work.delivery, bytes = progress.len(), "a target leaves too much behind for its next attempt");
     if matches!(
         attempted.verdict,
-        Verdict::More { .. } | Verdict::Retry { .. }
+        Verdict::More { .. } | Verdict::Later { .. } | Verdict::Retry { .. }
     ) {
         attempted.verdict = Verdict::Permanent {
             reason: Reason::Internal,

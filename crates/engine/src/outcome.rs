@@ -78,6 +78,11 @@ pub(crate) fn decide(facts: Facts<'_>, verdict: Verdict) -> Next {
         Verdict::Delivered => Next::Delivered,
         Verdict::More { detail } => Next::More { detail },
         Verdict::Skipped { reason, detail } => Next::Skipped { reason, detail },
+        Verdict::Later {
+            reason,
+            detail,
+            wait_ms,
+        } => again(facts, reason, detail, Some(wait_ms)),
         Verdict::Permanent { reason, detail } => Next::Dead { reason, detail },
         Verdict::Gone { detail } => Next::Dead {
             reason: Reason::Gone,
@@ -95,34 +100,40 @@ pub(crate) fn decide(facts: Facts<'_>, verdict: Verdict) -> Next {
             reason,
             detail,
             retry_after_ms,
-        } => {
-            let Some(wait_ms) = facts.retry.wait_ms(facts.made) else {
-                return Next::Dead { reason, detail };
-            };
-            let due_at_ms = facts
-                .now_ms
-                .saturating_add(wait(facts, wait_ms, retry_after_ms));
-            if facts.expires_at_ms.is_some_and(|at| at <= due_at_ms) {
-                return Next::Expired {
-                    reason: Reason::EventExpired,
-                    detail: format!("{detail}; the event expires before the next attempt"),
-                };
-            }
-            if due_at_ms.saturating_sub(facts.since_ms) > facts.retry.max_age_ms() {
-                return Next::Expired {
-                    reason: Reason::TooOld,
-                    detail: format!(
-                        "{detail}; the next attempt would come after the age limit of {} s",
-                        facts.retry.max_age_ms() / 1000
-                    ),
-                };
-            }
-            Next::Retry {
-                due_at_ms,
-                reason,
-                detail,
-            }
-        }
+        } => again(facts, reason, detail, retry_after_ms),
+    }
+}
+
+/// Another attempt, if the policy still allows one.
+fn again(facts: Facts<'_>, reason: Reason, detail: String, asked_ms: Option<u64>) -> Next {
+    // A time of the week that has not come is no failure, and has no schedule.
+    let waits = match reason {
+        Reason::OutsideWindow => Some(0),
+        _ => facts.retry.wait_ms(facts.made),
+    };
+    let Some(wait_ms) = waits else {
+        return Next::Dead { reason, detail };
+    };
+    let due_at_ms = facts.now_ms.saturating_add(wait(facts, wait_ms, asked_ms));
+    if facts.expires_at_ms.is_some_and(|at| at <= due_at_ms) {
+        return Next::Expired {
+            reason: Reason::EventExpired,
+            detail: format!("{detail}; the event expires before the next attempt"),
+        };
+    }
+    if due_at_ms.saturating_sub(facts.since_ms) > facts.retry.max_age_ms() {
+        return Next::Expired {
+            reason: Reason::TooOld,
+            detail: format!(
+                "{detail}; the next attempt would come after the age limit of {} s",
+                facts.retry.max_age_ms() / 1000
+            ),
+        };
+    }
+    Next::Retry {
+        due_at_ms,
+        reason,
+        detail,
     }
 }
 
@@ -195,6 +206,29 @@ mod tests {
                 "{next:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_time_of_the_week_is_waited_for_whatever_the_schedule_says() {
+        let retry = RetryPolicy::of(Schedule::None);
+        let later = |reason| Verdict::Later {
+            reason,
+            detail: "not now".to_owned(),
+            wait_ms: 3_600_000,
+        };
+        assert!(matches!(
+            decide(facts(&retry), later(Reason::OutsideWindow)),
+            Next::Retry {
+                due_at_ms: 3_600_000,
+                reason: Reason::OutsideWindow,
+                ..
+            }
+        ));
+        // A recipient who is never there is given up like any other failure.
+        assert!(matches!(
+            decide(facts(&retry), later(Reason::ProviderRejected)),
+            Next::Dead { .. }
+        ));
     }
 
     #[test]

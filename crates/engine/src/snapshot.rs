@@ -155,6 +155,16 @@ impl Snapshot {
         self.documents.get(kind, bus, name)
     }
 
+    /// The number of a named document.
+    pub fn document_id(
+        &self,
+        kind: &str,
+        bus: Option<BusId>,
+        name: &DocumentName,
+    ) -> Option<DocumentId> {
+        self.documents.stored(kind, bus, name).map(|one| one.id)
+    }
+
     /// From when on events have to be remembered to recognise repeats: the longest window of any bus.
     pub(crate) fn dedup_since_ms(&self, now_ms: i64) -> i64 {
         let windows = self

@@ -144,6 +144,7 @@ fn told(verdict: &Verdict) -> String {
         Verdict::Delivered => "there is nothing to do".to_owned(),
         Verdict::More { detail }
         | Verdict::Retry { detail, .. }
+        | Verdict::Later { detail, .. }
         | Verdict::Permanent { detail, .. }
         | Verdict::Gone { detail }
         | Verdict::Skipped { detail, .. } => detail.clone(),

@@ -120,6 +120,11 @@ impl Templates {
         }
     }
 
+    /// None can be evaluated: for servers and tests without templates.
+    pub fn none() -> Self {
+        Self::new(PathBuf::new(), Vec::new(), EvalLimits::default())
+    }
+
     /// Whether a template can be read at all.
     ///
     /// # Errors

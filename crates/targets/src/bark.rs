@@ -80,7 +80,7 @@ impl Messenger for Bark {
     const ABOUT: About = About {
         name: "bark",
         title: ("Bark", "Bark 推送"),
-        sentence: (
+        about: (
             "Pushes messages to an iPhone through the app Bark; criticals sound through silent mode.",
             "通过 Bark 推送到 iPhone，严重告警可突破静音。",
         ),

@@ -221,7 +221,7 @@ impl Messenger for DingTalk {
     const ABOUT: About = About {
         name: "dingtalk",
         title: ("DingTalk robot", "钉钉群机器人"),
-        sentence: (
+        about: (
             "Sends messages to a DingTalk group through a custom robot.",
             "通过自定义机器人把消息发送到钉钉群。",
         ),

@@ -141,7 +141,7 @@ impl Messenger for Discord {
     const ABOUT: About = About {
         name: "discord",
         title: ("Discord webhook", "Discord webhook"),
-        sentence: (
+        about: (
             "Sends messages to a Discord channel through a webhook.",
             "通过 webhook 把消息发送到 Discord 频道。",
         ),
@@ -265,7 +265,7 @@ impl Messenger for Discord {
                 .wait(wait.or_else(|| answer.retry_after_ms()));
         }
         match answer.number("/code") {
-            Some(number) if CODES.iter().any(|row| row.of == number.to_string()) => {
+            Some(number) if CODES.iter().any(|row| row.code == number.to_string()) => {
                 Said::refused(CODES, number.to_string(), words)
             }
             _ if matches!(answer.status, 400 | 401 | 403 | 404) => {
@@ -311,16 +311,12 @@ fn title(message: &Message) -> String {
     )
 }
 
-/// The operator's own text, or advice, lines and further links.
+/// The operator's own text, or lines; and links.
 fn description(message: &Message) -> String {
     let mut lines = Vec::new();
     if let Some(text) = &message.text {
         lines.push(text.clone());
     } else {
-        if let Some(advice) = &message.advice {
-            let label = message.say("Do first", "建议");
-            lines.push(format!("**{label}**: {}", DISCORD.apply(advice)));
-        }
         for line in &message.lines {
             lines.push(format!(
                 "{} {}",
@@ -341,7 +337,7 @@ fn fields(message: &Message) -> Vec<(&'static str, String)> {
         return Vec::new();
     }
     message
-        .facts
+        .told()
         .iter()
         .take(FIELDS_MAX)
         .map(|fact| (fact.label, value(fact)))

@@ -66,7 +66,7 @@ impl Messenger for Gotify {
     const ABOUT: About = About {
         name: "gotify",
         title: ("Gotify", "Gotify 推送"),
-        sentence: (
+        about: (
             "Pushes messages through a Gotify server of your own.",
             "通过自建的 Gotify 服务器推送消息。",
         ),

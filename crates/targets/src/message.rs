@@ -34,7 +34,7 @@ pub(crate) use look::Look;
 pub(crate) struct Message {
     /// How bad it is, in brackets, in the message's language: the beginning of the title. Ours, so never escaped; empty
     /// when there is nothing to say.
-    pub(crate) tag: &'static str,
+    pub(crate) tag: String,
     /// What and which resource, the same for alarm, repeat and recovery: the rest of the title. At most 80 characters
     /// with the tag.
     pub(crate) subject: String,
@@ -116,6 +116,22 @@ impl Message {
         } else {
             format!("{} {subject}", self.tag)
         }
+    }
+
+    /// Facts and advice in the order in which they are read: what to do stands before what is only good to know.
+    pub(crate) fn told(&self) -> Vec<Fact> {
+        let mut told = self.facts.clone();
+        if let Some(advice) = &self.advice {
+            let at = told.iter().position(|fact| fact.optional);
+            let advice = Fact {
+                label: self.say("Do first", "建议"),
+                code: None,
+                value: advice.clone(),
+                optional: false,
+            };
+            told.insert(at.unwrap_or(told.len()), advice);
+        }
+        told
     }
 
     /// One of two texts, by the message's language.

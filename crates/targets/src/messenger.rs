@@ -44,13 +44,17 @@ const PARTS_MAX: usize = 4;
 const UNANSWERED: &str = "unanswered";
 
 /// What a kind says of itself.
+#[expect(
+    clippy::struct_field_names,
+    reason = "it is what TargetKind::about gives"
+)]
 pub(crate) struct About {
     /// The word in `"type"`.
     pub(crate) name: &'static str,
     /// A short title, in English and in Chinese.
     pub(crate) title: LabelPair,
     /// One or two sentences, in English and in Chinese.
-    pub(crate) sentence: LabelPair,
+    pub(crate) about: LabelPair,
     /// Who answers, in details for people.
     pub(crate) vendor: &'static str,
     /// Members that are secret and go to the vendor.
@@ -239,9 +243,10 @@ pub(crate) enum Class {
 
 /// A row of a vendor's table.
 #[derive(Debug)]
+#[expect(clippy::struct_field_names, reason = "it is the vendor's word")]
 pub(crate) struct Code {
     /// The vendor's code.
-    pub(crate) of: &'static str,
+    pub(crate) code: &'static str,
     /// What follows.
     pub(crate) class: Class,
     /// What it means, in English and in Chinese.
@@ -256,7 +261,7 @@ pub(crate) const fn code(
     zh: &'static str,
 ) -> Code {
     Code {
-        of: code,
+        code,
         class,
         why: (en, zh),
     }
@@ -266,7 +271,7 @@ impl Said {
     /// The refusal of a code by the vendor's table; one that is not in it is permanent and shown as it is.
     pub(crate) fn refused(table: &[Code], code: impl Into<String>, words: &str) -> Self {
         let code = code.into();
-        let row = table.iter().find(|row| row.of == code);
+        let row = table.iter().find(|row| row.code == code);
         Self::Refused(Refusal {
             class: row.map_or(Class::Permanent, |row| row.class),
             why: row.map_or(
@@ -471,7 +476,7 @@ impl<M: Messenger> TargetKind for Kind<M> {
         M::ABOUT.title
     }
     fn about(&self) -> LabelPair {
-        M::ABOUT.sentence
+        M::ABOUT.about
     }
     fn schema(&self) -> Value {
         settings::schema_of::<M::Settings>()

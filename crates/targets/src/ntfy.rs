@@ -87,7 +87,7 @@ impl Messenger for Ntfy {
     const ABOUT: About = About {
         name: "ntfy",
         title: ("ntfy", "ntfy 推送"),
-        sentence: (
+        about: (
             "Pushes messages to phones and desktops through ntfy.sh or an ntfy server of your own.",
             "通过 ntfy.sh 或自建的 ntfy 服务器推送到手机和桌面。",
         ),
@@ -176,7 +176,7 @@ impl Messenger for Ntfy {
         // The code is the status with two more digits.
         let words = answer.word("/error").unwrap_or_default();
         match (answer.number("/code"), answer.status) {
-            (Some(number), status) if CODES.iter().any(|row| row.of == status.to_string()) => {
+            (Some(number), status) if CODES.iter().any(|row| row.code == status.to_string()) => {
                 Said::refused(CODES, status.to_string(), words)
                     .shown_as(number)
                     .wait(answer.retry_after_ms())

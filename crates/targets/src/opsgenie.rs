@@ -87,7 +87,7 @@ impl Messenger for Opsgenie {
     const ABOUT: About = About {
         name: "opsgenie",
         title: ("Opsgenie", "Opsgenie"),
-        sentence: (
+        about: (
             "Creates an alert when an alarm fires, and closes it when the alarm has recovered.",
             "告警触发时创建 Opsgenie 告警，恢复时自动关闭。",
         ),

@@ -15,6 +15,8 @@ use crate::target::Verdict;
 
 /// Most names of contacts or groups in settings.
 const NAMES_MAX: usize = 100;
+/// Most people of one delivery; whoever comes after them is told of as not reached.
+const PEOPLE_MAX: usize = 200;
 /// Longest name, in bytes.
 const NAME_BYTES_MAX: usize = 128;
 
@@ -150,6 +152,9 @@ impl Found {
         let Some(address) = reach.of(&contact) else {
             return self.miss(format!("contact {name}: has no {}", reach.name()));
         };
+        if self.people.len() >= PEOPLE_MAX {
+            return self.miss(format!("those after the first {PEOPLE_MAX}"));
+        }
         self.people.push(Person {
             contact: Some(name.to_owned()),
             display_name: contact.display_name.clone(),
@@ -182,6 +187,13 @@ impl Found {
     }
 }
 
+/// A reason as it is kept: what is kept for many people must not grow without a bound.
+fn short(why: &str) -> String {
+    const BYTES_MAX: usize = 120;
+    let end = why.floor_char_boundary(BYTES_MAX);
+    why.get(..end).unwrap_or_default().to_owned()
+}
+
 /// What of a delivery to several people is done; kept from attempt to attempt.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -208,6 +220,17 @@ impl Progress {
     /// For [`Attempted::progress`](crate::Attempted::progress).
     pub(crate) fn write(&self) -> Option<String> {
         serde_json::to_string(self).ok()
+    }
+
+    /// An address that will never be reached.
+    pub(crate) fn refuse(&mut self, address: &str, why: &str) {
+        self.refused.push((address.to_owned(), short(why)));
+    }
+
+    /// An address that may be reached later.
+    pub(crate) fn postpone(&mut self, address: &str, until_ms: i64, why: &str) {
+        self.later.retain(|(later, ..)| later != address);
+        self.later.push((address.to_owned(), until_ms, short(why)));
     }
 
     /// Whether an address is finished, one way or the other.
@@ -255,10 +278,10 @@ impl Progress {
                 .iter()
                 .map(|(address, _, why)| format!("{address} ({why})"))
                 .collect();
-            let verdict = Verdict::Retry {
+            let verdict = Verdict::Later {
                 reason: Reason::ProviderRejected,
                 detail: format!("{summary}; to be tried again: {}", later.join(", ")),
-                retry_after_ms: u64::try_from(until.saturating_sub(now_ms)).ok(),
+                wait_ms: u64::try_from(until.saturating_sub(now_ms)).unwrap_or(0),
             };
             return (verdict, None);
         }
@@ -379,10 +402,10 @@ mod tests {
         assert!(!progress.is_due("b@x", 1000) && progress.is_due("b@x", 1500));
         assert_eq!(
             verdict(&progress).0,
-            Verdict::Retry {
+            Verdict::Later {
                 reason: Reason::ProviderRejected,
                 detail: "1 of 2 reached; to be tried again: b@x (450 wait)".to_owned(),
-                retry_after_ms: Some(500),
+                wait_ms: 500,
             }
         );
         progress.later.clear();

@@ -417,10 +417,10 @@ impl<P: Phone> Caller<P> {
                         }
                         One::Later(wait_ms, why) => {
                             let until = now_ms.saturating_add_unsigned(wait_ms.max(1000));
-                            progress.later.push((number, until, self.scrub.clean(why)));
+                            progress.postpone(&number, until, &self.scrub.clean(why));
                         }
                         One::Never(why) => {
-                            progress.refused.push((number, self.scrub.clean(why)));
+                            progress.refuse(&number, &self.scrub.clean(why));
                         }
                     }
                 }
@@ -458,9 +458,8 @@ impl<P: Phone> Caller<P> {
                 && progress.is_due(number, now_ms)
                 && let Some(until) = self.pauses_until(number, now_ms)
             {
-                progress.later.retain(|(later, ..)| later != number);
                 let why = format!("reached less than {} s ago", self.to.pause_seconds);
-                progress.later.push((number.clone(), until, why));
+                progress.postpone(number, until, &why);
             }
         }
         let due: Vec<&Person> = found
@@ -485,7 +484,7 @@ impl<P: Phone> Caller<P> {
             .collect();
         let numbers: Vec<&str> = now.iter().map(|person| &*person.address).collect();
         let (request, record) = match self.ready(job, &alarm, &now, now_ms) {
-            Ok(ready) => ready,
+            Ok(made) => made,
             Err(detail) => {
                 return Attempted::unsent(Verdict::Permanent {
                     reason: Reason::TransformError,
@@ -538,9 +537,7 @@ impl<P: Phone> Caller<P> {
                     // Nobody is to be called a third time for one alarm.
                     for number in &numbers {
                         let why = "two requests were not answered in time; they may have been carried out";
-                        progress
-                            .refused
-                            .push(((*number).to_owned(), why.to_owned()));
+                        progress.refuse(number, why);
                     }
                     None
                 } else {

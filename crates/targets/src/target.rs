@@ -199,6 +199,16 @@ pub enum Verdict {
         /// How long the receiver asks to be left alone, at most a day.
         retry_after_ms: Option<u64>,
     },
+    /// Not now, for a reason of this delivery alone: a recipient who greylists, a time of the week that has not come. Unlike
+    /// [`Retry`](Self::Retry) it says nothing against the receiver, and other deliveries go on.
+    Later {
+        /// For programs.
+        reason: Reason,
+        /// For people.
+        detail: String,
+        /// How long it waits at least, at most a day.
+        wait_ms: u64,
+    },
     /// Will not succeed, however often it is tried.
     Permanent {
         /// For programs.

@@ -85,7 +85,7 @@ impl Messenger for Teams {
     const ABOUT: About = About {
         name: "teams",
         title: ("Microsoft Teams", "Microsoft Teams"),
-        sentence: (
+        about: (
             "Sends cards to a Microsoft Teams channel or chat through a workflow webhook.",
             "通过工作流 webhook 把卡片发送到 Microsoft Teams 频道或聊天。",
         ),
@@ -174,7 +174,7 @@ impl Teams {
         if let Some(text) = &message.text {
             body.push(json!({ "type": "TextBlock", "text": text, "wrap": true }));
         } else {
-            for fact in &message.facts {
+            for fact in &message.told() {
                 let label = bold(&format!("{}: ", fact.label));
                 let mut runs = vec![label];
                 if let Some(code) = &fact.code {
@@ -186,10 +186,6 @@ impl Teams {
                     runs.push(run(&fact.value));
                 }
                 body.push(rich(runs));
-            }
-            if let Some(advice) = &message.advice {
-                let label = bold(&format!("{}: ", message.say("Do first", "建议")));
-                body.push(rich(vec![label, run(advice)]));
             }
             for line in &message.lines {
                 let text = format!("{} {}", line.look.style().emoji, line.text);

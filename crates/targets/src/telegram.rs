@@ -119,7 +119,7 @@ impl Messenger for Telegram {
     const ABOUT: About = About {
         name: "telegram",
         title: ("Telegram bot", "Telegram 机器人"),
-        sentence: (
+        about: (
             "Sends messages to a Telegram chat, group or channel by a bot.",
             "通过机器人把消息发送到 Telegram 会话、群组或频道。",
         ),

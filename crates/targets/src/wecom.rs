@@ -127,7 +127,7 @@ impl Messenger for WeCom {
     const ABOUT: About = About {
         name: "wecom",
         title: ("WeCom group robot", "企业微信群机器人"),
-        sentence: (
+        about: (
             "Sends messages to a WeCom group through a group robot.",
             "通过群机器人把消息发送到企业微信群。",
         ),

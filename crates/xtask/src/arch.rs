@@ -21,6 +21,7 @@ const FOR_TESTS: &[&str] = &["testkit", "testdb"];
 const BOUNDARIES: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
     ("reqwest", &["egress", "testkit", "tests"]),
+    ("lettre", &["targets"]),
     ("axum", &["api", "belfry", "testkit", "tests"]),
 ];
 

@@ -133,11 +133,7 @@ impl TestServer {
             clock: Arc::clone(&as_clock),
             random: Arc::new(belfry_engine::SystemRandom),
             kinds: belfry_targets::find_kind,
-            templates: Arc::new(belfry_eval::Templates::new(
-                std::path::PathBuf::from("/nonexistent"),
-                Vec::new(),
-                belfry_eval::EvalLimits::default(),
-            )),
+            templates: Arc::new(belfry_eval::Templates::none()),
             unseal: as_unseal,
             documents: Arc::<Sealer>::clone(&sealer) as Arc<dyn belfry_engine::ReadDocument>,
             connect: Arc::clone(&connect),

@@ -3,7 +3,6 @@
 use belfry_engine::Parsed;
 use belfry_model::FieldError;
 use belfry_model::access::Scope;
-use belfry_model::config::Document;
 use belfry_model::json::{from_slice, nearest};
 use belfry_targets::GeneratedSecret;
 use schemars::JsonSchema;
@@ -70,8 +69,8 @@ pub trait DocumentKind: Send + Sync {
     fn hide(&self, spec: &mut Value) {
         let _ = spec;
     }
-    /// A document for use, its secrets in clear.
-    fn read(&self, document: Document) -> std::result::Result<Parsed, String>;
+    /// The spec for use, secrets in clear.
+    fn read(&self, spec: Value) -> std::result::Result<Parsed, String>;
 }
 
 /// The kind of that name.

@@ -83,9 +83,10 @@ pub struct TrialView {
 impl From<Attempted> for TrialView {
     fn from(attempted: Attempted) -> Self {
         let (verdict, reason, detail) = match attempted.verdict {
-            Verdict::Delivered => ("delivered", None, None),
+            Verdict::Delivered => ("delivered", None, attempted.note),
             Verdict::More { detail } => ("more", None, Some(detail)),
             Verdict::Retry { reason, detail, .. } => ("retry", Some(reason), Some(detail)),
+            Verdict::Later { reason, detail, .. } => ("later", Some(reason), Some(detail)),
             Verdict::Permanent { reason, detail } => ("permanent", Some(reason), Some(detail)),
             Verdict::Gone { detail } => ("gone", None, Some(detail)),
             Verdict::Skipped { reason, detail } => ("skipped", Some(reason), Some(detail)),

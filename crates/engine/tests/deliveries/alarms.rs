@@ -269,11 +269,7 @@ async fn start(maps: &Arc<Maps>, vendor: &Arc<Vendor>) -> Result<(Engine, Arc<Fl
         kinds: find_kind,
         unseal: Arc::new(Clear),
         documents: Arc::new(Silences),
-        templates: Arc::new(belfry_eval::Templates::new(
-            std::path::PathBuf::from("/nonexistent"),
-            Vec::new(),
-            belfry_eval::EvalLimits::default(),
-        )),
+        templates: Arc::new(belfry_eval::Templates::none()),
         connect: Arc::new(ConnectContext {
             egress: Arc::new(egress),
             clock: vendor.clock.clone(),
@@ -516,6 +512,51 @@ async fn a_throttle_pauses_everything_that_uses_the_bot() -> Result<()> {
         assert!(message.at_ms >= throttled_at + 600_000, "{message:?}");
     }
     assert!(of_bot.iter().any(|message| message.target == "two"));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_waits_by_itself_holds_nobody_else_up() -> Result<()> {
+    let town = Town::begin().await?;
+    let target = town.target("bot", json!({"bot": "a"}), json!({})).await?;
+    let later = |reason| {
+        says(Verdict::Later {
+            reason,
+            detail: "not now".to_owned(),
+            wait_ms: 600_000,
+        })
+    };
+    // So often that a circuit would have opened long ago.
+    town.vendor
+        .answer("a", (0..20).map(|_| later(Reason::ProviderRejected)));
+    let one = |n: usize| alarm(&n.to_string(), &format!("k{n}"), "error", "1");
+    for n in 0..20 {
+        town.post(vec![one(n)]).await?;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    let note = "1 of 2 reached".to_owned();
+    town.vendor.answer(
+        "a",
+        [Attempted {
+            note: Some(note.clone()),
+            ..says(Verdict::Delivered)
+        }],
+    );
+    let last = town.post(vec![one(20)]).await?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let outcome = town.outcome(last[0], target);
+    assert_eq!(outcome.status, DeliveryStatus::Delivered);
+    assert_eq!(outcome.detail, Some(note));
+    town.settle(target, Duration::from_hours(1)).await?;
+    assert_eq!(town.count(target), delivered(21));
+    let messages = town.vendor.messages();
+    let of_first: Vec<i64> = messages
+        .iter()
+        .filter(|message| message.events[0] == "0")
+        .map(|message| message.at_ms)
+        .collect();
+    assert_eq!(of_first.len(), 2);
+    assert!(of_first[1] >= of_first[0] + 600_000);
     Ok(())
 }
 

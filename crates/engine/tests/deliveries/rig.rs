@@ -69,11 +69,7 @@ pub(crate) fn with_clock(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result
         clock: clock.clone(),
         random: Arc::new(SystemRandom),
         kinds: belfry_targets::find_kind,
-        templates: Arc::new(belfry_eval::Templates::new(
-            std::path::PathBuf::from("/nonexistent"),
-            Vec::new(),
-            belfry_eval::EvalLimits::default(),
-        )),
+        templates: Arc::new(belfry_eval::Templates::none()),
         unseal: Arc::new(Clear),
         documents: Arc::new(NoDocuments),
         connect: Arc::new(ConnectContext {

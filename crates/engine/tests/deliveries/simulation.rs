@@ -198,11 +198,7 @@ impl Running {
             clock: world.clock.clone(),
             random: Arc::new(Shared::new(chance.part())),
             kinds: receiver::find_kind,
-            templates: Arc::new(belfry_eval::Templates::new(
-                std::path::PathBuf::from("/nonexistent"),
-                Vec::new(),
-                belfry_eval::EvalLimits::default(),
-            )),
+            templates: Arc::new(belfry_eval::Templates::none()),
             unseal: Arc::new(Clear),
             documents: Arc::new(NoDocuments),
             connect: Arc::new(ConnectContext {

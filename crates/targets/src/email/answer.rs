@@ -49,11 +49,12 @@ pub(crate) fn judge(trouble: &Trouble) -> Meaning {
         // Too many connections or messages, or on its way down: the account as a whole has to wait.
         (_, 421) => later(Reason::RateLimited, Some(BUSY_MS)),
         (Step::Login, 400..=499) => later(Reason::AuthFailed, None),
-        (Step::Login, _) | (_, 530 | 534 | 535 | 538) => permanent(Reason::Misconfigured, said),
+        // The last is: not this sender, with this login; a matter of the setting `from`.
+        (Step::Login, _) | (_, 530 | 534 | 535 | 538) | (Step::Sender, 553) => {
+            permanent(Reason::Misconfigured, said)
+        }
         (Step::StartTls, _) => later(Reason::TlsError, None),
         (Step::Sender | Step::Data | Step::Content, 523 | 552) => Meaning::TooLarge(said),
-        // Not this sender, with this login: a matter of the setting `from`.
-        (Step::Sender, 553) => permanent(Reason::Misconfigured, said),
         // The server as such refuses to speak; that says nothing of the message.
         (Step::Greeting | Step::Hello | Step::Reset, _) | (_, 0..=499) => {
             later(Reason::ProviderRejected, None)

@@ -45,7 +45,7 @@ const CONVERSATION_FACTOR: u32 = 6;
 /// Mails a minute through one account.
 const LIMIT: ChannelLimit = ChannelLimit {
     permits: 60,
-    per: Duration::from_secs(60),
+    per: Duration::from_mins(1),
     burst: 20,
 };
 
@@ -151,7 +151,7 @@ impl Mailer {
         let thread = job
             .alarm
             .and_then(|life| life.thread.clone())
-            .or(root.clone());
+            .or_else(|| root.clone());
         let message_id = match root {
             Some(root) if is_first => root,
             _ => format!("<{}@{domain}>", job.delivery),
@@ -210,19 +210,13 @@ impl Mailer {
         if smtp.security == Security::None {
             return Ok(Protection::None);
         }
-        let trust = match self.trust.get() {
-            Some(trust) => trust.clone(),
-            None => {
-                let trust =
-                    self.egress
-                        .trust(smtp.ca.as_deref())
-                        .map_err(|error| Trouble::Broken {
-                            reason: Reason::TlsError,
-                            detail: error.to_string(),
-                        })?;
-                self.trust.get_or_init(|| trust).clone()
-            }
-        };
+        let known = self.trust.get().cloned();
+        let trust = known.map_or_else(|| self.egress.trust(smtp.ca.as_deref()), Ok);
+        let trust = trust.map_err(|error| Trouble::Broken {
+            reason: Reason::TlsError,
+            detail: error.to_string(),
+        })?;
+        let trust = self.trust.get_or_init(|| trust).clone();
         Ok(match smtp.security {
             Security::Tls => Protection::Tls(trust),
             Security::StartTls | Security::None => Protection::StartTls(trust),
@@ -281,27 +275,23 @@ impl Mailer {
                 ForOne::Taken => taken.push(address.clone()),
                 ForOne::Later(wait_ms) => {
                     let due_ms = self.clock.now_ms().saturating_add_unsigned(wait_ms);
-                    progress
-                        .later
-                        .push((address.clone(), due_ms, reply.to_string()));
+                    progress.postpone(address, due_ms, &reply.to_string());
                 }
                 // Those after it were not asked; they are in the next mail.
                 ForOne::TooMany if !taken.is_empty() => break,
                 ForOne::TooMany => {
                     let due_ms = self.clock.now_ms().saturating_add(TOO_MANY_MS);
-                    progress
-                        .later
-                        .push((address.clone(), due_ms, reply.to_string()));
+                    progress.postpone(address, due_ms, &reply.to_string());
                 }
-                ForOne::Never => progress.refused.push((address.clone(), reply.to_string())),
+                ForOne::Never => progress.refuse(address, &reply.to_string()),
             }
         }
-        if !taken.is_empty() {
+        if taken.is_empty() {
+            session.reset().await?;
+        } else {
             let reply = session.content(&mail.bytes).await?;
             said.note("message", &reply);
             progress.done.append(&mut taken);
-        } else {
-            session.reset().await?;
         }
         self.pool.give(session);
         Ok(())
@@ -411,8 +401,9 @@ impl Mailer {
                 attempted
             }
         };
-        if let Verdict::Retry { detail, .. } | Verdict::Permanent { detail, .. } =
-            &mut attempted.verdict
+        if let Verdict::Retry { detail, .. }
+        | Verdict::Later { detail, .. }
+        | Verdict::Permanent { detail, .. } = &mut attempted.verdict
         {
             *detail = self.scrub.clean(std::mem::take(detail));
         }

@@ -45,7 +45,7 @@ impl Test {
 fn same(value: &Value, text: &str) -> bool {
     match value {
         Value::String(value) => value == text,
-        value => value.to_string() == text,
+        value => *text == *value.to_string(),
     }
 }
 

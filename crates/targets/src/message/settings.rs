@@ -74,29 +74,6 @@ pub(crate) fn read<T: DeserializeOwned + JsonSchema>(
     let Some(members) = settings.as_object() else {
         return settings::read(settings).map(|own| (Common::default(), own));
     };
-    let schema = schema_of::<T>();
-    let known: Vec<&str> = schema
-        .get("properties")
-        .and_then(Value::as_object)
-        .map(|known| known.keys().map(String::as_str).collect())
-        .unwrap_or_default();
-    let errors: Vec<FieldError> = members
-        .keys()
-        .filter(|name| !known.contains(&name.as_str()))
-        .map(|name| {
-            let hint = nearest(name, known.iter().copied())
-                .map(|near| format!("; did you mean \"{near}\"?"))
-                .unwrap_or_default();
-            let detail = format!(
-                "unknown member{hint} (expected one of {})",
-                known.join(", ")
-            );
-            FieldError::new(pointer_to(name), detail)
-        })
-        .collect();
-    if !errors.is_empty() {
-        return Err(errors);
-    }
     let (common, own): (Map<_, _>, Map<_, _>) = members
         .clone()
         .into_iter()
@@ -113,12 +90,37 @@ pub(crate) fn read<T: DeserializeOwned + JsonSchema>(
                 Err(errors)
             }
         }
-        (common, own) => Err([common.err(), own.err()]
-            .into_iter()
-            .flatten()
-            .flatten()
-            .collect()),
+        (common, own) => {
+            let mut errors = unknown_members::<T>(members);
+            if errors.is_empty() {
+                let read = [common.err(), own.err()];
+                errors.extend(read.into_iter().flatten().flatten());
+            }
+            Err(errors)
+        }
     }
+}
+
+/// Members that neither the kind nor every kind has; the nearest name may be one of either.
+fn unknown_members<T: JsonSchema>(members: &Map<String, Value>) -> Vec<FieldError> {
+    let schema = schema_of::<T>();
+    let known: Vec<&str> = schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .map(|known| known.keys().map(String::as_str).collect())
+        .unwrap_or_default();
+    members
+        .keys()
+        .filter(|name| !known.contains(&name.as_str()))
+        .map(|name| {
+            let hint = nearest(name, known.iter().copied())
+                .map(|near| format!("; did you mean \"{near}\"?"))
+                .unwrap_or_default();
+            let known = known.join(", ");
+            let detail = format!("unknown member{hint} (expected one of {known})");
+            FieldError::new(pointer_to(name), detail)
+        })
+        .collect()
 }
 
 /// The JSON Schema of a kind's settings with these beside them.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use belfry_model::delivery::Reason;
 use serde::{Deserialize, Serialize};
 
+use crate::people;
 use crate::target::Verdict;
 
 /// How long a channel waits after it failed once, twice, ... in ms; then always the last.
@@ -109,24 +110,44 @@ impl Progress {
                 detail,
                 retry_after_ms,
             } => {
-                state.tries += 1;
-                if state.tries >= tries_max {
-                    let detail = format!("{detail}; tried {} times", state.tries);
-                    ends(End::Failed, Some(detail), Some(reason));
-                    return;
-                }
-                let nth = usize::try_from(state.tries - 1).unwrap_or(usize::MAX);
-                let wait_ms = WAITS_MS
-                    .get(nth)
-                    .or(WAITS_MS.last())
-                    .copied()
-                    .unwrap_or_default();
-                let wait_ms = wait_ms.max(retry_after_ms.unwrap_or_default());
-                state.not_before_ms = now_ms.saturating_add_unsigned(wait_ms);
-                state.why = Some(detail);
-                state.reason = Some(reason.as_str().to_owned());
+                let wait_ms = retry_after_ms.unwrap_or_default();
+                self.postpone(channel, reason, detail, wait_ms, tries_max, now_ms);
             }
+            Verdict::Later {
+                reason,
+                detail,
+                wait_ms,
+            } => self.postpone(channel, reason, detail, wait_ms, tries_max, now_ms),
         }
+    }
+
+    /// A channel failed and may be tried again.
+    fn postpone(
+        &mut self,
+        channel: usize,
+        reason: Reason,
+        detail: String,
+        wait_ms: u64,
+        tries_max: u32,
+        now_ms: i64,
+    ) {
+        let state = self.state(channel);
+        state.tries += 1;
+        state.reason = Some(reason.as_str().to_owned());
+        if state.tries >= tries_max {
+            // Of several people some may have been told.
+            let some = !people::Progress::read(state.inner.as_deref())
+                .done
+                .is_empty();
+            state.end = Some(if some { End::Done } else { End::Failed });
+            state.why = Some(format!("{detail}; tried {} times", state.tries));
+            return;
+        }
+        let nth = usize::try_from(state.tries - 1).unwrap_or(usize::MAX);
+        let usual = WAITS_MS.get(nth).or(WAITS_MS.last());
+        let wait_ms = wait_ms.max(usual.copied().unwrap_or_default());
+        state.not_before_ms = now_ms.saturating_add_unsigned(wait_ms);
+        state.why = Some(detail);
     }
 
     /// What follows for the delivery as a whole, and what is to be said of a success. `names` are the channels that are
@@ -153,10 +174,10 @@ impl Progress {
                 )
             };
             let wait_ms = u64::try_from(first.not_before_ms.saturating_sub(now_ms)).ok();
-            let verdict = Verdict::Retry {
+            let verdict = Verdict::Later {
                 reason,
                 detail: summary,
-                retry_after_ms: wait_ms,
+                wait_ms: wait_ms.unwrap_or(0),
             };
             return (verdict, None);
         }
@@ -278,11 +299,11 @@ mod tests {
                     permanent(Reason::Timeout),
                     retry(Reason::Http5xx, Some(9000)),
                 ],
-                "retry http_5xx 9000",
+                "later http_5xx 9000",
             ),
             (
                 [Verdict::Delivered, retry(Reason::Http5xx, None)],
-                "retry http_5xx 5000",
+                "later http_5xx 5000",
             ),
             (
                 [
@@ -301,15 +322,14 @@ mod tests {
             let shown = format!("{verdicts:?}");
             let (verdict, note) = after(verdicts).conclude(&names(), NOW_MS);
             let got = match verdict {
-                Verdict::Delivered => {
-                    note.map_or("delivered".to_owned(), |note| format!("delivered: {note}"))
-                }
+                Verdict::Delivered => note.map_or_else(
+                    || "delivered".to_owned(),
+                    |note| format!("delivered: {note}"),
+                ),
                 Verdict::Permanent { reason, .. } => format!("permanent {reason}"),
-                Verdict::Retry {
-                    reason,
-                    retry_after_ms,
-                    ..
-                } => format!("retry {reason} {}", retry_after_ms.unwrap_or(0)),
+                Verdict::Later {
+                    reason, wait_ms, ..
+                } => format!("later {reason} {wait_ms}"),
                 Verdict::Skipped { reason, .. } => format!("skipped {reason}"),
                 other => format!("{other:?}"),
             };

@@ -170,7 +170,7 @@ impl Notification {
 
     /// The windows in the zone of whoever is told.
     fn week(&self, window: &Window, zone: Option<&str>) -> Option<Week> {
-        let zone = zone.unwrap_or(self.common.time_zone.name());
+        let zone = zone.unwrap_or_else(|| self.common.time_zone.name());
         window.weekly(Some(zone)).compile().ok()
     }
 
@@ -283,15 +283,15 @@ impl Target for Notification {
             let delivered = made.verdict == Verdict::Delivered;
             let mut note = made.note;
             if !passed.is_empty() {
-                let passed = format!("not reached: {}", passed.join(", "));
-                note = Some(note.map_or(passed.clone(), |note| format!("{note}; {passed}")));
+                let told = note.map(|note| format!("{note}; ")).unwrap_or_default();
+                note = Some(format!("{told}not reached: {}", passed.join(", ")));
             }
             let now_ms = self.clock.now_ms();
+            if made.progress.is_some() {
+                progress.state(channel).inner = made.progress;
+            }
             progress.learn(channel, made.verdict, note, self.settings.tries_max, now_ms);
             let state = progress.state(channel);
-            if made.progress.is_some() {
-                state.inner = made.progress;
-            }
             if let (true, Some(until)) = (delivered, waits_until) {
                 // The others are told when their windows open.
                 state.end = None;

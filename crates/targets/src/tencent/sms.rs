@@ -36,14 +36,14 @@ const LIMIT: ChannelLimit = ChannelLimit {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct SmsSettings {
-    /// The SecretId of an API key.
+    /// The `SecretId` of an API key.
     secret_id: String,
-    /// The SecretKey of the same key.
+    /// The `SecretKey` of the same key.
     secret_key: Secret,
     /// The region of the API.
     #[serde(default = "region_default")]
     region: String,
-    /// The SdkAppId of the SMS application.
+    /// The `SdkAppId` of the SMS application.
     app_id: String,
     /// The approved signature, without its brackets. Numbers outside of mainland China need none.
     #[serde(default)]

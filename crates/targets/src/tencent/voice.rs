@@ -37,14 +37,14 @@ const LIMIT: ChannelLimit = ChannelLimit {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct VoiceSettings {
-    /// The SecretId of an API key.
+    /// The `SecretId` of an API key.
     secret_id: String,
-    /// The SecretKey of the same key.
+    /// The `SecretKey` of the same key.
     secret_key: Secret,
     /// The region of the API.
     #[serde(default = "region_default")]
     region: String,
-    /// The SdkAppId of the voice application.
+    /// The `SdkAppId` of the voice application.
     app_id: String,
     /// The id of the approved template.
     template_id: String,

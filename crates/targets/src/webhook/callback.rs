@@ -6,7 +6,7 @@
 use belfry_model::event::parse_timestamp_ms;
 use bytes::Bytes;
 use chrono::{DateTime, FixedOffset};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::target::Job;
 
@@ -61,8 +61,8 @@ pub(crate) fn body(job: &Job<'_>) -> Bytes {
     let more: Vec<Value> = data
         .and_then(|data| data.get("additionalMsg"))
         .and_then(Value::as_object)
-        .unwrap_or(&Map::new())
-        .iter()
+        .into_iter()
+        .flatten()
         .map(|(key, value)| json!({ "key": key, "value": scalar(value).unwrap_or_else(|| value.to_string()) }))
         .collect();
     let status = Some(text("status")).filter(|status| !status.is_empty());

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use crate::sink::{Reply, Sink};
 use crate::support::{Fits, context, egress, job, public_egress, structured};
 use belfry_model::delivery::Reason;
-use belfry_targets::{MASK, REGISTRY, TargetKind, Verdict, find_kind, mask, unmask};
+use belfry_targets::{
+    ConnectContext, MASK, REGISTRY, TargetKind, Verdict, find_kind, mask, unmask,
+};
 use serde_json::{Value, json};
 
 /// The example, as it is after saving.
@@ -215,11 +217,13 @@ async fn every_kind_survives_every_receiver_and_tells_no_secret() {
         ),
     ];
     let mut kinds = tokio::task::JoinSet::new();
+    // Made once: reading the system's certificates takes longer than all the rest.
+    let context = context(egress());
     for kind in REGISTRY {
-        let replies = replies.clone();
+        let (replies, context) = (replies.clone(), context.clone());
         kinds.spawn(async move {
             for (reply, usual, of_a_vendor) in &replies {
-                survives(*kind, reply, [*usual, *of_a_vendor]).await;
+                survives(*kind, &context, reply, [*usual, *of_a_vendor]).await;
             }
         });
     }
@@ -228,7 +232,12 @@ async fn every_kind_survives_every_receiver_and_tells_no_secret() {
     }
 }
 
-async fn survives(kind: &dyn TargetKind, reply: &Reply, expected: [Option<Reason>; 2]) {
+async fn survives(
+    kind: &dyn TargetKind,
+    context: &ConnectContext,
+    reply: &Reply,
+    expected: [Option<Reason>; 2],
+) {
     let event = structured();
     // Says back everything it was told, as debugging receivers do.
     let answer = reply.clone();
@@ -249,7 +258,7 @@ async fn survives(kind: &dyn TargetKind, reply: &Reply, expected: [Option<Reason
         .filter_map(|pointer| settings.pointer(pointer).cloned())
         .collect();
     let target = kind
-        .connect(settings, &context(egress()))
+        .connect(settings, context)
         .map_err(|errors| format!("{errors:?}"))
         .unwrap();
     let started = Instant::now();
@@ -296,7 +305,11 @@ fn every_kind_shows_what_it_would_send_and_no_secret() {
             .unwrap();
         // A kind may need people whom nobody knows here.
         let Ok(records) = target.preview(&job(&event)) else {
-            assert_eq!(kind.name(), "email");
+            assert!(
+                ["email", "notification"].contains(&kind.name()),
+                "{}",
+                kind.name()
+            );
             continue;
         };
         assert!(!records.is_empty(), "{}", kind.name());

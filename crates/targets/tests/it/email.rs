@@ -222,7 +222,8 @@ fn decoded(mail: &Mail, name: &str) -> String {
             .strip_prefix("=?utf-8?b?")
             .and_then(|rest| rest.strip_suffix("?="));
         // The blank between two encoded words belongs to neither.
-        if !text.is_empty() && !(was_encoded && encoded.is_some()) {
+        let between = was_encoded && encoded.is_some();
+        if !text.is_empty() && !between {
             text.push(' ');
         }
         was_encoded = encoded.is_some();
@@ -238,6 +239,7 @@ fn decoded(mail: &Mail, name: &str) -> String {
     text.trim().to_owned()
 }
 
+/// Reason, detail and wait, whether it is the receiver that failed or only this delivery that waits.
 fn retry(attempted: &Attempted) -> (Reason, &str, Option<u64>) {
     match &attempted.verdict {
         Verdict::Retry {
@@ -245,6 +247,11 @@ fn retry(attempted: &Attempted) -> (Reason, &str, Option<u64>) {
             detail,
             retry_after_ms,
         } => (*reason, detail, *retry_after_ms),
+        Verdict::Later {
+            reason,
+            detail,
+            wait_ms,
+        } => (*reason, detail, Some(*wait_ms)),
         other => panic!("{other:?}"),
     }
 }
@@ -482,7 +489,7 @@ async fn saying(lines: Vec<&'static str>) -> u16 {
                         return;
                     }
                 }
-                stream.read(&mut [0; 1]).await.unwrap_or(0);
+                drop(stream.read(&mut [0; 1]).await);
             });
         }
     });
@@ -639,10 +646,11 @@ async fn nothing_of_an_event_gets_into_headers_or_markup() {
     let hostile =
         "x\r\nBcc: evil@x.test\r\n\r\n.\r\nQUIT\r\n</td><script>alert(1)</script>\"'&<b>\u{202e}";
     // Attributes of an event are one line already.
-    let line = "x Bcc: evil@x.test </td><script>alert(1)</script>\"'&<b>\u{202e}=?utf-8?b?Cg==?=";
+    let attribute =
+        "x Bcc: evil@x.test </td><script>alert(1)</script>\"'&<b>\u{202e}=?utf-8?b?Cg==?=";
     let event = event(&json!({
-        "specversion": "1.0", "id": "1", "source": "s", "type": "t", "subject": line, "region": line, "status": "1",
-        "severity": "critical", "alarmkey": line, "data": { "alarm": {
+        "specversion": "1.0", "id": "1", "source": "s", "type": "t", "subject": attribute, "region": attribute, "status": "1",
+        "severity": "critical", "alarmkey": attribute, "data": { "alarm": {
             "title": hostile, "resourceName": hostile, "summary": hostile, "value": hostile,
             "links": [ { "label": hostile, "url": "javascript:alert(1)" }, { "label": hostile, "url": "https://a.example/\"><script>" } ],
         } },

@@ -108,6 +108,9 @@ fn word(attempted: &Attempted) -> String {
             retry_after_ms,
             ..
         } => format!("retry {reason} {}", retry_after_ms.unwrap_or(0)),
+        Verdict::Later {
+            reason, wait_ms, ..
+        } => format!("later {reason} {wait_ms}"),
         Verdict::Permanent { reason, .. } => format!("permanent {reason}"),
         Verdict::Delivered => "delivered".to_owned(),
         Verdict::More { .. } => "more".to_owned(),
@@ -145,7 +148,7 @@ async fn tencent_gets_a_signed_request_and_has_a_word_for_each_number() {
     // The number abroad cannot stand beside those of the mainland.
     assert_eq!(word(&first), "more");
     let second = rig.deliver(&event, first.progress.as_deref()).await;
-    assert_eq!(word(&second), "retry provider_rejected 30000");
+    assert_eq!(word(&second), "later provider_rejected 30000");
     rig.clock.advance(30_000);
     let third = rig.deliver(&event, second.progress.as_deref()).await;
     assert_eq!(third.verdict, Verdict::Delivered);
@@ -245,7 +248,7 @@ async fn tencent_s_codes_are_told_apart() {
         (
             "tencent-voice",
             "LimitExceeded.PhoneNumberOneHourLimit",
-            "retry provider_rejected 3600000",
+            "later provider_rejected 3600000",
         ),
         (
             "tencent-voice",
@@ -328,7 +331,7 @@ async fn calls_go_to_one_phone_after_the_other_and_never_for_a_recovery() {
     );
     // The same phone is not called twice within five minutes.
     let again = rig.deliver(&event, None).await;
-    assert_eq!(word(&again), "retry provider_rejected 300000");
+    assert_eq!(word(&again), "later provider_rejected 300000");
     rig.clock.advance(300_000);
     assert_eq!(
         word(&rig.deliver(&event, again.progress.as_deref()).await),

@@ -1,6 +1,6 @@
 //! What the tests of targets share.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use belfry_egress::{EgressClient, EgressLimits, EgressPolicy, SystemResolver};
@@ -21,12 +21,16 @@ pub(crate) fn egress() -> EgressClient {
 
 /// A client under the policy that an installation has from the start.
 pub(crate) fn public_egress() -> EgressClient {
-    EgressClient::new(
-        EgressPolicy::default(),
-        EgressLimits::default(),
-        Arc::new(SystemResolver),
-    )
-    .unwrap()
+    // Nothing is sent with it, so that one is enough; making one reads the system's certificates.
+    static ONE: LazyLock<EgressClient> = LazyLock::new(|| {
+        EgressClient::new(
+            EgressPolicy::default(),
+            EgressLimits::default(),
+            Arc::new(SystemResolver),
+        )
+        .unwrap()
+    });
+    ONE.clone()
 }
 
 pub(crate) fn context(egress: EgressClient) -> ConnectContext {

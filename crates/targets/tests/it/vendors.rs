@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::messages::{alarm, body, folded, rendered, target as offline};
 use crate::support::{context, egress, job};
 use belfry_model::Event;
-use belfry_targets::{AlarmLife, Attempted, Job, Target, Verdict, find_kind};
+use belfry_targets::{AlarmLife, Attempted, ConnectContext, Job, Target, Verdict, find_kind};
 use belfry_testkit::{Im, Reply};
 use serde_json::{Value, json};
 
@@ -17,9 +17,10 @@ const BOT: &str = "123456789:AAF-example-token-0123456789abcdefgh";
 const ROUTING: &str = "0123456789abcdef0123456789abcdef";
 
 fn target(kind: &str, settings: &Value) -> Arc<dyn Target> {
-    find_kind(kind)
-        .unwrap()
-        .connect(settings.clone(), &context(egress()))
+    // One client for the targets of a test: making one reads the system's certificates.
+    thread_local!(static CONTEXT: ConnectContext = context(egress()));
+    CONTEXT
+        .with(|context| find_kind(kind).unwrap().connect(settings.clone(), context))
         .map_err(|errors| format!("{kind}: {errors:?}"))
         .unwrap()
 }
@@ -39,6 +40,7 @@ fn said(attempted: &Attempted) -> String {
             retry_after_ms: Some(ms),
             ..
         } => format!("retry {reason} {ms}"),
+        Verdict::Later { reason, .. } => format!("later {reason}"),
         Verdict::Permanent { reason, .. } => format!("permanent {reason}"),
         Verdict::Gone { .. } => "gone".to_owned(),
         Verdict::Skipped { .. } => "skipped".to_owned(),
@@ -160,7 +162,7 @@ async fn pairs() -> Vec<Pair> {
 }
 
 /// What people and systems have put into names, tags and summaries to be seen or heard.
-const HOSTILE: [&str; 16] = [
+const HOSTILE: [&str; 17] = [
     "</font><font color=\"info\">已恢复",
     "[重启](http://evil.example)",
     "<!channel> <!here> <!everyone>",
@@ -177,6 +179,7 @@ const HOSTILE: [&str; 16] = [
     "|a|b|",
     "\"},\"msgtype\":\"text\"",
     "😀🏳️‍🌈磁盘",
+    "\u{200b}\u{202e}",
 ];
 
 /// Events with the hostile text in every field.
@@ -206,7 +209,7 @@ async fn every_kind_is_understood_by_its_vendor_whatever_an_event_says() {
         for settings in &settings {
             let target = target(kind, settings);
             for text in HOSTILE {
-                for event in hostile(text) {
+                for (n, event) in hostile(text).into_iter().enumerate() {
                     let life = AlarmLife {
                         count: 2,
                         first_at_ms: 1_700_000_000_000,
@@ -218,7 +221,7 @@ async fn every_kind_is_understood_by_its_vendor_whatever_an_event_says() {
                         job.alarm = Some(&life);
                         job.link = Some("https://belfry.example/d/1?x=(1)&y=[2]");
                         if let Some(digest) = digest {
-                            if !target.folds() {
+                            if !target.folds() || n > 0 {
                                 continue;
                             }
                             job.folded = &more;
@@ -292,7 +295,8 @@ fn no_value_becomes_markup() {
             _ => text,
         };
         let plain = count(kind, &live(text("plain")));
-        for value in HOSTILE {
+        // The last one cannot be seen, and what cannot be seen is left out.
+        for value in &HOSTILE[..16] {
             let text = text(value);
             let shown: String = live(text.clone());
             assert_eq!(

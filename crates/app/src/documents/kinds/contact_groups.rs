@@ -4,14 +4,10 @@ use std::sync::Arc;
 
 use belfry_alarm::ContactGroup;
 use belfry_engine::Parsed;
-use belfry_model::config::Document;
 use belfry_model::{DocumentName, FieldError};
 use serde_json::{Value, json};
 
 use crate::documents::kind::{Column, DocumentKind, schema_of, typed, typed_for_use};
-
-/// Most contacts of one group.
-const CONTACTS_MAX: usize = 1000;
 
 pub(in crate::documents) struct ContactGroupKind;
 
@@ -51,14 +47,7 @@ impl DocumentKind for ContactGroupKind {
             Ok(group) => group,
             Err(errors) => return errors,
         };
-        let mut errors = Vec::new();
-        if group.contacts.len() > CONTACTS_MAX {
-            let detail = format!(
-                "at most {CONTACTS_MAX} contacts, got {}",
-                group.contacts.len()
-            );
-            errors.push(FieldError::new("/contacts", detail));
-        }
+        let mut errors = group.check();
         for (at, name) in group.contacts.iter().enumerate() {
             if let Err(error) = name.parse::<DocumentName>() {
                 errors.push(FieldError::new(
@@ -69,7 +58,7 @@ impl DocumentKind for ContactGroupKind {
         }
         errors
     }
-    fn read(&self, document: Document) -> Result<Parsed, String> {
-        Ok(Arc::new(typed_for_use::<ContactGroup>(&document.spec)?))
+    fn read(&self, spec: Value) -> Result<Parsed, String> {
+        Ok(Arc::new(typed_for_use::<ContactGroup>(&spec)?))
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use belfry_alarm::Contact;
 use belfry_engine::Parsed;
 use belfry_model::FieldError;
-use belfry_model::config::Document;
 use serde_json::{Value, json};
 
 use crate::documents::kind::{Column, DocumentKind, schema_of, typed, typed_for_use};
@@ -49,9 +48,9 @@ impl DocumentKind for ContactKind {
         ]
     }
     fn check(&self, spec: &Value) -> Vec<FieldError> {
-        typed::<Contact>(spec).err().unwrap_or_default()
+        typed::<Contact>(spec).map_or_else(|errors| errors, |contact| contact.check())
     }
-    fn read(&self, document: Document) -> Result<Parsed, String> {
-        Ok(Arc::new(typed_for_use::<Contact>(&document.spec)?))
+    fn read(&self, spec: Value) -> Result<Parsed, String> {
+        Ok(Arc::new(typed_for_use::<Contact>(&spec)?))
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use belfry_alarm::Silence;
 use belfry_engine::Parsed;
 use belfry_model::FieldError;
-use belfry_model::config::Document;
 use serde_json::{Value, json};
 
 use crate::documents::kind::{Column, DocumentKind, schema_of, typed, typed_for_use};
@@ -55,8 +54,8 @@ impl DocumentKind for SilenceKind {
             .err()
             .unwrap_or_default()
     }
-    fn read(&self, document: Document) -> Result<Parsed, String> {
-        let quiet = typed_for_use::<Silence>(&document.spec)?.compile();
+    fn read(&self, spec: Value) -> Result<Parsed, String> {
+        let quiet = typed_for_use::<Silence>(&spec)?.compile();
         let quiet = quiet.map_err(|errors| {
             let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
             errors.join("; ")

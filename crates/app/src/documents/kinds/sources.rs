@@ -6,8 +6,7 @@
 use std::sync::Arc;
 
 use belfry_engine::Parsed;
-use belfry_model::config::Document;
-use belfry_model::{DocumentId, FieldError};
+use belfry_model::FieldError;
 use belfry_sources::{Auth, Source, SourceSpec};
 use belfry_targets::GeneratedSecret;
 use serde_json::Value;
@@ -24,7 +23,6 @@ const TOKENS: &str = "tokens";
 /// A source, ready for requests.
 #[derive(Debug)]
 pub(crate) struct SourceDocument {
-    pub(crate) id: DocumentId,
     pub(crate) source: Source,
     pub(crate) tokens: Vec<Token>,
 }
@@ -95,15 +93,13 @@ impl DocumentKind for SourceKind {
     fn hide(&self, spec: &mut Value) {
         take_tokens(spec);
     }
-    fn read(&self, document: Document) -> std::result::Result<Parsed, String> {
-        let mut spec = document.spec;
+    fn read(&self, mut spec: Value) -> std::result::Result<Parsed, String> {
         let tokens = take_tokens(&mut spec)
             .map(serde_json::from_value)
             .transpose()
             .map_err(|error| format!("{TOKENS}: {error}"))?;
         let source = SourceSpec::read(&spec).and_then(Source::new);
         Ok(Arc::new(SourceDocument {
-            id: document.id,
             source: source.map_err(in_one_text)?,
             tokens: tokens.unwrap_or_default(),
         }))
