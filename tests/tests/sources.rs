@@ -96,7 +96,7 @@ async fn an_alarm_sender_posts_to_a_secret_url_and_every_alert_arrives() -> Resu
     ensure!(metrics.contains(counted), "{metrics}");
 
     // The address is a secret: it stands in no log and no list.
-    let token = url.trim_start_matches("/in/");
+    let secret = url.trim_start_matches("/in/");
     let listed = cli.run(&["list", "sources"]).await?.expect(0)?;
     ensure!(
         listed.contains("alertmanager") && listed.contains("secretUrl"),
@@ -108,7 +108,7 @@ async fn an_alarm_sender_posts_to_a_secret_url_and_every_alert_arrives() -> Resu
         .expect(0)?;
     server.stop(Duration::from_secs(30)).await?;
     for text in [server.output(), listed, shown] {
-        ensure!(!text.contains(token), "{text}");
+        ensure!(!text.contains(secret), "{text}");
         ensure!(!text.contains("ggSecretGgSecret"), "{text}");
     }
     Ok(())

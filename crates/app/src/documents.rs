@@ -11,6 +11,8 @@
 mod kind;
 mod kinds;
 
+use std::collections::BTreeMap;
+
 use belfry_engine::{Parsed, ReadDocument};
 use belfry_model::config::Document;
 use belfry_model::json::merge_patch;
@@ -288,7 +290,7 @@ impl App {
                 done: Done::Unchanged,
             });
         }
-        let count = index.documents(kind.name(), bus).map_or(0, |all| all.len());
+        let count = index.documents(kind.name(), bus).map_or(0, BTreeMap::len);
         if old.is_none() && count >= kind.max() {
             let detail = format!("there are {count} {}, as many as there can be", kind.name());
             return Err(Error::new(Code::LimitReached, detail));

@@ -298,9 +298,9 @@ fn operations(kind: Kind) -> [(&'static str, Value); 4] {
         kind.read_scope().to_string(),
         kind.write_scope().to_string(),
     );
-    let path = path_parameters(kind, true);
-    let mut change = path.clone();
-    for (place, name, kind, about) in [
+    let place = path_parameters(kind, true);
+    let mut change = place.clone();
+    for (part, name, kind, about) in [
         (
             "query",
             "dryRun",
@@ -320,7 +320,7 @@ fn operations(kind: Kind) -> [(&'static str, Value); 4] {
             "`*` makes it only if it is not there. Else 412.",
         ),
     ] {
-        change.push(parameter(place, name, kind, about));
+        change.push(parameter(part, name, kind, about));
     }
     let operation = |verb: &str, summary: String, parameters: &[Value], scope: &str| {
         json!({
@@ -328,7 +328,7 @@ fn operations(kind: Kind) -> [(&'static str, Value); 4] {
             "parameters": parameters, "responses": {}, "security": [{ "key": [scope] }],
         })
     };
-    let mut get = operation("get", format!("Reads a {one}."), &path, &read);
+    let mut get = operation("get", format!("Reads a {one}."), &place, &read);
     get["responses"]["200"] = answer(&format!("The {one}"), title);
 
     let mut put = operation(

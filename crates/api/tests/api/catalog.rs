@@ -36,7 +36,7 @@ async fn the_catalog_is_browsed_by_product() {
         .json();
     assert_eq!(
         events["items"].as_array().unwrap().len(),
-        cvm["events"].as_u64().unwrap() as usize
+        usize::try_from(cvm["events"].as_u64().unwrap()).unwrap()
     );
     let event = server
         .call("GET", "/v1/catalog/events/cvm/ping-unreachable", None)

@@ -88,7 +88,7 @@ impl ValueEnum for Kind {
                 let about = kind
                     .about()
                     .split_once(':')
-                    .map_or(kind.about(), |cut| cut.0);
+                    .map_or_else(|| kind.about(), |cut| cut.0);
                 (kind.one(), kind.name(), about.trim_end_matches('.'))
             }
             other => WORDS
