@@ -62,7 +62,7 @@ async fn an_alarm_sender_posts_to_a_secret_url_and_every_alert_arrives() -> Resu
     // What was answered 200 is on the disk, and a sender that repeats it is recognised.
     server.kill9()?;
     server.restart().await?;
-    let (admin, anon) = (server.admin()?, server.anon()?);
+    let (admin, anon, cli) = (server.admin()?, server.anon()?, server.cli());
     let again = anon.post(&url, &alerts(150)).await?.expect(200)?;
     ensure!(
         again["duplicates"] == 150 && again["ids"] == taken["ids"],

@@ -77,6 +77,8 @@ struct State {
     outbox: Outbox,
     /// Its messages on the wire.
     sending: usize,
+    /// Deliveries looked at in a row.
+    looked: u32,
     /// How often in a row the receiver said that it is set up wrong.
     misconfigured: u32,
     /// Admitted, but not yet pushed.
@@ -181,6 +183,7 @@ impl Lane {
                 queue: VecDeque::new(),
                 outbox: Outbox::default(),
                 sending: 0,
+                looked: 0,
                 misconfigured: 0,
                 reserved: 0,
                 behind: 0,

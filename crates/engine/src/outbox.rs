@@ -131,11 +131,15 @@ impl Outbox {
             self.forget_groups(ms(wishes.group_interval_seconds), now_ms);
         }
         let times = self.times.entry(group).or_default();
-        if let Some(due_at_ms) = times.due_at_ms {
+        // One that is further ahead than any can be was set before the clock stepped back.
+        let longest = wishes.group_wait_seconds.max(wishes.group_interval_seconds);
+        let due = times.due_at_ms.filter(|due| due - now_ms <= ms(longest));
+        if let Some(due_at_ms) = due {
             return due_at_ms;
         }
         let next = times
             .last_at_ms
+            .filter(|last| *last <= now_ms)
             .map(|last| last + ms(wishes.group_interval_seconds))
             .filter(|next| *next > now_ms);
         let due_at_ms = next.unwrap_or(since_ms + ms(wishes.group_wait_seconds));
@@ -282,6 +286,8 @@ impl Outbox {
             }
             return;
         };
+        // Also after the clock stepped back.
+        storm.digest_at_ms = storm.digest_at_ms.min(now_ms + DIGEST_EVERY_MS);
         while mild == 0 && storm.digest_at_ms <= now_ms && storm.quiet < QUIET_MINUTES {
             storm.minute_over(waiting, passes, storm.digest_at_ms);
             if waiting > passes {

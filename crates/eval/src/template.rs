@@ -58,13 +58,17 @@ pub(crate) fn evaluate(template: &str, context: Option<&str>) -> Result<Vec<Piec
         }
         Ok(())
     });
-    let compiled = environment.template_from_str(template).map_err(told)?;
+    let compiled = environment
+        .template_from_str(template)
+        .map_err(|error| told(&error))?;
     let Some(context) = context else {
         return Ok(Vec::new());
     };
     let context: serde_json::Value =
         serde_json::from_str(context).map_err(|error| wrong(format!("the context: {error}")))?;
-    let text = compiled.render(Serde(&context)).map_err(told)?;
+    let text = compiled
+        .render(Serde(&context))
+        .map_err(|error| told(&error))?;
     if text.len() > OUTPUT_BYTES_MAX {
         return Err(wrong(format!(
             "the result is larger than {OUTPUT_BYTES_MAX} bytes"
@@ -94,7 +98,7 @@ fn push(pieces: &mut Vec<Piece>, text: &str) {
     }
 }
 
-fn told(error: minijinja::Error) -> Wrong {
+fn told(error: &minijinja::Error) -> Wrong {
     let line = error.line().unwrap_or(0);
     let message = match (error.kind(), error.detail()) {
         (ErrorKind::OutOfFuel, _) => format!("the template takes more than {FUEL} steps"),

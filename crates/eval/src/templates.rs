@@ -255,7 +255,10 @@ impl Templates {
         let mut culprits = self.culprits();
         culprits.retain(|_, (_, since)| since.elapsed() < BANNED_FOR);
         if culprits.len() < CULPRITS_MAX {
-            culprits.entry(hash).or_insert((0, Instant::now())).0 += 1;
+            culprits
+                .entry(hash)
+                .or_insert_with(|| (0, Instant::now()))
+                .0 += 1;
         }
     }
 }

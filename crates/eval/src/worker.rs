@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 
 use rustix::process::{Resource, Rlimit, setrlimit};
+use serde_json::value::RawValue;
 
 use crate::frame::{Answer, Question, length, write};
 use crate::template::evaluate;
@@ -29,7 +30,7 @@ pub fn work() -> io::Result<()> {
         let mut body = vec![0; length(head)?];
         stdin.read_exact(&mut body)?;
         let question: Question<'_> = serde_json::from_slice(&body)?;
-        let context = question.context.map(|context| context.get());
+        let context = question.context.map(RawValue::get);
         let answer = match evaluate(&question.template, context) {
             Ok(pieces) => Answer::Pieces(pieces),
             Err(wrong) => Answer::Fault {

@@ -311,16 +311,12 @@ fn title(message: &Message) -> String {
     )
 }
 
-/// The operator's own text, or advice, lines and further links.
+/// The operator's own text, or lines; and links.
 fn description(message: &Message) -> String {
     let mut lines = Vec::new();
     if let Some(text) = &message.text {
         lines.push(text.clone());
     } else {
-        if let Some(advice) = &message.advice {
-            let label = message.say("Do first", "建议");
-            lines.push(format!("**{label}**: {}", DISCORD.apply(advice)));
-        }
         for line in &message.lines {
             lines.push(format!(
                 "{} {}",
@@ -341,7 +337,7 @@ fn fields(message: &Message) -> Vec<(&'static str, String)> {
         return Vec::new();
     }
     message
-        .facts
+        .told()
         .iter()
         .take(FIELDS_MAX)
         .map(|fact| (fact.label, value(fact)))

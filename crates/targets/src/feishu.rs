@@ -309,7 +309,7 @@ impl Feishu {
             elements.push(json!({ "tag": "div", "text": marked(text) }));
         } else {
             let fields: Vec<Value> = message
-                .facts
+                .told()
                 .iter()
                 .flat_map(|fact| {
                     let label = format!("**{}**", fact.label);
@@ -322,11 +322,6 @@ impl Feishu {
                 .collect();
             if !fields.is_empty() {
                 elements.push(json!({ "tag": "div", "fields": fields }));
-            }
-            if let Some(advice) = &message.advice {
-                let label = format!("**{}**", message.say("Do first", "建议"));
-                elements.push(json!({ "tag": "div", "text": marked(&label) }));
-                elements.push(json!({ "tag": "div", "text": plain(advice) }));
             }
             for line in &message.lines {
                 let text = format!("{} {}", line.look.style().emoji, line.text);
@@ -375,14 +370,8 @@ impl Feishu {
         if let Some(own) = &message.text {
             lines.extend(own.lines().map(|line| vec![text(line)]));
         } else {
-            for fact in &message.facts {
+            for fact in &message.told() {
                 lines.push(vec![text(&format!("{}: {}", fact.label, fact.plain()))]);
-            }
-            if let Some(advice) = &message.advice {
-                lines.push(vec![text(&format!(
-                    "{}: {advice}",
-                    message.say("Do first", "建议")
-                ))]);
             }
             for line in &message.lines {
                 lines.push(vec![text(&format!(

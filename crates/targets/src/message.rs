@@ -118,6 +118,22 @@ impl Message {
         }
     }
 
+    /// Facts and advice in the order in which they are read: what to do stands before what is only good to know.
+    pub(crate) fn told(&self) -> Vec<Fact> {
+        let mut told = self.facts.clone();
+        if let Some(advice) = &self.advice {
+            let at = told.iter().position(|fact| fact.optional);
+            let advice = Fact {
+                label: self.say("Do first", "建议"),
+                code: None,
+                value: advice.clone(),
+                optional: false,
+            };
+            told.insert(at.unwrap_or(told.len()), advice);
+        }
+        told
+    }
+
     /// One of two texts, by the message's language.
     pub(crate) fn say<'t>(&self, en: &'t str, zh: &'t str) -> &'t str {
         words::say(self.language, en, zh)

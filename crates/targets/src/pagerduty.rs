@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::message::Message;
 use crate::message::cut::{Unit, cut_text};
+use crate::message::escape::one_line;
 use crate::messenger::{
     About, Answer, Ask, Check, Class, Code, Messenger, Outgoing, Said, below, code,
 };
@@ -182,13 +183,10 @@ impl Messenger for PagerDuty {
 fn trigger(ask: &Ask<'_>, message: &Message) -> Value {
     let alarm = ask.alarm;
     let mut details: Map<String, Value> = message
-        .facts
+        .told()
         .iter()
         .map(|fact| (fact.label.to_owned(), json!(fact.plain())))
         .collect();
-    if let Some(advice) = &message.advice {
-        details.insert(message.say("Do first", "建议").to_owned(), json!(advice));
-    }
     if let Some(text) = &message.text {
         details.insert("text".to_owned(), json!(text));
     }
@@ -200,7 +198,10 @@ fn trigger(ask: &Ask<'_>, message: &Message) -> Value {
         .iter()
         .map(|link| json!({ "href": link.url, "text": link.label }))
         .collect();
-    let source = alarm.subject.as_deref().unwrap_or(&alarm.source);
+    let source = [alarm.subject.as_deref(), Some(alarm.source.as_str())];
+    let source = source.into_iter().flatten().map(one_line);
+    let source = source.into_iter().find(|source| !source.is_empty());
+    let source = source.unwrap_or_else(|| "-".to_owned());
     let mut body = json!({
         "event_action": "trigger",
         "dedup_key": alarm.key.as_str(),
@@ -209,7 +210,7 @@ fn trigger(ask: &Ask<'_>, message: &Message) -> Value {
         "payload": {
             // The severity stands beside it.
             "summary": cut_text(&message.subject, SUMMARY_CHARS_MAX, Unit::Chars, message.cut_marker()),
-            "source": cut_text(source, SUMMARY_CHARS_MAX, Unit::Chars, "…"),
+            "source": cut_text(&source, SUMMARY_CHARS_MAX, Unit::Chars, "…"),
             "severity": message.look.style().pagerduty,
             "timestamp": timestamp(message.at_ms),
             "component": alarm.product(),

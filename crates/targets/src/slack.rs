@@ -491,11 +491,9 @@ impl Slack {
     fn fits(&self, message: &Message) -> bool {
         let chars = |text: &str| Unit::Chars.count(text);
         chars(&self.text(message)) <= TEXT_CHARS_MAX
-            && texts(message)
-                .iter()
-                .all(|text| chars(text) <= SECTION_CHARS_MAX)
+            && said(message).is_none_or(|text| chars(&text) <= SECTION_CHARS_MAX)
             && message
-                .facts
+                .told()
                 .iter()
                 .all(|fact| chars(&field(fact)) <= FIELD_CHARS_MAX)
             && message
@@ -508,12 +506,12 @@ impl Slack {
         let marked = |text: &str| json!({ "type": "mrkdwn", "text": text });
         let mut blocks = Vec::new();
         if message.text.is_none() {
-            for facts in message.facts.chunks(FIELDS_MAX) {
+            for facts in message.told().chunks(FIELDS_MAX) {
                 let fields: Vec<Value> = facts.iter().map(|fact| marked(&field(fact))).collect();
                 blocks.push(json!({ "type": "section", "fields": fields }));
             }
         }
-        for text in texts(message) {
+        if let Some(text) = said(message) {
             blocks.push(json!({ "type": "section", "text": marked(&text) }));
         }
         let buttons: Vec<Value> = message
@@ -546,18 +544,10 @@ impl Slack {
     }
 }
 
-/// Sections of text: the operator's own, or advice and lines.
-fn texts(message: &Message) -> Vec<String> {
-    if let Some(text) = &message.text {
-        return vec![text.clone()];
-    }
-    let mut texts = Vec::new();
-    if let Some(advice) = &message.advice {
-        texts.push(format!(
-            "*{}*\n{}",
-            message.say("Do first", "建议"),
-            SLACK.apply(advice)
-        ));
+/// A section of text: the operator's own, or the lines.
+fn said(message: &Message) -> Option<String> {
+    if message.text.is_some() {
+        return message.text.clone();
     }
     let lines: Vec<String> = message
         .lines
@@ -565,10 +555,7 @@ fn texts(message: &Message) -> Vec<String> {
         .map(|line| format!("{} {}", line.look.style().emoji, SLACK.apply(&line.text)))
         .chain(message.more())
         .collect();
-    if !lines.is_empty() {
-        texts.push(lines.join("\n"));
-    }
-    texts
+    (!lines.is_empty()).then(|| lines.join("\n"))
 }
 
 fn field(fact: &Fact) -> String {

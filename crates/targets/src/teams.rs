@@ -174,7 +174,7 @@ impl Teams {
         if let Some(text) = &message.text {
             body.push(json!({ "type": "TextBlock", "text": text, "wrap": true }));
         } else {
-            for fact in &message.facts {
+            for fact in &message.told() {
                 let label = bold(&format!("{}: ", fact.label));
                 let mut runs = vec![label];
                 if let Some(code) = &fact.code {
@@ -186,10 +186,6 @@ impl Teams {
                     runs.push(run(&fact.value));
                 }
                 body.push(rich(runs));
-            }
-            if let Some(advice) = &message.advice {
-                let label = bold(&format!("{}: ", message.say("Do first", "建议")));
-                body.push(rich(vec![label, run(advice)]));
             }
             for line in &message.lines {
                 let text = format!("{} {}", line.look.style().emoji, line.text);

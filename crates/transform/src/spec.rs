@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn unknown_kinds_and_members_are_refused() {
         for text in [
-            r#"{"kind":"jinja","template":"x"}"#,
+            r#"{"kind":"jina","template":"x"}"#,
             r#"{"kind":"path","path":"$","x":1}"#,
             r#"{"kind":"none","path":"$"}"#,
             r#"{"kind":"path","path":"$","onError":"send_original"}"#,

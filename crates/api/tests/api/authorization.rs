@@ -347,6 +347,13 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         "/v1/deliveries/dlv_00000000000000000001/retry",
         "",
     ),
+    ("get /v1/alarms", "history:read", "/v1/alarms", ""),
+    (
+        "get /v1/alarms/{id}",
+        "history:read",
+        "/v1/alarms/alm_01jd0c4z8k000",
+        "",
+    ),
     ("get /v1/replays", "history:read", "/v1/replays", ""),
     (
         "post /v1/replays",

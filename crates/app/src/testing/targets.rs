@@ -5,6 +5,7 @@ use std::sync::Arc;
 use belfry_engine::TargetEntry;
 use belfry_model::access::Scope;
 use belfry_model::config::{Target, TargetSpec};
+use belfry_model::delivery::Reason;
 use belfry_model::event::{EventLimits, Fill};
 use belfry_model::json::JsonText;
 use belfry_model::{BusId, BusName, Event, EventId, RuleId, RuleName, TargetId, TargetName};
@@ -93,7 +94,7 @@ impl From<Attempted> for TrialView {
         };
         Self {
             verdict,
-            reason: reason.map(|reason| reason.as_str()),
+            reason: reason.map(Reason::as_str),
             detail,
             duration_ms: attempted.duration_ms,
             request: attempted.request,

@@ -22,6 +22,8 @@ use crate::work::{Done, Finished, Work};
 
 /// Messages of one target on the wire at once; each may need as long as the target's limit.
 const SENDS_MAX: usize = 4;
+/// So many deliveries are looked at in a row at most, if something waits for its turn: more than one claim brings.
+const LOOKS_MAX: u32 = 1024;
 /// When the store is asked again that did not tell what is known of an alarm.
 const UNKNOWN_MS: i64 = 1_000;
 
@@ -31,6 +33,8 @@ enum Step {
     Send(Rank),
     /// Until this time, ms since 1970, or until something happens.
     Rest(Option<i64>),
+    /// Goes on looking.
+    Again,
     End,
 }
 
@@ -86,6 +90,7 @@ impl Lane {
         match self.step() {
             Step::End => return false,
             Step::Look(work) => self.look(work).await,
+            Step::Again => {}
             Step::Rest(until_ms) => {
                 let wait = until_ms.map(|until| until - self.shared.clock.now_ms());
                 let wait = wait.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
@@ -114,8 +119,9 @@ impl Lane {
                             channel.give_back();
                         }
                     }
-                    // Something better may have come.
+                    // Something better may have come, or has been there all the time.
                     () = stirred => {}
+                    () = std::future::ready(()), if self.has_queue() => {}
                 }
             }
         }
@@ -131,14 +137,20 @@ impl Lane {
             state.workers -= 1;
             return Step::End;
         }
-        if let Some(work) = state.queue.pop_front() {
+        // A flood of what is not to be told must not keep back what is.
+        if (state.looked < LOOKS_MAX || state.outbox.len() == 0)
+            && let Some(work) = state.queue.pop_front()
+        {
+            state.looked = state.looked.saturating_add(1);
             state.in_flight += 1;
             return Step::Look(work);
         }
+        state.looked = 0;
         match state.outbox.turn(load, folds, now_ms) {
             Turn::Send(rank) if state.sending < SENDS_MAX.min(state.slots.max(1)) => {
                 Step::Send(rank)
             }
+            _ if !state.queue.is_empty() => Step::Again,
             Turn::Send(_) => Step::Rest(None),
             Turn::Wait(until_ms) => Step::Rest(Some(until_ms)),
             Turn::Nothing => {
@@ -146,6 +158,10 @@ impl Lane {
                 Step::End
             }
         }
+    }
+
+    fn has_queue(&self) -> bool {
+        !self.lock().queue.is_empty()
     }
 
     /// How many wait for the channel and how many pass in a minute, if it has a limit; whether a message can tell of

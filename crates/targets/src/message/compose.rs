@@ -126,6 +126,11 @@ fn name(names: &Names, language: Language) -> &str {
     if first.is_empty() { second } else { first }
 }
 
+/// A text on one line, if anything of it can be seen.
+fn seen(text: Option<&str>) -> Option<String> {
+    text.map(one_line).filter(|text| !text.is_empty())
+}
+
 /// What happened, in a few words.
 pub(crate) fn what(alarm: &Alarm, language: Language) -> String {
     if let Some(entry) = alarm.entry {
@@ -141,16 +146,14 @@ pub(crate) fn what(alarm: &Alarm, language: Language) -> String {
             };
         }
     }
-    let title = alarm.title.as_deref().map(one_line);
-    title
-        .filter(|title| !title.is_empty())
-        .unwrap_or_else(|| one_line(&alarm.kind))
+    let said = seen(alarm.title.as_deref()).or_else(|| seen(Some(&alarm.kind)));
+    said.unwrap_or_else(|| say(language, "Event", "事件").to_owned())
 }
 
 /// Which resource: its name and its id.
 fn resource(alarm: &Alarm) -> Option<String> {
-    let id = alarm.subject.as_deref().map(one_line);
-    let name = alarm.resource_name.as_deref().map(one_line);
+    let id = seen(alarm.subject.as_deref());
+    let name = seen(alarm.resource_name.as_deref());
     match (name, id) {
         (Some(name), Some(id)) if name != id => Some(format!("{name} ({id})")),
         (Some(one), _) | (None, Some(one)) => Some(one),
@@ -240,12 +243,8 @@ impl Told<'_> {
         if let Some(note) = self.job.note {
             facts.needed(self.say("Note", "说明"), one_line(note));
         }
-        let id = alarm.subject.as_deref().map(one_line);
-        let name = alarm
-            .resource_name
-            .as_deref()
-            .map(one_line)
-            .filter(|name| Some(name) != id.as_ref());
+        let id = seen(alarm.subject.as_deref());
+        let name = seen(alarm.resource_name.as_deref()).filter(|name| Some(name) != id.as_ref());
         match (id, name) {
             (Some(id), name) => {
                 facts.push(
@@ -277,12 +276,12 @@ impl Told<'_> {
             (None, None) => {}
         }
         self.times(alarm, &mut facts);
-        let about = alarm.summary.as_deref().map(one_line).or_else(|| {
+        let about = seen(alarm.summary.as_deref()).or_else(|| {
             let entry = alarm.entry?;
-            Some(one_line(self::name(&entry.about, self.common.language)))
+            seen(Some(self::name(&entry.about, self.common.language)))
         });
-        if let Some(about) = about.filter(|about| !about.is_empty()) {
-            facts.optional(self.say("Meaning", "说明"), about);
+        if let Some(about) = about {
+            facts.needed(self.say("Meaning", "说明"), about);
         }
         if is_plain(alarm) {
             let payload = self.job.event.payload();
@@ -576,6 +575,9 @@ struct Facts(Vec<Fact>);
 
 impl Facts {
     fn push(&mut self, label: &'static str, code: Option<String>, value: String) {
+        if code.is_none() && value.is_empty() {
+            return;
+        }
         let bounded = |text: String| cut_text(&text, VALUE_BYTES_MAX, Unit::Bytes, "…");
         self.0.push(Fact {
             label,
@@ -590,8 +592,9 @@ impl Facts {
     }
 
     fn optional(&mut self, label: &'static str, value: String) {
+        let before = self.0.len();
         self.push(label, None, value);
-        if let Some(fact) = self.0.last_mut() {
+        if let Some(fact) = self.0.get_mut(before) {
             fact.optional = true;
         }
     }

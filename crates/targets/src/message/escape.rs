@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use belfry_transform::Escape;
+use url::{Position, Url};
 
 /// `WeCom` `markdown`; no escape is documented, so that markup characters become look-alikes.
 pub(crate) const WECOM: Escape = Escape::Custom(look_alike);
@@ -67,7 +68,7 @@ pub(crate) fn one_line(value: &str) -> String {
 
 /// A link that may be shown: `http` or `https`, and nothing in it that could end the markup around it.
 pub(crate) fn safe_link(link: &str) -> Option<String> {
-    let url = url::Url::parse(link.trim()).ok()?;
+    let url = Url::parse(link.trim()).ok()?;
     if !matches!(url.scheme(), "http" | "https")
         || url.host_str().is_none_or(str::is_empty)
         || !url.username().is_empty()
@@ -76,16 +77,8 @@ pub(crate) fn safe_link(link: &str) -> Option<String> {
         return None;
     }
     // The authority may hold brackets (IPv6); after it they are markup.
-    let text = url.as_str();
-    let rest = text.len()
-        - text
-            .split_at(url.scheme().len() + 3)
-            .1
-            .find('/')
-            .map_or(0, |at| text.len() - url.scheme().len() - 3 - at);
-    let (authority, rest) = text.split_at(rest);
-    let mut safe = String::with_capacity(text.len() + 8);
-    safe.push_str(authority);
+    let mut safe = url[..Position::BeforePath].to_owned();
+    let rest = &url[Position::BeforePath..];
     for c in rest.chars() {
         if matches!(
             c,

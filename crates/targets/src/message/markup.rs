@@ -56,16 +56,13 @@ fn body_lines(message: &Message, markup: &impl Markup) -> Vec<String> {
     if let Some(text) = &message.text {
         lines.push(text.clone());
     } else {
-        for fact in &message.facts {
+        for fact in &message.told() {
             let value = match &fact.code {
                 Some(code) if fact.value.is_empty() => markup.code(code),
                 Some(code) => format!("{} {}", markup.code(code), markup.value(&fact.value)),
                 None => markup.value(&fact.value),
             };
             lines.push(markup.fact(fact.label, &value));
-        }
-        if let Some(advice) = &message.advice {
-            lines.push(markup.fact(message.say("Do first", "建议"), &markup.value(advice)));
         }
         for line in &message.lines {
             lines.push(markup.line(line.look, &markup.value(&line.text)));

@@ -16,7 +16,7 @@ use super::super::list_events::Events;
 use super::super::list_log::LogEntries;
 use super::super::walk::{Rows, Span};
 use super::super::{
-    Db, batch, dialect, event_log, find, order, partitions, queue, replays, retention,
+    Db, batch, dialect, event_log, find, order, partitions, queue, replays, retention, sources,
 };
 use crate::conformance::fixtures::*;
 use crate::{AlarmQuery, Batch, DeliveryQuery, EventQuery, LogQuery, Release};
@@ -508,6 +508,11 @@ async fn recovery_retention_and_replays_go_by_key_ranges() {
             replays::FIRST_ARCHIVED,
             vec![Number(1), Number(at(500))],
             vec!["archived_event_pkey"],
+        ),
+        (
+            sources::LIST,
+            vec![Number(1), Number(9), Number(5)],
+            vec!["unparsed_by_source"],
         ),
         (
             replays::CLAIM,

@@ -11,6 +11,7 @@ use super::super::list_log::LogEntries;
 use super::super::walk::{Rows, Span};
 use super::super::{
     Db, SqliteStore, dialect, event_log, find, maintenance, order, queue, replays, retention,
+    sources,
 };
 use super::open_file;
 use crate::conformance::fixtures::*;
@@ -354,6 +355,10 @@ async fn replays_read_and_move_by_key() {
         ),
         (replays::FIRST, "SEARCH event"),
         (replays::FIRST_ARCHIVED, "SEARCH archived_event"),
+        (
+            sources::LIST,
+            "SEARCH unparsed USING INDEX unparsed_by_source (document_id=? AND id<?)",
+        ),
         (replays::CLAIM, "SEARCH replay USING INTEGER PRIMARY KEY"),
         (replays::ADVANCE, "SEARCH replay USING INTEGER PRIMARY KEY"),
     ] {
