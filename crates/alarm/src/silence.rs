@@ -119,7 +119,7 @@ impl Quiet {
 mod tests {
     use super::*;
 
-    fn silence(change: serde_json::Value) -> Silence {
+    fn silence(change: &serde_json::Value) -> Silence {
         let mut text = serde_json::json!({
             "matchers": [{"name": "severity", "op": "!=", "value": "critical"}, {"name": "region", "value": "ap-guangzhou"}],
             "startsAt": "2026-11-26T10:00:00Z", "endsAt": "2026-11-26T12:00:00Z", "author": "ops", "comment": "moving racks",
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn it_holds_for_alarms_that_match_all_from_its_start_to_its_end() {
-        let quiet = silence(serde_json::json!({})).compile().unwrap();
+        let quiet = silence(&serde_json::json!({})).compile().unwrap();
         let at = |text: &str| parse_timestamp_ms(text).unwrap();
         let inside = at("2026-11-26T10:00:00Z");
         assert!(quiet.holds(&alarm("warning", "ap-guangzhou"), inside));
@@ -179,7 +179,7 @@ mod tests {
                 "/weekly/windows/0/from",
             ),
         ] {
-            let errors = silence(change).compile().unwrap_err();
+            let errors = silence(&change).compile().unwrap_err();
             assert_eq!(errors[0].pointer, place, "{errors:?}");
         }
     }

@@ -146,9 +146,11 @@ fn seconds(text: &str) -> Option<u32> {
     let plain = text
         .bytes()
         .all(|byte| byte.is_ascii_digit() || byte == b':');
-    let shape = (text.len() == 5)
-        .then_some("%H:%M")
-        .or((text.len() == 8).then_some("%H:%M:%S"))?;
+    let shape = match text.len() {
+        5 => "%H:%M",
+        8 => "%H:%M:%S",
+        _ => return None,
+    };
     let time = plain.then(|| NaiveTime::parse_from_str(text, shape).ok())??;
     u32::try_from(time.signed_duration_since(NaiveTime::MIN).num_seconds()).ok()
 }

@@ -142,7 +142,7 @@ impl Outbox {
             .filter(|last| *last <= now_ms)
             .map(|last| last + ms(wishes.group_interval_seconds))
             .filter(|next| *next > now_ms);
-        let due_at_ms = next.unwrap_or(since_ms + ms(wishes.group_wait_seconds));
+        let due_at_ms = next.unwrap_or_else(|| since_ms + ms(wishes.group_wait_seconds));
         times.due_at_ms = Some(due_at_ms);
         due_at_ms
     }
@@ -191,7 +191,7 @@ impl Outbox {
     /// there is no limit. `folds`: whether one message can tell of several.
     pub(crate) fn turn(&mut self, load: Option<(usize, usize)>, folds: bool, now_ms: i64) -> Turn {
         self.follow_storm(load.filter(|_| folds), now_ms);
-        let single = self.single().map(|ready| ready.rank());
+        let single = self.single().map(Ready::rank);
         let group = self
             .due_group(now_ms)
             .and_then(|group| self.group_rank(group));
@@ -393,12 +393,12 @@ mod tests {
         )
     }
 
-    fn load(outbox: &Outbox) -> Option<(usize, usize)> {
-        Some((outbox.len(), PASSES))
+    fn load(outbox: &Outbox) -> (usize, usize) {
+        (outbox.len(), PASSES)
     }
 
     fn take(outbox: &mut Outbox, now_ms: i64) -> Option<(Vec<i64>, bool)> {
-        let parcel = outbox.take(load(outbox), true, now_ms)?;
+        let parcel = outbox.take(Some(load(outbox)), true, now_ms)?;
         let numbers = parcel.deliveries.iter();
         let numbers = numbers.map(|ready| ready.work.delivery.event.get());
         Some((numbers.collect(), parcel.digest))
@@ -428,7 +428,7 @@ mod tests {
         }
         // The first wave comes together.
         assert_eq!(
-            outbox.turn(load(&outbox), true, 0),
+            outbox.turn(Some(load(&outbox)), true, 0),
             Turn::Wait(DIGEST_FIRST_MS)
         );
         outbox.push(ready(100, "critical", Option::None));
@@ -458,11 +458,14 @@ mod tests {
         for n in 0..20 {
             outbox.push(ready(n, "warning", Option::None));
         }
-        assert!(matches!(outbox.turn(load(&outbox), true, 0), Turn::Wait(_)));
+        assert!(matches!(
+            outbox.turn(Some(load(&outbox)), true, 0),
+            Turn::Wait(_)
+        ));
         assert_eq!(take(&mut outbox, 5000).unwrap().0.len(), 20);
-        assert_eq!(outbox.turn(load(&outbox), true, 5001), Turn::Nothing);
+        assert_eq!(outbox.turn(Some(load(&outbox)), true, 5001), Turn::Nothing);
         let later = 5000 + 2 * DIGEST_EVERY_MS;
-        assert_eq!(outbox.turn(load(&outbox), true, later), Turn::Nothing);
+        assert_eq!(outbox.turn(Some(load(&outbox)), true, later), Turn::Nothing);
         outbox.push(ready(50, "warning", Option::None));
         assert_eq!(take(&mut outbox, later + 1), Some((vec![50], false)));
     }
@@ -486,7 +489,10 @@ mod tests {
         for n in 0..1500 {
             outbox.push(ready(n, "warning", Option::None));
         }
-        assert!(matches!(outbox.turn(load(&outbox), true, 0), Turn::Wait(_)));
+        assert!(matches!(
+            outbox.turn(Some(load(&outbox)), true, 0),
+            Turn::Wait(_)
+        ));
         assert_eq!(take(&mut outbox, 5000).unwrap().0.len(), FOLDED_MAX);
         assert_eq!(take(&mut outbox, 5000).unwrap().0.len(), 500);
     }

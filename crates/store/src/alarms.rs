@@ -89,7 +89,7 @@ impl AlarmRecord {
                 Some(alarm) if sign.firing || !alarm.firing => alarm.recovered,
                 _ => None,
             }
-            .or((!sign.firing).then_some(sign.event)),
+            .or_else(|| (!sign.firing).then_some(sign.event)),
             fired: known.map_or(0, |alarm| alarm.fired) + u64::from(sign.firing),
         }
     }

@@ -160,12 +160,12 @@ impl AlarmView {
 impl ToldView {
     fn new(told: &Told, names: &Names) -> Self {
         let path = names.target(told.target);
-        let named = |name: Option<String>| name.unwrap_or_default();
+        let or_none = Option::unwrap_or_default;
         Self {
-            bus: named(path.map(|path| path.bus.to_string())),
-            rule: named(path.map(|path| path.rule.to_string())),
-            target: named(path.map(|path| path.target.to_string())),
-            kind: named(path.map(|path| path.kind.clone())),
+            bus: or_none(path.map(|path| path.bus.to_string())),
+            rule: or_none(path.map(|path| path.rule.to_string())),
+            target: or_none(path.map(|path| path.target.to_string())),
+            kind: or_none(path.map(|path| path.kind.clone())),
             state: state(told.firing),
             severity: severity(told.severity),
             count: told.count,

@@ -41,7 +41,7 @@ enum Step {
 /// Whether a target is to be told.
 enum Judgement {
     Refused(Refusal),
-    May(Box<Alarm>, Option<(Sign, Known)>),
+    May(Box<(Alarm, Option<(Sign, Known)>)>),
     /// The store did not tell.
     Unknown,
 }
@@ -188,9 +188,10 @@ impl Lane {
     async fn look(self: &Arc<Self>, work: Arc<Work>) {
         let now_ms = self.shared.clock.now_ms();
         let entry = self.entry.load_full();
-        let Some((alarm, _)) = self.pass(&work, &entry, now_ms).await else {
+        let Some(found) = self.pass(&work, &entry, now_ms).await else {
             return;
         };
+        let (alarm, _) = *found;
         let wishes = entry.target.spec.alarms.as_ref();
         let group = gate::group(wishes, &alarm);
         if let (Some(group), Some(wishes)) = (group, wishes) {
@@ -237,7 +238,7 @@ impl Lane {
         work: &Arc<Work>,
         entry: &TargetEntry,
         now_ms: i64,
-    ) -> Option<(Box<Alarm>, Option<(Sign, Known)>)> {
+    ) -> Option<Box<(Alarm, Option<(Sign, Known)>)>> {
         let end = |next| Finished::unsent(Arc::clone(work), next, now_ms);
         let went = match self.check(work, entry, now_ms) {
             Check::Left => Went::Left,
@@ -247,7 +248,7 @@ impl Lane {
                     .await
             }
             Check::Go => match self.judge(work, entry, now_ms).await {
-                Judgement::May(alarm, about) => return Some((alarm, about)),
+                Judgement::May(found) => return Some(found),
                 Judgement::Refused((reason, detail)) => {
                     self.lock().circuit.inconclusive(now_ms);
                     let next = Next::Skipped { reason, detail };
@@ -266,7 +267,7 @@ impl Lane {
     }
 
     async fn judge(&self, work: &Work, entry: &TargetEntry, now_ms: i64) -> Judgement {
-        let alarm = Box::new(Alarm::read(&work.event));
+        let alarm = Alarm::read(&work.event);
         let wishes = entry.target.spec.alarms.as_ref();
         let first = work.attempts == 0 && !work.is_asked_for();
         if !work.is_asked_for()
@@ -280,7 +281,7 @@ impl Lane {
         // A replay tells of what is long past.
         let sign = Sign::of(&work.event).filter(|_| work.replay.is_none());
         let Some(sign) = sign else {
-            return Judgement::May(alarm, None);
+            return Judgement::May(Box::new((alarm, None)));
         };
         let found =
             self.shared
@@ -289,7 +290,7 @@ impl Lane {
         let known = match self.shared.ask(found).await {
             Ok(Some((alarm, told))) => Known { alarm, told },
             // Forgotten since: it is older than the history.
-            Ok(None) => return Judgement::May(alarm, None),
+            Ok(None) => return Judgement::May(Box::new((alarm, None))),
             Err(error) => {
                 tracing::warn!(%error, delivery.id = %work.delivery, "what is known of an alarm could not be read; trying again");
                 return Judgement::Unknown;
@@ -299,7 +300,7 @@ impl Lane {
         if first && let Some(refusal) = gate::refuses(wishes, &sign, event, &known, now_ms) {
             return Judgement::Refused(refusal);
         }
-        Judgement::May(alarm, Some((sign, known)))
+        Judgement::May(Box::new((alarm, Some((sign, known)))))
     }
 
     /// The first silence that is in force for an alarm.
@@ -326,7 +327,8 @@ impl Lane {
                 continue;
             }
             let now_ms = self.shared.clock.now_ms();
-            if let Some((_, about)) = self.pass(&work, &entry, now_ms).await {
+            if let Some(found) = self.pass(&work, &entry, now_ms).await {
+                let about = found.1;
                 pieces.push(Piece { work, about });
             }
         }
