@@ -25,7 +25,9 @@ struct Town {
 impl Town {
     async fn start() -> Result<Self> {
         Ok(Self {
-            server: Server::start().await?,
+            server: Server::with("server.public_url", "https://belfry.example.com")
+                .start()
+                .await?,
             wecom: Im::wecom(KEY).await?,
             dingtalk: Im::dingtalk(ACCESS_TOKEN, Some("SEC0123456789abcdef"), None).await?,
             feishu: Im::feishu(HOOK, Some("feishu-demo-secret"), None).await?,
@@ -103,6 +105,10 @@ async fn an_alarm_and_its_recovery_reach_four_groups_and_a_mailbox() -> Result<(
     ] {
         let bodies = all(im);
         ensure!(bodies.len() == 1, "{bodies:?}");
+        ensure!(
+            bodies[0].contains("https://belfry.example.com/v1/deliveries/dlv_"),
+            "{bodies:?}"
+        );
         ensure!(
             bodies[0].contains(title) && bodies[0].contains("ins-demo0001"),
             "{bodies:?}"

@@ -41,7 +41,8 @@ settings! {
         /// Address and port to listen on. Anything but a loopback address makes the server reachable from outside:
         /// put TLS in front of it.
         listen: SocketAddr = "127.0.0.1:7311",
-        /// The URL under which clients reach the server, if it differs from the address; used where links are shown.
+        /// The URL under which clients reach the server, if it differs from the address. Messages to people link their
+        /// delivery below it; without it they have no link.
         public_url: Option<Url> = "",
         /// Connections open at once; further ones wait in the system's queue.
         connections_max: Count<1, 1_000_000> = "10000",

@@ -16,6 +16,8 @@ use crate::documents::ReadDocument;
 /// Bounds and times of the data plane. Every one is a documented setting of the server.
 #[derive(Debug, Clone)]
 pub struct EngineSettings {
+    /// The URL under which people reach the server; messages link their delivery below it. `None`: they have no link.
+    pub public_url: Option<String>,
     /// Events that may wait for their commit; more are refused with "busy".
     pub waiting_events_max: usize,
     /// Bytes of events that may wait for their commit.
@@ -74,6 +76,7 @@ impl Default for EngineSettings {
     fn default() -> Self {
         const MIB: usize = 1024 * 1024;
         Self {
+            public_url: None,
             waiting_events_max: 20_000,
             waiting_bytes_max: 64 * MIB,
             answer_timeout: Duration::from_secs(15),

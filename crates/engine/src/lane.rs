@@ -892,6 +892,10 @@ impl Lane {
                 event: piece.work.event.clone(),
             })
             .collect();
+        let link = self.shared.settings.public_url.as_deref().map(|url| {
+            let url = url.trim_end_matches('/');
+            format!("{url}/v1/deliveries/{}", work.delivery)
+        });
         let about = letter.first.about.as_ref();
         let alarm = about.map(|(sign, known)| known.life(sign));
         let job = Job {
@@ -912,7 +916,7 @@ impl Lane {
             folded: &folded,
             digest: letter.digest,
             progress: work.progress.as_deref(),
-            link: None,
+            link: link.as_deref(),
             trial: false,
             note: None,
         };

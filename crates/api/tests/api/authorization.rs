@@ -281,6 +281,18 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         r#"{"pattern":{"a":[1]},"event":{}}"#,
     ),
     (
+        "post /v1/targets:preview",
+        "config:read",
+        "/v1/targets:preview",
+        r#"{"target":{"type":"log","settings":{"log":"a"}}}"#,
+    ),
+    (
+        "post /v1/targets:test",
+        "config:write",
+        "/v1/targets:test",
+        r#"{"target":{"type":"log","settings":{"log":"a"}}}"#,
+    ),
+    (
         "get /v1/buses/{bus}/rules/{rule}/targets",
         "config:read",
         "/v1/buses/default/rules/r/targets",

@@ -69,6 +69,7 @@ impl Settings {
     pub fn engine(&self) -> EngineSettings {
         let (ingest, engine, retention) = (&self.ingest, &self.engine, &self.retention);
         EngineSettings {
+            public_url: self.server.public_url.as_ref().map(ToString::to_string),
             waiting_events_max: ingest.waiting_events_max.as_usize(),
             waiting_bytes_max: ingest.waiting_bytes_max.as_usize(),
             answer_timeout: ingest.answer_timeout,
