@@ -158,6 +158,11 @@ const COUNTERS: &[Described] = &[
         Unit::Count,
         "Requests answered, by method, route and status.",
     ),
+    (
+        "belfry_source_requests_total",
+        Unit::Count,
+        "Requests to sources, by bus, source, format and outcome.",
+    ),
 ];
 
 const GAUGES: &[Described] = &[
@@ -210,6 +215,11 @@ const HISTOGRAMS: &[Described] = &[
         "belfry_http_request_seconds",
         Unit::Seconds,
         "From a request to its answer, by method and route.",
+    ),
+    (
+        "belfry_source_duration_seconds",
+        Unit::Seconds,
+        "From the headers of a request to a source to its answer.",
     ),
     (
         "belfry_match_duration_seconds",
