@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 use crate::rig::{Rig, event};
 use crate::settings;
 
+/// A bot of Telegram, in a group.
+const BOT: &str = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw";
+const CHAT: i64 = -1_001_234_567_890;
 const ALARMS: usize = 60;
 /// Every so many is critical.
 const CRITICAL: usize = 10;
@@ -36,7 +39,7 @@ async fn sixty_alarms_in_a_second_reach_each_bot_within_its_limit() -> Result<()
         ..settings()
     })
     .await?;
-    let (wecom, dingtalk, feishu, slack) = (
+    let (wecom, dingtalk, feishu, slack, teams, telegram, discord) = (
         Im::wecom("693a91f6-0000-4bc4-97a0-0ec2sifa5aaa").await?,
         Im::dingtalk(
             "5c7d1f0e9a8b4c3d2e1f0a9b8c7d6e5f",
@@ -46,6 +49,9 @@ async fn sixty_alarms_in_a_second_reach_each_bot_within_its_limit() -> Result<()
         .await?,
         Im::feishu("5c7d1f0e9a8b4c3d2e1f0a9b8c7d6e5f", None, None).await?,
         Im::slack_webhook().await?,
+        Im::teams().await?,
+        Im::telegram(BOT, CHAT).await?,
+        Im::discord().await?,
     );
     let bots = [
         (
@@ -81,6 +87,23 @@ async fn sixty_alarms_in_a_second_reach_each_bot_within_its_limit() -> Result<()
         (
             target(&rig, "slack", json!({"url": slack.url()})).await?,
             &slack,
+        ),
+        (
+            target(&rig, "teams", json!({"url": teams.url()})).await?,
+            &teams,
+        ),
+        (
+            target(
+                &rig,
+                "telegram",
+                json!({"token": BOT, "chatId": CHAT.to_string(), "baseUrl": telegram.base()}),
+            )
+            .await?,
+            &telegram,
+        ),
+        (
+            target(&rig, "discord", json!({"url": discord.url()})).await?,
+            &discord,
         ),
     ];
     let storm = (0..ALARMS).map(|n| {
