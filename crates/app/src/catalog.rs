@@ -310,7 +310,7 @@ fn find(template: &str) -> Result<&'static Entry> {
         .ok_or_else(|| Error::new(Code::NotFound, unknown_template(template)))
 }
 
-fn unknown_template(template: &str) -> String {
+pub(crate) fn unknown_template(template: &str) -> String {
     let known: Vec<String> = catalog::products()
         .iter()
         .flat_map(|product| catalog::entries(&product.code))

@@ -24,7 +24,6 @@ use belfry_model::event::{EventErrors, EventLimits, Fill};
 use belfry_model::{BusName, DocumentId, DocumentName, Event};
 use belfry_sources::{Auth, HandshakeMode, Outcome, Refused, RefusedKind};
 use belfry_store::{Change, DocumentPlace, Expect, Unparsed};
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -465,18 +464,7 @@ impl App {
         let document = json!({
             "source": format!("belfry/buses/{bus}/sources/{source}"), "type": kind, "subject": source, "data": data,
         });
-        let text = Bytes::from(document.to_string());
-        let mut filler = Filler(self.now_ms());
-        let event = Event::lenient(text, &mut filler, &EventLimits::default());
-        let (Ok(event), Ok(system)) = (event, BusName::SYSTEM.parse()) else {
-            return;
-        };
-        let accepted = self
-            .engine
-            .accept(&system, vec![event], AcceptContext::default());
-        if let Err(error) = accepted.await {
-            tracing::warn!(%error, kind, "a report could not be stored");
-        }
+        self.engine.report(&document).await;
     }
 
     /// What a source could not read, newest first.

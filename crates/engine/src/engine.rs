@@ -25,7 +25,7 @@ use crate::membership::Lease;
 use crate::replay::{ReplayCount, ReplayError};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
-use crate::{keeper, loader, membership, metrics, replay};
+use crate::{keeper, loader, membership, metrics, replay, report};
 
 /// Results that may wait for the committer; lanes wait when it is full.
 const DONE_QUEUE: usize = 8192;
@@ -102,6 +102,15 @@ impl Engine {
 
     pub(crate) fn downgrade(&self) -> Weak<Shared> {
         Arc::downgrade(&self.shared)
+    }
+
+    /// Tells on bus `system` what Belfry did by itself. `document` is an event in the lenient form. Own events wait for no
+    /// room and are not refused.
+    pub async fn report(&self, document: &serde_json::Value) {
+        let now_ms = self.shared.clock.now_ms();
+        self.shared
+            .own_event(report::on_system(document, now_ms))
+            .await;
     }
 
     /// The configuration in force.

@@ -43,7 +43,8 @@ fn event(document: &Value, now_ms: i64) -> Option<Event> {
         .ok()
 }
 
-fn on_system(document: &Value, now_ms: i64) -> Option<OwnEvent> {
+/// An event on bus `system`.
+pub(crate) fn on_system(document: &Value, now_ms: i64) -> Option<OwnEvent> {
     let bus: BusName = BusName::SYSTEM.parse().ok()?;
     Some(OwnEvent {
         bus,

@@ -65,6 +65,29 @@ pub(crate) struct About {
     pub(crate) base: &'static str,
 }
 
+impl About {
+    /// JSON pointers of the secrets in settings of any shape.
+    pub(crate) fn secret_pointers(&self, settings: &Value) -> Vec<String> {
+        let names = self.secrets.iter().chain(self.signing);
+        names
+            .filter(|name| settings.get(**name).is_some_and(Value::is_string))
+            .map(|name| format!("/{name}"))
+            .collect()
+    }
+
+    /// Who is shown the secret at `pointer`; nobody, if it only signs.
+    pub(crate) fn shown_to(&self, settings: &Value, pointer: &str) -> Option<String> {
+        if self.signing.contains(&pointer.trim_start_matches('/')) {
+            return None;
+        }
+        let given = ["url", "baseUrl"]
+            .into_iter()
+            .find_map(|name| settings.get(name)?.as_str());
+        let url = Url::parse(given.unwrap_or(self.base)).ok()?;
+        Some(url.origin().ascii_serialization())
+    }
+}
+
 /// A kind of target that sends messages.
 pub(crate) trait Messenger: Sized + Send + Sync + 'static {
     /// Its own settings; those of [`Common`] stand beside them.
@@ -485,26 +508,10 @@ impl<M: Messenger> TargetKind for Kind<M> {
         M::example()
     }
     fn secret_pointers(&self, settings: &Value) -> Vec<String> {
-        let about = M::ABOUT;
-        about
-            .secrets
-            .iter()
-            .chain(about.signing)
-            .filter(|name| settings.get(**name).is_some_and(Value::is_string))
-            .map(|name| format!("/{name}"))
-            .collect()
+        M::ABOUT.secret_pointers(settings)
     }
     fn shown_to(&self, settings: &Value, pointer: &str) -> Option<String> {
-        let about = M::ABOUT;
-        let name = pointer.trim_start_matches('/');
-        if about.signing.contains(&name) {
-            return None;
-        }
-        let given = ["url", "baseUrl"]
-            .into_iter()
-            .find_map(|name| settings.get(name)?.as_str());
-        let url = Url::parse(given.unwrap_or(about.base)).ok()?;
-        Some(url.origin().ascii_serialization())
+        M::ABOUT.shown_to(settings, pointer)
     }
     fn default_schedule(&self) -> Schedule {
         Schedule::Alarm

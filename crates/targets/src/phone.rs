@@ -69,14 +69,7 @@ pub(crate) trait Phone: Sized + Send + Sync + 'static {
     fn new(settings: Self::Settings, check: &mut Check<'_>) -> Option<Self>;
     /// JSON pointers of the secrets in settings of any shape.
     fn secret_pointers(settings: &Value) -> Vec<String> {
-        let about = Self::ABOUT;
-        about
-            .secrets
-            .iter()
-            .chain(about.signing)
-            .filter(|name| settings.get(**name).is_some_and(Value::is_string))
-            .map(|name| format!("/{name}"))
-            .collect()
+        Self::ABOUT.secret_pointers(settings)
     }
     /// What the provider counts its limit by, and a limit below it.
     fn channel(&self) -> Option<(String, ChannelLimit)>;
@@ -210,15 +203,7 @@ impl<P: Phone> TargetKind for PhoneKind<P> {
         P::secret_pointers(settings)
     }
     fn shown_to(&self, settings: &Value, pointer: &str) -> Option<String> {
-        let about = P::ABOUT;
-        if about.signing.contains(&pointer.trim_start_matches('/')) {
-            return None;
-        }
-        let given = ["url", "baseUrl"]
-            .into_iter()
-            .find_map(|name| settings.get(name)?.as_str());
-        let url = Url::parse(given.unwrap_or(about.base)).ok()?;
-        Some(url.origin().ascii_serialization())
+        P::ABOUT.shown_to(settings, pointer)
     }
     fn default_schedule(&self) -> Schedule {
         Schedule::Alarm

@@ -104,12 +104,15 @@ pub(crate) struct TargetTrialBody {
     /// A target as it would be written; absent: the stored one. Masks in it stand for the secrets of the stored one.
     #[schema(value_type = Option<Object>, required = false, examples(json!({"type": "webhook", "settings": {"url": "https://example.com/hook"}})))]
     target: Option<Value>,
-    /// An event in any form in which it can be posted as JSON. Absent, like `eventUid`: a sample alarm.
+    /// An event in any form in which it can be posted as JSON. Absent, like `eventUid` and `template`: a sample alarm.
     #[schema(value_type = Option<Object>, required = false)]
     event: Option<Value>,
     /// A stored event.
     #[schema(required = false, examples("evt_01jd0c4z8k000"))]
     event_uid: Option<String>,
+    /// An event of the catalog.
+    #[schema(required = false, examples("cvm/disk-readonly"))]
+    template: Option<String>,
 }
 
 /// Shows what a target would send for an event.

@@ -185,6 +185,29 @@ async fn a_preview_shows_the_request_and_sends_nothing() {
 }
 
 #[tokio::test]
+async fn without_an_event_of_its_own_a_trial_tells_of_one_of_the_catalog() {
+    let server = TestServer::start().await;
+    for (template, kind) in [
+        ("", "cvm:ErrorEvent:PingUnreachable"),
+        (
+            r#","template":"cvm/disk-readonly""#,
+            "cvm:ErrorEvent:DiskReadonly",
+        ),
+    ] {
+        let ask = format!(r#"{{"target":{ROBOT}{template}}}"#);
+        let shown = server
+            .raw("POST", "/v1/targets:preview", ask, &[])
+            .await
+            .expect(200)
+            .json();
+        assert_eq!(shown["event"]["type"], kind);
+        assert_eq!(shown["event"]["belfrytest"], true);
+        let body = shown["requests"][0]["body"].as_str().unwrap();
+        assert!(body.contains("测试"), "{body}");
+    }
+}
+
+#[tokio::test]
 async fn a_trial_needs_a_target_and_at_most_one_event() {
     let server = TestServer::start().await;
     for (body, pointer) in [
@@ -202,6 +225,14 @@ async fn a_trial_needs_a_target_and_at_most_one_event() {
             "/eventUid",
         ),
         (format!(r#"{{"target":{ROBOT},"evnt":{{}}}}"#), "/evnt"),
+        (
+            format!(r#"{{"target":{ROBOT},"event":{{}},"template":"cvm/disk-readonly"}}"#),
+            "/template",
+        ),
+        (
+            format!(r#"{{"target":{ROBOT},"template":"cvm/nope"}}"#),
+            "/template",
+        ),
     ] {
         let problem = server
             .raw("POST", "/v1/targets:preview", body.clone(), &[])

@@ -2,25 +2,30 @@
 
 use std::sync::Arc;
 
+use belfry_alarm::catalog::{self, Simulation};
 use belfry_engine::TargetEntry;
 use belfry_model::access::Scope;
 use belfry_model::config::{Target, TargetSpec};
 use belfry_model::delivery::Reason;
-use belfry_model::event::{EventLimits, Fill};
+use belfry_model::event::EventLimits;
 use belfry_model::json::JsonText;
 use belfry_model::{BusId, BusName, Event, EventId, RuleId, RuleName, TargetId, TargetName};
 use belfry_targets::{Attempted, RequestRecord, ResponseRecord, Verdict};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::App;
 use crate::actor::Actor;
+use crate::catalog::unknown_template;
 use crate::config::{Place, Refusal};
 use crate::error::{Code, Error, Result, faults_under};
 use crate::input;
+use crate::sources::Filler;
+
+/// What a trial tells of, unless the request says otherwise.
+const SAMPLE: &str = "cvm/ping-unreachable";
 
 /// What a target would send.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -111,6 +116,7 @@ struct Which {
     rule: Option<RuleName>,
     name: Option<TargetName>,
     event_uid: Option<EventId>,
+    template: Option<String>,
 }
 
 impl App {
@@ -149,21 +155,31 @@ impl App {
         let spec = members.take("target");
         let event = members.take("event");
         let which: Which = input::read(members.text(&["target", "event"]).as_bytes())?;
+        let one = [
+            event.is_some(),
+            which.event_uid.is_some(),
+            which.template.is_some(),
+        ];
+        if one.into_iter().filter(|given| *given).count() > 1 {
+            let pointer = if which.event_uid.is_some() {
+                "/eventUid"
+            } else {
+                "/template"
+            };
+            return Err(Error::field(
+                pointer,
+                "give one of event, eventUid and template",
+            ));
+        }
         let event = match (event, which.event_uid) {
-            (Some(_), Some(_)) => {
-                return Err(Error::field(
-                    "/eventUid",
-                    "give event or eventUid, not both",
-                ));
-            }
-            (Some(text), None) => self.trial_event(text.as_str().as_bytes().to_vec())?,
+            (Some(text), _) => self.trial_event(text.as_str().as_bytes().to_vec())?,
             (None, Some(id)) => {
                 actor.require(&Scope::HistoryRead)?;
                 let found = self.store.find_event(id).await?;
                 let found = found.ok_or_else(|| Error::not_found("event", &id))?;
                 Event::from_stored(found.doc).map_err(Error::internal)?
             }
-            (None, None) => self.trial_event(sample())?,
+            (None, None) => self.trial_event(self.sample(which.template.as_deref())?)?,
         };
         let entry = match spec {
             Some(spec) => self.trial_target(&which, &spec).await?,
@@ -173,15 +189,6 @@ impl App {
     }
 
     fn trial_event(&self, body: Vec<u8>) -> Result<Event> {
-        struct Filler(i64);
-        impl Fill for Filler {
-            fn id(&mut self) -> String {
-                Uuid::new_v4().to_string()
-            }
-            fn now_ms(&mut self) -> i64 {
-                self.0
-            }
-        }
         Event::lenient(
             Bytes::from(body),
             &mut Filler(self.now_ms()),
@@ -190,6 +197,22 @@ impl App {
         .map_err(|errors| {
             Error::invalid(Code::InvalidRequest, faults_under("/event", errors.errors))
         })
+    }
+
+    /// An event of the catalog, as its vendor would send it, marked as a test.
+    fn sample(&self, template: Option<&str>) -> Result<Vec<u8>> {
+        let template = template.unwrap_or(SAMPLE);
+        let entry = catalog::template(template)
+            .ok_or_else(|| Error::field("/template", unknown_template(template)))?;
+        let id = Uuid::new_v4().to_string();
+        let simulation = Simulation {
+            now_ms: self.now_ms(),
+            id: &id,
+            ..Simulation::default()
+        };
+        let mut event = catalog::sample(entry, &simulation);
+        event["belfrytest"] = true.into();
+        Ok(event.to_string().into_bytes())
     }
 
     async fn stored_target(&self, which: &Which) -> Result<Arc<TargetEntry>> {
@@ -259,27 +282,6 @@ impl App {
         };
         Ok(self.engine.prepare_trial(target, bus, rule.to_string()))
     }
-}
-
-/// An alarm as a monitor would send it.
-fn sample() -> Vec<u8> {
-    json!({
-        "source": "cvm.cloud.tencent",
-        "type": "cvm:ErrorEvent:PingUnreachable",
-        "subject": "ins-demo0001",
-        "region": "ap-guangzhou",
-        "status": "1",
-        "belfrytest": true,
-        "data": {
-            "appId": "1250000000",
-            "instanceId": "ins-demo0001",
-            "projectId": "0",
-            "dimensions": { "ip": "10.0.0.1" },
-            "additionalMsg": { "alias": "shop-api-01", "deviceLanIp": "10.0.0.1" }
-        }
-    })
-    .to_string()
-    .into_bytes()
 }
 
 fn document(event: &Event) -> Result<JsonText> {

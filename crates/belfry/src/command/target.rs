@@ -28,11 +28,14 @@ pub struct Trial {
     /// The target: RULE/TARGET or BUS/RULE/TARGET.
     target: String,
     /// File with the event, - for standard input; without it a sample alarm.
-    #[arg(long, conflicts_with = "event_id")]
+    #[arg(long, conflicts_with_all = ["event_id", "template"])]
     event: Option<PathBuf>,
     /// The id of a stored event.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "template")]
     event_id: Option<String>,
+    /// An event of the catalog, such as cvm/disk-readonly (`belfry catalog list`).
+    #[arg(long)]
+    template: Option<String>,
     /// Where the server is.
     #[command(flatten)]
     remote: Remote,
@@ -93,6 +96,9 @@ impl Trial {
         }
         if let Some(id) = &self.event_id {
             body.insert("eventUid".to_owned(), json!(id));
+        }
+        if let Some(template) = &self.template {
+            body.insert("template".to_owned(), json!(template));
         }
         Ok(Value::Object(body))
     }

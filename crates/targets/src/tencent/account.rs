@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::tc3;
 use crate::messenger::{Answer, Check, Class, Code, Refusal, code};
+use crate::phone::variable::{VARIABLES_MAX, Variable};
 use crate::phone::{Call, One};
 use crate::secret::Secret;
 
@@ -119,6 +120,33 @@ pub(crate) fn error(answer: &Answer<'_>) -> Option<Refusal> {
     let code = answer.word("/Response/Error/Code")?;
     let words = answer.word("/Response/Error/Message").unwrap_or_default();
     Some(refusal(code, words))
+}
+
+/// The ids of an application and of its approved template.
+pub(crate) fn check_ids(check: &mut Check<'_>, app_id: &str, template_id: &str) {
+    let digits = |text: &str| {
+        (1..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    check.need(
+        digits(app_id),
+        "/appId",
+        "expected the SdkAppId, a number as text",
+    );
+    check.need(
+        digits(template_id),
+        "/templateId",
+        "expected the id of a template, a number as text",
+    );
+}
+
+/// What stands in the template's variables.
+pub(crate) fn check_variables(check: &mut Check<'_>, variables: &[Variable], chars_max: usize) {
+    check.need(variables.len() <= VARIABLES_MAX, "/variables", "at most 10");
+    check.need(
+        (1..=100).contains(&chars_max),
+        "/variableCharsMax",
+        "expected 1 to 100",
+    );
 }
 
 /// What a code means; the most exact row of the table counts.

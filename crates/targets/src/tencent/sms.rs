@@ -9,12 +9,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::account::{Account, Action, error, for_number};
+use super::account::{Account, Action, check_ids, check_variables, error, for_number};
 use crate::message::escape::SMS_PARAM;
 use crate::message::settings::Common;
 use crate::messenger::{About, Answer, Ask, Check};
 use crate::people::People;
-use crate::phone::variable::{VARIABLES_MAX, Variable, values};
+use crate::phone::variable::{Variable, values};
 use crate::phone::{Call, Heard, One, Phone, To};
 use crate::secret::Secret;
 use crate::settings::object;
@@ -141,35 +141,14 @@ impl Phone for TencentSms {
     }
 
     fn new(settings: SmsSettings, check: &mut Check<'_>) -> Option<Self> {
-        let digits = |text: &str| {
-            (1..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
-        };
-        check.need(
-            digits(&settings.app_id),
-            "/appId",
-            "expected the SdkAppId, a number as text",
-        );
-        check.need(
-            digits(&settings.template_id),
-            "/templateId",
-            "expected the id of a template, a number as text",
-        );
+        check_ids(check, &settings.app_id, &settings.template_id);
         check.need(
             settings.sign_name.chars().count() <= 32
                 && !settings.sign_name.contains(['【', '】', '[', ']']),
             "/signName",
             "expected the signature without its brackets",
         );
-        check.need(
-            settings.variables.len() <= VARIABLES_MAX,
-            "/variables",
-            "at most 10",
-        );
-        check.need(
-            (1..=100).contains(&settings.variable_chars_max),
-            "/variableCharsMax",
-            "expected 1 to 100",
-        );
+        check_variables(check, &settings.variables, settings.variable_chars_max);
         let account = Account::new(
             settings.base_url.as_deref(),
             Self::ABOUT.base,

@@ -10,13 +10,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::account::{Account, Action, error, for_number};
+use super::account::{Account, Action, check_ids, check_variables, error, for_number};
 use super::sms::region_default;
 use crate::message::escape::SMS_PARAM;
 use crate::message::settings::Common;
 use crate::messenger::{About, Answer, Ask, Check};
 use crate::people::People;
-use crate::phone::variable::{VARIABLES_MAX, Variable, values};
+use crate::phone::variable::{Variable, values};
 use crate::phone::{Call, Heard, One, Phone, To};
 use crate::secret::Secret;
 use crate::settings::object;
@@ -133,29 +133,8 @@ impl Phone for TencentVoice {
     }
 
     fn new(settings: VoiceSettings, check: &mut Check<'_>) -> Option<Self> {
-        let digits = |text: &str| {
-            (1..=20).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
-        };
-        check.need(
-            digits(&settings.app_id),
-            "/appId",
-            "expected the SdkAppId, a number as text",
-        );
-        check.need(
-            digits(&settings.template_id),
-            "/templateId",
-            "expected the id of a template, a number as text",
-        );
-        check.need(
-            settings.variables.len() <= VARIABLES_MAX,
-            "/variables",
-            "at most 10",
-        );
-        check.need(
-            (1..=100).contains(&settings.variable_chars_max),
-            "/variableCharsMax",
-            "expected 1 to 100",
-        );
+        check_ids(check, &settings.app_id, &settings.template_id);
+        check_variables(check, &settings.variables, settings.variable_chars_max);
         check.need(
             (1..=3).contains(&settings.play_times),
             "/playTimes",
