@@ -18,6 +18,12 @@ pub enum Scope {
     ConfigWrite,
     /// `history:read` reads events, deliveries, attempts, logs.
     HistoryRead,
+    /// `functions:write` makes and changes functions: code that runs on the server's machine. `config:read` reads them.
+    FunctionsWrite,
+    /// `functions:invoke` runs functions by hand.
+    FunctionsInvoke,
+    /// `functions:use` makes a function the target of a rule, beside `config:write`.
+    FunctionsUse,
     /// `admin` may do everything, also keys, audit and redrive.
     Admin,
 }
@@ -25,7 +31,7 @@ pub enum Scope {
 /// A text is no scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "expected one of events:write, events:write:BUS, config:read, config:write, history:read, admin; got {0:?}"
+    "expected one of events:write, events:write:BUS, config:read, config:write, history:read, functions:write, functions:invoke, functions:use, admin; got {0:?}"
 )]
 pub struct InvalidScope(String);
 
@@ -37,6 +43,9 @@ impl FromStr for Scope {
             "config:read" => Ok(Self::ConfigRead),
             "config:write" => Ok(Self::ConfigWrite),
             "history:read" => Ok(Self::HistoryRead),
+            "functions:write" => Ok(Self::FunctionsWrite),
+            "functions:invoke" => Ok(Self::FunctionsInvoke),
+            "functions:use" => Ok(Self::FunctionsUse),
             "admin" => Ok(Self::Admin),
             other => other
                 .strip_prefix("events:write:")
@@ -55,6 +64,9 @@ impl fmt::Display for Scope {
             Self::ConfigRead => f.write_str("config:read"),
             Self::ConfigWrite => f.write_str("config:write"),
             Self::HistoryRead => f.write_str("history:read"),
+            Self::FunctionsWrite => f.write_str("functions:write"),
+            Self::FunctionsInvoke => f.write_str("functions:invoke"),
+            Self::FunctionsUse => f.write_str("functions:use"),
             Self::Admin => f.write_str("admin"),
         }
     }
@@ -105,6 +117,9 @@ mod tests {
             "config:read",
             "config:write",
             "history:read",
+            "functions:write",
+            "functions:invoke",
+            "functions:use",
             "admin",
         ] {
             assert_eq!(text.parse::<Scope>().unwrap().to_string(), text);

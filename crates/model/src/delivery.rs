@@ -199,6 +199,28 @@ words! {
         OtherNode = "other_node" = 40,
         /// Waits for the rate limit of the vendor, which all that use the same bot share.
         ChannelLimit = "channel_limit" = 41,
+        /// The function's code failed: it threw, did not answer, or answered what is no JSON.
+        FunctionError = "function_error" = 42,
+        /// The function did not end within its time.
+        FunctionTimeout = "function_timeout" = 43,
+        /// The function needed more memory than it may have.
+        FunctionOom = "function_oom" = 44,
+        /// The function's process ended without an answer.
+        FunctionExit = "function_exit" = 45,
+        /// The function's answer is too large.
+        ResponseTooLarge = "response_too_large" = 46,
+        /// The function's code cannot be loaded.
+        FunctionInitError = "function_init_error" = 47,
+        /// The function's code did not load within its time.
+        FunctionInitTimeout = "function_init_timeout" = 48,
+        /// There is no such function, version or alias.
+        FunctionNotFound = "function_not_found" = 49,
+        /// The function is disabled, or this server cannot run it: functions are off, its runtime or the sandbox is missing.
+        FunctionUnavailable = "function_unavailable" = 50,
+        /// The function waits for a free worker, or until it is started again after it ended too often.
+        FunctionThrottled = "function_throttled" = 51,
+        /// The function could not be run; a mistake of ours, or the machine has no room.
+        FunctionInternal = "function_internal" = 52,
     }
 }
 

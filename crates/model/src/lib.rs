@@ -32,4 +32,6 @@ pub use id::{
     OrderKey, ReplayId, RuleId, TargetId,
 };
 pub use json::FieldError;
-pub use name::{ArchiveName, BusName, DocumentName, LogName, Name, RuleName, TargetName};
+pub use name::{
+    ArchiveName, BusName, DocumentName, FunctionName, LogName, Name, RuleName, TargetName,
+};

@@ -115,6 +115,96 @@ name! {
     LogName
 }
 
+/// Where a function is named: a namespace and a name in it. Cheap to clone.
+///
+/// Each is 1 to 60 of `a-z A-Z 0-9 - _`, starts with a letter and ends with a letter or digit, both together at most 118
+/// characters: the rules of Tencent SCF. As text `namespace/name`; a name alone is one in namespace `default`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FunctionName {
+    namespace: Arc<str>,
+    name: Arc<str>,
+}
+
+/// A text is no name of a function.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected namespace/name, each 1 to {FUNCTION_NAME_CHARS_MAX} characters of a-z A-Z 0-9 - _ that start with a letter and end with a letter or digit, together at most {FUNCTION_NAMES_CHARS_MAX}; got {0:?}"
+)]
+pub struct InvalidFunctionName(String);
+
+/// The longest name of a function, or of a namespace, in characters.
+pub const FUNCTION_NAME_CHARS_MAX: usize = 60;
+/// The longest namespace and name together, in characters.
+pub const FUNCTION_NAMES_CHARS_MAX: usize = 118;
+
+impl FunctionName {
+    /// The namespace of functions that name none.
+    pub const DEFAULT_NAMESPACE: &'static str = "default";
+
+    /// A function of a namespace.
+    ///
+    /// # Errors
+    /// One of them is no name.
+    pub fn new(namespace: &str, name: &str) -> Result<Self, InvalidFunctionName> {
+        let good = |text: &str| {
+            (1..=FUNCTION_NAME_CHARS_MAX).contains(&text.len())
+                && text.starts_with(|c: char| c.is_ascii_alphabetic())
+                && text.ends_with(|c: char| c.is_ascii_alphanumeric())
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        };
+        if good(namespace) && good(name) && namespace.len() + name.len() <= FUNCTION_NAMES_CHARS_MAX
+        {
+            return Ok(Self {
+                namespace: Arc::from(namespace),
+                name: Arc::from(name),
+            });
+        }
+        let shown = format!("{namespace}/{name}");
+        Err(InvalidFunctionName(
+            shown.chars().take(FUNCTION_NAMES_CHARS_MAX + 2).collect(),
+        ))
+    }
+
+    /// Its namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Its name within the namespace.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl FromStr for FunctionName {
+    type Err = InvalidFunctionName;
+    fn from_str(text: &str) -> Result<Self, InvalidFunctionName> {
+        let (namespace, name) = text
+            .split_once('/')
+            .unwrap_or((Self::DEFAULT_NAMESPACE, text));
+        Self::new(namespace, name)
+    }
+}
+
+impl fmt::Display for FunctionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+impl Serialize for FunctionName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+impl<'de> Deserialize<'de> for FunctionName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 impl BusName {
     /// The bus that exists from the first start on.
     pub const DEFAULT: &'static str = "default";
@@ -138,6 +228,29 @@ mod tests {
         }
         for bad in ["", "-a", ".a", "a b", "a/b", "磁盘", &"x".repeat(65)] {
             assert!(bad.parse::<BusName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_function_is_named_by_namespace_and_name() {
+        let name: FunctionName = "ops/restart-1".parse().unwrap();
+        assert_eq!((name.namespace(), name.name()), ("ops", "restart-1"));
+        let alone: FunctionName = "restart".parse().unwrap();
+        assert_eq!(alone.to_string(), "default/restart");
+        let long = "x".repeat(60);
+        for bad in [
+            "",
+            "a/",
+            "/a",
+            "a/b/c",
+            "1a",
+            "a-",
+            "a.b",
+            "磁盘",
+            &format!("a{long}"),
+            &format!("{long}/{long}"),
+        ] {
+            assert!(bad.parse::<FunctionName>().is_err(), "{bad}");
         }
     }
 }

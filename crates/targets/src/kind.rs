@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use belfry_egress::EgressClient;
+use belfry_functions::Functions;
 use belfry_model::config::Schedule;
 use belfry_model::json::nearest;
 use belfry_model::{Clock, FieldError};
@@ -120,6 +121,8 @@ pub struct ConnectContext {
     pub user_agent: String,
     /// Who contacts and groups are.
     pub directory: Arc<dyn Directory>,
+    /// Runs functions.
+    pub functions: Arc<dyn Functions>,
 }
 
 impl fmt::Debug for ConnectContext {

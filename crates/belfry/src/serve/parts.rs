@@ -103,6 +103,7 @@ fn connect(settings: &Settings, directory: Arc<dyn Directory>) -> Result<Connect
         clock: Arc::new(SystemClock),
         user_agent: concat!("Belfry/", env!("CARGO_PKG_VERSION")).to_owned(),
         directory,
+        functions: Arc::new(belfry_functions::NoFunctions),
     })
 }
 

@@ -71,6 +71,7 @@ impl Rig {
         let context = ConnectContext {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             directory: Arc::new(Crew),
+            functions: Arc::new(belfry_functions::NoFunctions),
             ..context(egress())
         };
         let target = find_kind("notification")

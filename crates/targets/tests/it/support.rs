@@ -39,6 +39,7 @@ pub(crate) fn context(egress: EgressClient) -> ConnectContext {
         clock: Arc::new(SystemClock),
         user_agent: "Belfry/test".to_owned(),
         directory: Arc::new(belfry_targets::NoDirectory),
+        functions: Arc::new(belfry_functions::NoFunctions),
     }
 }
 

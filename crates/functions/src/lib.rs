@@ -1,0 +1,29 @@
+//! Runs functions: code that operators paste from Tencent SCF, Alibaba Function Compute or AWS Lambda.
+//!
+//! A **function** has a draft, **versions** that never change and **aliases** that point to them; ready to run, one of them is a
+//! [`Program`]. It runs in **workers**: one process for each invocation at a time, kept warm. What became of one is an
+//! [`Invocation`], and its [`Outcome`] says what follows.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `spec` | a function as an operator writes it |
+//! | `program` | a version of it, ready to run |
+//! | `outcome` | how an invocation can end, and what follows: the failure table |
+//! | `invocation` | what is on record of one |
+//! | `call` | asking for one: the trait that the rest of the product uses |
+//!
+//! It must never know rules, targets, stores or HTTP servers of the product's own.
+
+#![forbid(unsafe_code)]
+
+mod call;
+mod invocation;
+mod outcome;
+mod program;
+mod spec;
+
+pub use call::{Call, Functions, NoFunctions};
+pub use invocation::{ColdStart, Failure, Invocation, InvokedBy, Line, Stream};
+pub use outcome::{Outcome, Retry};
+pub use program::{Limits, Program};
+pub use spec::{CodeSpec, Drain, EnvValue, FunctionSpec, Network, Profile, RuntimeKind, ZipRef};
