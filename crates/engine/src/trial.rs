@@ -125,7 +125,6 @@ fn job<'a>(
         folded: &[],
         digest: false,
         progress,
-        has_permit: false,
         link: None,
         trial: true,
         note: None,
