@@ -10,6 +10,7 @@
 //! | `program` | a version of it, ready to run |
 //! | `outcome` | how an invocation can end, and what follows: the failure table |
 //! | `invocation` | what is on record of one |
+//! | `live` | what is told of one while it runs |
 //! | `record` | it as it is kept |
 //! | `call` | asking for one: the trait that the rest of the product uses |
 //!
@@ -19,14 +20,18 @@
 
 mod call;
 mod invocation;
+mod live;
 mod outcome;
 mod program;
 mod record;
 mod spec;
+mod text;
 
 pub use call::{Call, Functions, NoFunctions};
 pub use invocation::{ColdStart, Failure, Invocation, InvokedBy, Line, Stream};
+pub use live::{Live, LiveLine};
 pub use outcome::{Outcome, Retry};
 pub use program::{Limits, Program};
 pub use record::{RESULT_BYTES_KEPT, Record, log_text};
 pub use spec::{CodeSpec, Drain, EnvValue, FunctionSpec, Network, Profile, RuntimeKind, ZipRef};
+pub use text::scf_text;
