@@ -93,6 +93,7 @@ impl From<Attempted> for TrialView {
             Verdict::More { detail } => ("more", None, Some(detail)),
             Verdict::Retry { reason, detail, .. } => ("retry", Some(reason), Some(detail)),
             Verdict::Later { reason, detail, .. } => ("later", Some(reason), Some(detail)),
+            Verdict::Busy { reason, detail, .. } => ("busy", Some(reason), Some(detail)),
             Verdict::Permanent { reason, detail } => ("permanent", Some(reason), Some(detail)),
             Verdict::Gone { detail } => ("gone", None, Some(detail)),
             Verdict::Skipped { reason, detail } => ("skipped", Some(reason), Some(detail)),
