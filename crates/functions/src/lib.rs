@@ -12,6 +12,7 @@
 //! | `program` | a version of it, ready to run |
 //! | `outcome` | how an invocation can end, and what follows: the failure table |
 //! | `invocation` | what is on record of one |
+//! | `record` | it as it is kept |
 //! | `call` | asking for one: the trait that the rest of the product uses |
 //!
 //! It must never know rules, targets, stores or HTTP servers of the product's own.
@@ -24,6 +25,7 @@ mod invocation;
 mod outcome;
 mod profile;
 mod program;
+mod record;
 mod spec;
 
 pub use call::{Call, Functions, NoFunctions};
@@ -35,6 +37,7 @@ pub use invocation::{ColdStart, Failure, Invocation, InvokedBy, Line, Stream};
 pub use outcome::{Outcome, Retry};
 pub use profile::{context, environment};
 pub use program::{Limits, Program};
+pub use record::{RESULT_BYTES_KEPT, Record, log_text};
 pub use spec::{
     CodeSpec, Drain, EnvValue, FunctionSpec, Network, Profile, RuntimeKind, SpecLimits, ZipRef,
 };
