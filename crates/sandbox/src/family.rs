@@ -17,7 +17,9 @@ use crate::start::MARKER;
 
 /// How long ending may take before it is given up; a fork bomb takes some.
 const KILL_LIMIT: Duration = Duration::from_secs(20);
-/// What follows from two empty scans in a row.
+/// How long a process may take to become another program; then it is taken for one without an environment.
+const EXEC_LIMIT: Duration = Duration::from_secs(1);
+/// So many scans in a row that find nothing are the end.
 const CLEAN_SCANS: u32 = 2;
 
 /// A program and everything that it has started.
@@ -225,14 +227,31 @@ fn scan(is_one: impl Fn(u32, &Stat) -> bool) -> Vec<u32> {
 }
 
 fn has_marker(id: u32, is_one: impl Fn(&[u8]) -> bool) -> bool {
-    // What belongs to others cannot be read, and was not started here.
-    let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
-    environment.split(|byte| *byte == 0).any(|variable| {
+    environment(id).split(|byte| *byte == 0).any(|variable| {
         let value = variable.strip_prefix(MARKER.as_bytes());
         value
             .and_then(|value| value.strip_prefix(b"="))
             .is_some_and(&is_one)
     })
+}
+
+/// What belongs to others cannot be read, and was not started here: nothing.
+fn environment(id: u32) -> Vec<u8> {
+    let limit = Instant::now() + EXEC_LIMIT;
+    loop {
+        let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+        if !environment.is_empty() || !is_in_exec(id) || Instant::now() > limit {
+            return environment;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A process that is just becoming another program has neither arguments nor an environment yet. Threads of the kernel never have,
+/// but no program either.
+fn is_in_exec(id: u32) -> bool {
+    fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| line.is_empty())
+        && fs::read_link(format!("/proc/{id}/exe")).is_ok()
 }
 
 fn stat(id: u32) -> Option<Stat> {

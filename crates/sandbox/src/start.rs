@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tokio::process::{Child, Command};
@@ -39,7 +39,6 @@ pub struct Launcher {
     program: PathBuf,
     /// The beginning of every marker of this server: what is left of an earlier run is told by it.
     pub instance: String,
-    thread: Arc<Mutex<Option<SyncSender<Job>>>>,
 }
 
 /// A program that was started.
@@ -62,21 +61,11 @@ struct Job {
     answer: SyncSender<io::Result<Child>>,
 }
 
-impl std::fmt::Debug for Job {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Job").finish_non_exhaustive()
-    }
-}
-
 impl Launcher {
     /// `program` is this binary (`/proc/self/exe` is it even after an update of the file); `instance` is the same for every run
     /// on the same data, and for no other server.
     pub fn new(program: PathBuf, instance: String) -> Self {
-        Self {
-            program,
-            instance,
-            thread: Arc::default(),
-        }
+        Self { program, instance }
     }
 
     /// Starts it. Blocks for about as long as the kernel needs for a new process (under 1 ms).
@@ -109,7 +98,7 @@ impl Launcher {
             .stdout(stdout)
             .stderr(stderr)
             .kill_on_drop(true);
-        let child = self.spawn(command)?;
+        let child = spawn(command)?;
         let family = Family::of(child.id(), &plan.marker);
         Ok(Started {
             child,
@@ -117,36 +106,38 @@ impl Launcher {
             family,
         })
     }
+}
 
-    /// The kernel ends a program with the *thread* that has started it, so that one must live as long as the server.
-    fn spawn(&self, command: Command) -> io::Result<Child> {
-        let gone = || io::Error::other("the thread that starts programs is gone");
-        let (answer, answered) = sync_channel(1);
-        let job = Job {
-            command,
-            runtime: Handle::current(),
-            answer,
-        };
-        self.thread()?.send(job).map_err(|_| gone())?;
-        answered.recv().map_err(|_| gone())?
-    }
+/// Starts a command from a thread that lives as long as this process: the kernel ends a program with the *thread* that has started
+/// it, and those of the runtime come and go.
+fn spawn(command: Command) -> io::Result<Child> {
+    let gone = || io::Error::other("the thread that starts programs is gone");
+    let (answer, answered) = sync_channel(1);
+    let job = Job {
+        command,
+        runtime: Handle::current(),
+        answer,
+    };
+    thread()?.send(job).map_err(|_| gone())?;
+    answered.recv().map_err(|_| gone())?
+}
 
-    fn thread(&self) -> io::Result<SyncSender<Job>> {
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(jobs) = &*thread {
-            return Ok(jobs.clone());
-        }
-        let (jobs, queue) = sync_channel::<Job>(64);
-        std::thread::Builder::new()
-            .name("launcher".to_owned())
-            .spawn(move || {
-                for mut job in queue {
-                    let _runtime = job.runtime.enter();
-                    // Whoever asked may be gone: then the process ends with the value.
-                    drop(job.answer.send(job.command.spawn()));
-                }
-            })?;
-        *thread = Some(jobs.clone());
-        Ok(jobs)
+fn thread() -> io::Result<SyncSender<Job>> {
+    static THREAD: Mutex<Option<SyncSender<Job>>> = Mutex::new(None);
+    let mut thread = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(jobs) = &*thread {
+        return Ok(jobs.clone());
     }
+    let (jobs, queue) = sync_channel::<Job>(64);
+    std::thread::Builder::new()
+        .name("launcher".to_owned())
+        .spawn(move || {
+            for mut job in queue {
+                let _runtime = job.runtime.enter();
+                // Whoever asked may be gone: then the process ends with the value.
+                drop(job.answer.send(job.command.spawn()));
+            }
+        })?;
+    *thread = Some(jobs.clone());
+    Ok(jobs)
 }
