@@ -20,9 +20,19 @@ pub struct Support {
 }
 
 impl Support {
-    /// Finds out; blocks for some milliseconds.
-    #[cfg(target_os = "linux")]
+    /// Finds out everything; blocks for some milliseconds.
     pub fn probe() -> Self {
+        let mut support = Self::of_kernel();
+        match crate::namespace::probe() {
+            Ok(()) => support.namespaces = true,
+            Err(error) => support.why_not.push(format!("namespaces: {error}")),
+        }
+        support
+    }
+
+    /// What a process can do by itself: everything but namespaces.
+    #[cfg(target_os = "linux")]
+    pub fn of_kernel() -> Self {
         use crate::restrict::{calls, files};
 
         let mut why_not = Vec::new();
@@ -41,21 +51,17 @@ impl Support {
         if !seccomp {
             why_not.push("seccomp: this kernel or this kind of machine has none".to_owned());
         }
-        let namespaces = crate::namespace::probe();
-        if let Err(error) = &namespaces {
-            why_not.push(format!("namespaces: {error}"));
-        }
         Self {
             landlock_abi,
             seccomp,
-            namespaces: namespaces.is_ok(),
+            namespaces: false,
             why_not,
         }
     }
 
-    /// Finds out.
+    /// What a process can do by itself.
     #[cfg(not(target_os = "linux"))]
-    pub fn probe() -> Self {
+    pub fn of_kernel() -> Self {
         Self {
             landlock_abi: None,
             seccomp: false,

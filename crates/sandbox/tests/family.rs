@@ -1,4 +1,9 @@
 //! What a program has started is found, measured and ended, whatever it does to hide it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests, outside of functions marked as tests"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
