@@ -29,12 +29,15 @@ use crate::config::{
     without_value,
 };
 use crate::cursor::{Listing, PageRequest};
-use crate::error::{Code, Error, Result, faults_under};
+use crate::error::{Code, Error, Fault, Result, faults_under};
 use crate::input::{self, unknown_nulls_by};
 use crate::secrets::{Sealer, masked};
 use crate::time::Stamp;
 
-pub(crate) use kinds::{SOURCES, SourceDocument, set_tokens, tokens_of};
+pub(crate) use kinds::{
+    ALIASES, AliasSpec, FUNCTIONS, FunctionDocument, SECRETS, SOURCES, Secret, SourceDocument,
+    VERSIONS, VersionSpec, last_version, set_last_version, set_tokens, spec_of, tokens_of,
+};
 
 pub use kind::{Column, DocumentKind, KINDS, find_kind, unknown_word};
 
@@ -132,6 +135,17 @@ impl Place<'_> {
         }
     }
 
+    /// What is wrong with its name for one of its kind.
+    fn name_fault(&self) -> Option<Fault> {
+        let parts = self.kind.parts();
+        let detail = if self.name.parts().count() == parts.len() {
+            self.kind.name_fault(self.name)?
+        } else {
+            format!("expected {}, got {}", parts.join("/"), self.name)
+        };
+        Some(Fault::new("path:name", detail))
+    }
+
     fn stored(&self) -> DocumentPlace {
         DocumentPlace {
             kind: self.kind.name().to_owned(),
@@ -168,6 +182,9 @@ fn sealed_at(document: &Document) -> String {
 
 impl ReadDocument for Sealer {
     fn read(&self, document: &Document) -> std::result::Result<Parsed, String> {
+        if let Some(read) = kinds::read_internal(&document.kind, &document.spec) {
+            return read;
+        }
         let kind = find_kind(&document.kind)
             .ok_or_else(|| format!("there is no kind of document called {}", document.kind))?;
         let spec = self
@@ -269,6 +286,9 @@ impl App {
     ) -> Result<Changed<DocumentView>> {
         let (kind, now) = (place.kind, self.now_ms());
         let bus = bus_id(index, place.bus)?;
+        if let Some(fault) = place.name_fault() {
+            return Err(Error::invalid(Code::InvalidRequest, vec![fault]));
+        }
         let old = place.find(index)?;
         options.check(old.map(|old| old.revision))?;
         let old_clear = old.and_then(|old| {

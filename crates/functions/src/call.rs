@@ -80,3 +80,22 @@ impl Invocation {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests_support {
+    use super::*;
+
+    /// A call by the API, for tests.
+    pub(crate) fn call(function: &FunctionName) -> Call<'_> {
+        Call {
+            function,
+            qualifier: "$DEFAULT",
+            event: "{}",
+            invoked_by: InvokedBy::Api,
+            delivery: None,
+            events: &[],
+            attempt: 1,
+            routing: 0,
+        }
+    }
+}

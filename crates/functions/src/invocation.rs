@@ -1,5 +1,7 @@
 //! What is on record of an invocation.
 
+use std::borrow::Cow;
+
 use belfry_model::{DeliveryId, EventId, FunctionName};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -7,7 +9,8 @@ use uuid::Uuid;
 use crate::outcome::Outcome;
 
 /// One run of a function, or the attempt to run it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Invocation {
     /// Which: a UUID of version 7, ordered by time.
     pub request_id: Uuid,
@@ -46,6 +49,7 @@ pub struct Invocation {
     /// The answer, as JSON text.
     pub result: Option<String>,
     /// What it printed, in the order in which it was read; of too much the beginning and the end.
+    #[serde(skip)]
     pub log: Vec<Line>,
     /// How many bytes it printed.
     pub log_bytes: u64,
@@ -54,7 +58,7 @@ pub struct Invocation {
     /// The process.
     pub worker_pid: Option<u32>,
     /// How far it was shut in: `process`, `landlock` or `namespace`.
-    pub isolation: Option<&'static str>,
+    pub isolation: Option<Cow<'static, str>>,
     /// The exit code of a process that ended.
     pub exit_code: Option<i32>,
     /// The signal that ended it.

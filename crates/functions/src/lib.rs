@@ -7,9 +7,11 @@
 //! | module | owns |
 //! |---|---|
 //! | `spec` | a function as an operator writes it |
+//! | `profile` | contexts and environments like those of the vendors |
 //! | `program` | a version of it, ready to run |
 //! | `outcome` | how an invocation can end, and what follows: the failure table |
 //! | `invocation` | what is on record of one |
+//! | `record` | it as it is kept |
 //! | `call` | asking for one: the trait that the rest of the product uses |
 //!
 //! It must never know rules, targets, stores or HTTP servers of the product's own.
@@ -19,11 +21,15 @@
 mod call;
 mod invocation;
 mod outcome;
+mod profile;
 mod program;
+mod record;
 mod spec;
 
 pub use call::{Call, Functions, NoFunctions};
 pub use invocation::{ColdStart, Failure, Invocation, InvokedBy, Line, Stream};
 pub use outcome::{Outcome, Retry};
+pub use profile::{context, environment};
 pub use program::{Limits, Program};
+pub use record::{RESULT_BYTES_KEPT, Record, log_text};
 pub use spec::{CodeSpec, Drain, EnvValue, FunctionSpec, Network, Profile, RuntimeKind, ZipRef};

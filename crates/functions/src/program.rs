@@ -67,3 +67,36 @@ pub struct Limits {
     /// Invocations of one worker; then it is replaced.
     pub invocations_per_worker: u32,
 }
+
+#[cfg(test)]
+pub(crate) mod tests_support {
+    use super::*;
+
+    /// A program with the defaults of a spec, for tests.
+    pub(crate) fn program(function: &FunctionName) -> Program {
+        Program {
+            function: function.clone(),
+            version: "$LATEST".to_owned(),
+            key: [0; 32],
+            runtime: RuntimeKind::NodeJs,
+            profile: Profile::Scf,
+            handler: "index.main_handler".to_owned(),
+            code: PathBuf::from("/code"),
+            layers: Vec::new(),
+            environment: Vec::new(),
+            secrets: Vec::new(),
+            limits: Limits {
+                timeout: Duration::from_secs(3),
+                init_timeout: Duration::from_secs(65),
+                memory_mb: 128,
+                concurrency: 2,
+                min_warm: 0,
+                idle: Duration::from_secs(300),
+                invocations_per_worker: 10_000,
+            },
+            network: Network::All,
+            drain: Drain::Wait,
+            region: String::new(),
+        }
+    }
+}

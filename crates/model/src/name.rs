@@ -107,12 +107,70 @@ name! {
     ArchiveName
 }
 name! {
-    /// A named document's name, unique within its kind and bus.
-    DocumentName
-}
-name! {
     /// A log's name.
     LogName
+}
+
+/// A named document's name, unique within its kind and bus: one to three [`Name`]s, separated by `/`. How many, its kind says.
+/// Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct DocumentName(Arc<str>);
+
+/// The most parts of a document's name.
+pub const DOCUMENT_NAME_PARTS_MAX: usize = 3;
+
+impl DocumentName {
+    /// A name of these parts.
+    ///
+    /// # Errors
+    /// One of them is no name, or there are too many.
+    pub fn of(parts: &[&str]) -> Result<Self, InvalidName> {
+        parts.join("/").parse()
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its parts, in their order.
+    pub fn parts(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/')
+    }
+}
+
+impl FromStr for DocumentName {
+    type Err = InvalidName;
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let parts: Vec<&str> = text.split('/').collect();
+        if parts.len() > DOCUMENT_NAME_PARTS_MAX {
+            return Err(InvalidName(text.chars().take(NAME_CHARS_MAX + 1).collect()));
+        }
+        for part in parts {
+            part.parse::<Name>()?;
+        }
+        Ok(Self(Arc::from(text)))
+    }
+}
+
+impl fmt::Display for DocumentName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+impl<'de> Deserialize<'de> for DocumentName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl From<&FunctionName> for DocumentName {
+    /// Names of functions are names of documents: their rules are narrower.
+    fn from(function: &FunctionName) -> Self {
+        Self(Arc::from(function.to_string()))
+    }
 }
 
 /// Where a function is named: a namespace and a name in it. Cheap to clone.
@@ -228,6 +286,21 @@ mod tests {
         }
         for bad in ["", "-a", ".a", "a b", "a/b", "磁盘", &"x".repeat(65)] {
             assert!(bad.parse::<BusName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_documents_name_has_one_to_three_parts() {
+        for good in ["a", "default/restart", "default/restart/3"] {
+            let name: DocumentName = good.parse().unwrap();
+            assert_eq!(name.as_str(), good);
+            assert_eq!(
+                name,
+                DocumentName::of(&name.parts().collect::<Vec<_>>()).unwrap()
+            );
+        }
+        for bad in ["", "a/", "/a", "a//b", "a/b/c/d", "a/../b", "a b/c"] {
+            assert!(bad.parse::<DocumentName>().is_err(), "{bad}");
         }
     }
 

@@ -6,7 +6,8 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use belfry_app::documents::{DocumentKind, KINDS, Place};
-use belfry_model::{BusName, DocumentName};
+use belfry_model::name::InvalidName;
+use belfry_model::{BusName, DocumentName, Name};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -23,11 +24,34 @@ pub(crate) struct ListPath {
     bus: Option<BusName>,
 }
 
-/// Where a document is.
+/// Where a document is. How many of the parts there are, the kind's route says.
 #[derive(Debug, Deserialize)]
+#[serde(try_from = "PathParts")]
 pub(crate) struct DocumentPath {
     bus: Option<BusName>,
     name: DocumentName,
+}
+
+#[derive(Debug, Deserialize)]
+struct PathParts {
+    bus: Option<BusName>,
+    namespace: Option<Name>,
+    name: Name,
+}
+
+impl TryFrom<PathParts> for DocumentPath {
+    type Error = InvalidName;
+    fn try_from(path: PathParts) -> Result<Self, InvalidName> {
+        let name = path.name.as_str();
+        let name = match &path.namespace {
+            Some(namespace) => DocumentName::of(&[namespace.as_str(), name])?,
+            None => DocumentName::of(&[name])?,
+        };
+        Ok(Self {
+            bus: path.bus,
+            name,
+        })
+    }
 }
 
 impl DocumentPath {
@@ -50,7 +74,10 @@ fn paths(kind: Kind) -> (String, String) {
     } else {
         format!("/v1/{}", kind.name())
     };
-    let one = format!("{list}/{{name}}");
+    let one = kind
+        .parts()
+        .iter()
+        .fold(list.clone(), |path, part| format!("{path}/{{{part}}}"));
     (list, one)
 }
 
@@ -258,8 +285,10 @@ fn path_parameters(kind: Kind, one: bool) -> Vec<Value> {
         parameters.push(parameter("path", "bus", "string", "The bus's name."));
     }
     if one {
-        let about = format!("The {}'s name.", kind.one());
-        parameters.push(parameter("path", "name", "string", &about));
+        for part in kind.parts() {
+            let about = format!("The {}'s {part}.", kind.one());
+            parameters.push(parameter("path", part, "string", &about));
+        }
     }
     parameters
 }

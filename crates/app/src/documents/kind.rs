@@ -1,21 +1,29 @@
 //! What a kind of named document is, and the list of them.
 
 use belfry_engine::Parsed;
-use belfry_model::FieldError;
 use belfry_model::access::Scope;
 use belfry_model::json::{from_slice, nearest};
+use belfry_model::{DocumentName, FieldError};
 use belfry_targets::GeneratedSecret;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::kinds::{ContactGroupKind, ContactKind, SilenceKind, SourceKind};
+use super::kinds::{
+    ContactGroupKind, ContactKind, FunctionKind, SecretKind, SilenceKind, SourceKind,
+};
 use crate::error::Result;
 
 /// Every kind there is, in the order in which they are shown. What others refer to comes before them.
-pub static KINDS: &[&dyn DocumentKind] =
-    &[&ContactKind, &ContactGroupKind, &SourceKind, &SilenceKind];
+pub static KINDS: &[&dyn DocumentKind] = &[
+    &ContactKind,
+    &ContactGroupKind,
+    &SourceKind,
+    &SilenceKind,
+    &SecretKind,
+    &FunctionKind,
+];
 
 /// A column of a table: its heading, and where its value stands (the first pointer that finds something).
 pub type Column = (&'static str, &'static [&'static str]);
@@ -36,6 +44,15 @@ pub trait DocumentKind: Send + Sync {
     fn about(&self) -> &'static str;
     /// Whether each belongs to a bus; else to the whole server.
     fn is_on_bus(&self) -> bool;
+    /// What the parts of its names are called, in their order.
+    fn parts(&self) -> &'static [&'static str] {
+        &["name"]
+    }
+    /// What is wrong with a name that has as many parts as it must.
+    fn name_fault(&self, name: &DocumentName) -> Option<String> {
+        let _ = name;
+        None
+    }
     /// Most of them on one bus, or on the server.
     fn max(&self) -> usize;
     /// What reading them takes.

@@ -282,7 +282,7 @@ fn path(kind: Kind, bus: &str, name: &str) -> Result<String> {
             format!("/v1/buses/{bus}/rules/{rule}/targets/{target}")
         }
         (Kind::Document(at), names) => document_path(at, &bus, names)
-            .ok_or_else(|| Failure::usage(format!("{name}: expected NAME or BUS/NAME")))?,
+            .ok_or_else(|| Failure::usage(format!("{name}: expected {}", document_names(at))))?,
         (Kind::Key, [id]) => format!("/v1/keys/{id}"),
         (Kind::Log, _) => {
             return Err(Failure::usage(format!(
@@ -312,11 +312,29 @@ fn path(kind: Kind, bus: &str, name: &str) -> Result<String> {
 /// The path of a named document, if it can have one of these names.
 fn document_path(at: usize, bus: &str, names: &[&str]) -> Option<String> {
     let kind = KINDS.get(at)?;
+    let (parts, name) = (kind.parts().len(), names.join("/"));
     match (kind.is_on_bus(), names) {
-        (true, [name]) => Some(format!("/v1/buses/{bus}/{}/{name}", kind.name())),
-        (true, [bus, name]) => Some(format!("/v1/buses/{bus}/{}/{name}", kind.name())),
-        (false, [name]) => Some(format!("/v1/{}/{name}", kind.name())),
+        (true, [bus, name]) if parts == 1 => {
+            Some(format!("/v1/buses/{bus}/{}/{name}", kind.name()))
+        }
+        (true, names) if names.len() == parts => {
+            Some(format!("/v1/buses/{bus}/{}/{name}", kind.name()))
+        }
+        (false, names) if names.len() == parts => Some(format!("/v1/{}/{name}", kind.name())),
         _ => None,
+    }
+}
+
+/// How documents of a kind are named.
+fn document_names(at: usize) -> String {
+    let Some(kind) = KINDS.get(at) else {
+        return String::new();
+    };
+    let name = kind.parts().join("/").to_uppercase();
+    if kind.is_on_bus() {
+        format!("{name} or BUS/{name}")
+    } else {
+        name
     }
 }
 

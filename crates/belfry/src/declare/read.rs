@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use belfry_app::documents::{KINDS, unknown_word};
+use belfry_model::DocumentName;
 use belfry_model::json::{FieldError, from_slice, pointer_to, push_pointer};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -172,12 +173,16 @@ fn document(text: &str, place: Place, variables: Variables<'_>) -> Result<Docume
                     )]);
                 }
             };
-            let name = metadata.name.parse();
-            Identity::Named(
-                at,
-                bus,
-                name.map_err(|error| name_error("/metadata/name", &error))?,
-            )
+            let name: DocumentName = metadata
+                .name
+                .parse()
+                .map_err(|error| name_error("/metadata/name", &error))?;
+            let parts = KINDS.get(at).map_or(&["name"] as &[_], |kind| kind.parts());
+            if name.parts().count() != parts.len() {
+                let detail = format!("expected {}, got {name}", parts.join("/"));
+                return Err(vec![FieldError::new("/metadata/name", detail)]);
+            }
+            Identity::Named(at, bus, name)
         }
         Kind::Bus => Identity::Bus(
             metadata

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use belfry_alarm::ContactGroup;
 use belfry_engine::Parsed;
-use belfry_model::{DocumentName, FieldError};
+use belfry_model::{FieldError, Name};
 use serde_json::{Value, json};
 
 use crate::documents::kind::{Column, DocumentKind, schema_of, typed, typed_for_use};
@@ -49,7 +49,7 @@ impl DocumentKind for ContactGroupKind {
         };
         let mut errors = group.check();
         for (at, name) in group.contacts.iter().enumerate() {
-            if let Err(error) = name.parse::<DocumentName>() {
+            if let Err(error) = name.parse::<Name>() {
                 errors.push(FieldError::new(
                     format!("/contacts/{at}"),
                     error.to_string(),
