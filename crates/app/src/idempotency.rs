@@ -16,6 +16,7 @@ use crate::App;
 use crate::actor::Actor;
 use crate::error::{Error, Result, in_progress, mismatch};
 use crate::random;
+use crate::secrets::Sealer;
 
 /// An answer, and whether it was given before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -138,19 +139,26 @@ impl App {
         key: Option<&IdempotencyKey>,
         answer: &T,
     ) -> Result<Option<IdempotencyRecord>> {
-        let Some(key) = key else { return Ok(None) };
-        let clear = serde_json::to_vec(answer).map_err(Error::internal)?;
-        let sealed = self
-            .sealer
-            .seal(&place(key), &clear)
-            .map_err(Error::internal)?;
-        Ok(Some(IdempotencyRecord {
-            scope: key.scope,
-            fingerprint: key.fingerprint,
-            at_ms: self.now_ms(),
-            answer: sealed.into_bytes(),
-        }))
+        key.map(|key| sealed(&self.sealer, key, answer, self.now_ms()))
+            .transpose()
     }
+}
+
+/// The record of an answer.
+pub(crate) fn sealed<T: Serialize>(
+    sealer: &Sealer,
+    key: &IdempotencyKey,
+    answer: &T,
+    at_ms: i64,
+) -> Result<IdempotencyRecord> {
+    let clear = serde_json::to_vec(answer).map_err(Error::internal)?;
+    let sealed = sealer.seal(&place(key), &clear).map_err(Error::internal)?;
+    Ok(IdempotencyRecord {
+        scope: key.scope,
+        fingerprint: key.fingerprint,
+        at_ms,
+        answer: sealed.into_bytes(),
+    })
 }
 
 fn place(key: &IdempotencyKey) -> String {

@@ -3,7 +3,9 @@
 //! The engine does the work; here a request becomes a plan with nothing left to interpret, and a row becomes a view.
 //! A redrive is another thing: it makes one and the same delivery again, and no new event.
 
-use belfry_engine::ReplayError;
+use std::sync::Arc;
+
+use belfry_engine::{IdempotencyKey, ReplayError};
 use belfry_model::access::Scope;
 use belfry_model::json::JsonText;
 use belfry_model::replay::{
@@ -11,7 +13,7 @@ use belfry_model::replay::{
 };
 use belfry_model::{ArchiveName, BusName, EventId, ReplayId, RuleName};
 use belfry_pattern::Pattern;
-use belfry_store::{NewReplay, Replay};
+use belfry_store::{NewReplay, Replay, ReplayAnswer, StoreError};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -20,6 +22,7 @@ use crate::actor::Actor;
 use crate::config::pattern_faults;
 use crate::cursor::{self, Listing, PageRequest};
 use crate::error::{Code, Error, Fault, Result};
+use crate::idempotency::{Answered, sealed};
 use crate::input;
 use crate::time::{Stamp, read_span};
 
@@ -100,7 +103,7 @@ pub struct ReplayCountView {
 }
 
 /// A replay, and where it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Replay)]
 pub struct ReplayView {
@@ -268,8 +271,20 @@ impl App {
     }
 
     /// Starts a replay.
-    pub async fn start_replay(&self, actor: &Actor, body: &[u8]) -> Result<ReplayView> {
+    pub async fn start_replay(
+        &self,
+        actor: &Actor,
+        body: &[u8],
+        idempotency: Option<&IdempotencyKey>,
+    ) -> Result<Answered<ReplayView>> {
         actor.require(&Scope::Admin)?;
+        let _guard = self.enter(idempotency)?;
+        if let Some(value) = self.replay(idempotency).await? {
+            return Ok(Answered {
+                value,
+                replayed: true,
+            });
+        }
         let plan = self.replay_plan(input::read(body)?).await?;
         self.engine.check_replay(&plan).map_err(impossible)?;
         self.room_for_replay().await?;
@@ -280,9 +295,34 @@ impl App {
             at_ms: self.now_ms(),
         };
         let audit = self.audit(actor, "replay.start", "replays", None, Some(&new.plan))?;
-        let id = self.store.add_replay(&new, &[audit]).await?;
+        let answer = idempotency.map(|key| self.answer_for(*key, new.clone()));
+        let id = self.store.add_replay(&new, &[audit], answer).await?;
         self.engine.wake_replays();
-        self.replay_view(id).await
+        self.replay_view(id).await.map(Answered::new)
+    }
+
+    /// What the same request is told when it comes again: the replay as it was when it began.
+    fn answer_for(&self, key: IdempotencyKey, new: NewReplay) -> ReplayAnswer {
+        let sealer = Arc::clone(&self.sealer);
+        Arc::new(move |id| {
+            let begun = ReplayView::from(Replay {
+                id,
+                plan: new.plan.clone(),
+                state: ReplayState::Running,
+                cursor: new.cursor,
+                looked_at: 0,
+                replayed: 0,
+                detail: None,
+                owner: None,
+                lease_until_ms: 0,
+                created_by: new.created_by.clone(),
+                created_at_ms: new.at_ms,
+                updated_at_ms: new.at_ms,
+                ended_at_ms: None,
+            });
+            sealed(&sealer, &key, &begun, new.at_ms)
+                .map_err(|error| StoreError::Internal(error.to_string()))
+        })
     }
 
     /// Makes a running replay wait.

@@ -198,6 +198,10 @@ async fn purge_old(shared: &Shared) {
         store.purge_alarms(quiet_since, chunk)
     })
     .await;
+    in_chunks(shared, "replays that ended long ago", || {
+        store.purge_replays(now_ms.saturating_sub(age_ms), chunk)
+    })
+    .await;
     in_chunks(shared, "keys of earlier events", || {
         store.purge_keys(keys_before, chunk)
     })

@@ -294,7 +294,10 @@ mod tests {
         for good in ["a", "default/restart", "default/restart/3"] {
             let name: DocumentName = good.parse().unwrap();
             assert_eq!(name.as_str(), good);
-            assert_eq!(name, DocumentName::of(&name.parts().collect::<Vec<_>>()).unwrap());
+            assert_eq!(
+                name,
+                DocumentName::of(&name.parts().collect::<Vec<_>>()).unwrap()
+            );
         }
         for bad in ["", "a/", "/a", "a//b", "a/b/c/d", "a/../b", "a b/c"] {
             assert!(bad.parse::<DocumentName>().is_err(), "{bad}");

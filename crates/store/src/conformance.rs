@@ -83,6 +83,7 @@ macro_rules! conformance_suite {
                 a_replay_changes_its_state_only_from_those_named,
                 a_replay_reads_its_bus_in_pages_without_repeats,
                 a_replay_reads_the_events_it_names,
+                replays_that_ended_are_forgotten_in_time,
             ],
             alarms: [
                 the_life_of_an_alarm_goes_with_the_commits_of_its_events,

@@ -1,10 +1,12 @@
 //! What the rest of the product asks of a store about replays.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use belfry_model::replay::{ReplayPlan, ReplayState};
 use belfry_model::{ArchiveId, BusId, Event, EventId, NodeId, ReplayId};
 
-use crate::{AuditEntry, Result};
+use crate::{AuditEntry, IdempotencyRecord, Result};
 
 /// A replay with where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +51,9 @@ pub struct NewReplay {
     /// When, ms since 1970.
     pub at_ms: i64,
 }
+
+/// Makes the answer to be given again to the same `Idempotency-Key`, when the replay has its number.
+pub type ReplayAnswer = Arc<dyn Fn(ReplayId) -> Result<IdempotencyRecord> + Send + Sync>;
 
 /// A replay moves on, in the commit that stores the events it puts back. When it is not where `from` says (another node
 /// has taken it over), the whole commit is a [`crate::StoreError::Conflict`].
@@ -107,8 +112,14 @@ pub struct ReplayPage {
 /// Replays and what they read.
 #[async_trait]
 pub trait Replays: Send + Sync {
-    /// Starts one: it is running, and belongs to nobody yet.
-    async fn add_replay(&self, replay: &NewReplay, audit: &[AuditEntry]) -> Result<ReplayId>;
+    /// Starts one: it is running, and belongs to nobody yet. The audit entries and the answer for an `Idempotency-Key` are
+    /// recorded with it.
+    async fn add_replay(
+        &self,
+        replay: &NewReplay,
+        audit: &[AuditEntry],
+        answer: Option<ReplayAnswer>,
+    ) -> Result<ReplayId>;
     /// One replay.
     async fn find_replay(&self, id: ReplayId) -> Result<Option<Replay>>;
     /// Replays below `before`, newest first, at most `limit`.
@@ -133,6 +144,8 @@ pub trait Replays: Send + Sync {
         now_ms: i64,
         lease_until_ms: i64,
     ) -> Result<bool>;
+    /// Forgets replays that ended before `before_ms`, at most `limit`. Returns how many.
+    async fn purge_replays(&self, before_ms: i64, limit: u32) -> Result<u64>;
     /// Reads events for a replay.
     async fn read_for_replay(&self, read: &ReplayRead<'_>) -> Result<ReplayPage>;
     /// The oldest event at or after `from`, of an archive or of the history (of any bus).

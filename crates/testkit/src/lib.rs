@@ -8,6 +8,8 @@
 //! | [`client`] | a small HTTP client for one credential |
 //! | [`proxy`] | a line between two programs that can be cut, slow, narrow or silent |
 //! | [`smtp`] | a real mail server whose recipients are refused in every way |
+//! | [`vendor`] | the API of Tencent Cloud behind a proxy, with its signatures checked |
+//! | `script` | doubles that are Python scripts: what they are told, what they tell |
 //! | [`Postgres`] | a PostgreSQL server of one's own (crate `testdb`) |
 //! | [`raw`] | bytes on a socket, for what no proper client sends |
 //! | [`events`] | the events that tests post |
@@ -24,9 +26,11 @@ pub mod events;
 pub mod im;
 pub mod proxy;
 pub mod raw;
+mod script;
 pub mod server;
 pub mod sink;
 pub mod smtp;
+pub mod vendor;
 pub mod wait;
 
 pub use belfry_testdb::{Postgres, Stop};
@@ -36,4 +40,5 @@ pub use proxy::{Line, Proxy};
 pub use server::{Cli, Finished, Server};
 pub use sink::{Received, Reply, Sink};
 pub use smtp::SmtpServer;
+pub use vendor::Vendor;
 pub use wait::wait_until;

@@ -2,15 +2,10 @@
 //!
 //! What becomes of a recipient is said by its local part: see `smtp.py`. `cargo xtask test` installs what it needs.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use serde_json::{Value, json};
 
-/// The interpreter for which the packages of the system are; a newer one in `PATH` does not know them.
-pub const PYTHON: &str = "/usr/bin/python3";
+use crate::script::Script;
 
 /// How connections are protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,8 +78,7 @@ impl Mail {
 pub struct SmtpServer {
     /// Where it listens, on 127.0.0.1.
     pub port: u16,
-    happened: Arc<Mutex<Vec<Value>>>,
-    process: Child,
+    script: Script,
 }
 
 impl SmtpServer {
@@ -103,50 +97,18 @@ impl SmtpServer {
             arguments["user"] = json!(user);
             arguments["password"] = json!(password);
         }
-        let mut process = Command::new(PYTHON)
-            .args(["-W", "ignore", "-c", include_str!("smtp.py")])
-            .arg(arguments.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("{PYTHON} for the mail server"))?;
-        let output = process.stdout.take().context("its output")?;
-        let mut lines = BufReader::new(output).lines();
-        let Some(Ok(first)) = lines.next() else {
-            bail!("the mail server did not start; `cargo xtask test` installs aiosmtpd");
-        };
-        let ready: Value = serde_json::from_str(&first)?;
-        let port = ready["port"].as_u64().context("its port")?;
-        let happened = Arc::new(Mutex::new(Vec::new()));
-        let log = Arc::clone(&happened);
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                let event = serde_json::from_str(&line).unwrap_or(Value::Null);
-                log.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(event);
-            }
-        });
+        let script = Script::start("the mail server", include_str!("smtp.py"), &arguments)?;
         Ok(Self {
-            port: u16::try_from(port)?,
-            happened,
-            process,
+            port: script.port,
+            script,
         })
-    }
-
-    fn events(&self, name: &str) -> Vec<Value> {
-        let happened = self.happened.lock().unwrap_or_else(PoisonError::into_inner);
-        happened
-            .iter()
-            .filter(|event| event["event"] == name)
-            .cloned()
-            .collect()
     }
 
     /// Every mail so far. It is there before its sender is told, but may be read a moment later: wait for a count.
     pub fn mails(&self) -> Vec<Mail> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        self.events("mail")
+        self.script
+            .events("mail")
             .iter()
             .map(|event| Mail {
                 sender: text(&event["sender"]),
@@ -165,7 +127,8 @@ impl SmtpServer {
 
     /// Every recipient that was named so far, refused or not.
     pub fn named(&self) -> Vec<String> {
-        self.events("rcpt")
+        self.script
+            .events("rcpt")
             .iter()
             .filter_map(|event| Some(event["address"].as_str()?.to_owned()))
             .collect()
@@ -173,19 +136,13 @@ impl SmtpServer {
 
     /// Every login so far: by which mechanism, and whether it was good.
     pub fn logins(&self) -> Vec<(String, bool)> {
-        self.events("login")
+        self.script
+            .events("login")
             .iter()
             .map(|event| {
                 let mechanism = event["mechanism"].as_str().unwrap_or_default();
                 (mechanism.to_owned(), event["good"] == true)
             })
             .collect()
-    }
-}
-
-impl Drop for SmtpServer {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
     }
 }

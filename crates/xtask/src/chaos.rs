@@ -1,9 +1,8 @@
 //! Chaos by hand. What it does, its own program says; here it is only built and started.
 
-use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::{needs, run};
 
@@ -23,15 +22,6 @@ pub(crate) fn chaos(options: &Options) -> Result<()> {
     needs::provide()?;
     // The whole workspace, as for the tests: what they have built is used.
     run::run(&mut run::cargo(&["build", "--workspace", "--bins"]))?;
-    let metadata = run::output(&mut run::cargo(&[
-        "metadata",
-        "--no-deps",
-        "--format-version",
-        "1",
-    ]))?;
-    let metadata: serde_json::Value = serde_json::from_str(&metadata).context("cargo metadata")?;
-    let target = metadata["target_directory"].as_str();
-    let target = Path::new(target.context("cargo metadata names no target directory")?);
-    let program = target.join("debug").join(PROGRAM);
+    let program = run::target()?.join("debug").join(PROGRAM);
     run::run(Command::new(program).args(&options.arguments))
 }

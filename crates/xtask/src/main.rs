@@ -11,6 +11,7 @@
 //! | [`mod@chaos`] | chaos by hand |
 //! | [`postgres`] | the database server that the tests use |
 //! | [`needs`] | the tools that the tests need and how to install them |
+//! | [`packages`] | what tests need from the registries of npm and PyPI |
 //! | [`arch`] | which crate may use which |
 //! | [`drift`] | generated pages and whether they are up to date |
 //! | [`changes`] | the fragments of the changelog |
@@ -29,6 +30,7 @@ mod ci;
 mod drift;
 mod links;
 mod needs;
+mod packages;
 mod postgres;
 mod run;
 mod test;

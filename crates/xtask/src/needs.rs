@@ -86,6 +86,34 @@ const NEEDS: &[Need] = &[
         },
     },
     Need {
+        name: "Node.js 18 or newer, with npm",
+        why: "functions are tested with the real one, and npm gets the SDK of their scenario",
+        detect: Detect::Runs(&[
+            "sh",
+            "-c",
+            "npm --version && node -e 'process.exit(process.versions.node.split(`.`)[0] < 18 ? 1 : 0)'",
+        ]),
+        get: Get::Packages {
+            apt: &["nodejs", "npm"],
+            dnf: &["nodejs", "npm"],
+            apk: &["nodejs", "npm"],
+        },
+    },
+    Need {
+        name: "Python 3.9 or newer, with venv",
+        why: "functions are tested with the real one, and an environment of its own gets AWS Lambda's client",
+        detect: Detect::Runs(&[
+            "/usr/bin/python3",
+            "-c",
+            "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 9))",
+        ]),
+        get: Get::Packages {
+            apt: &["python3", "python3-venv"],
+            dnf: &["python3", "python3-pip"],
+            apk: &["python3", "py3-pip"],
+        },
+    },
+    Need {
         name: "rustfmt",
         why: "the formatting is checked",
         detect: Detect::Runs(&["cargo", "fmt", "--version"]),

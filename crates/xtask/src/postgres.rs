@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use belfry_testdb::{Postgres, VARIABLE};
 
-use crate::{needs, run};
+use crate::{needs, packages, run};
 
 /// What to run.
 #[derive(Debug, clap::Args)]
@@ -18,6 +18,7 @@ pub(crate) struct Options {
 /// Runs the command with a server.
 pub(crate) fn postgres(options: &Options) -> Result<()> {
     needs::provide()?;
+    packages::provide()?;
     let database = Database::provide()?;
     let Some((program, arguments)) = options.command.split_first() else {
         println!("{VARIABLE}={}", database.url);
@@ -29,6 +30,7 @@ pub(crate) fn postgres(options: &Options) -> Result<()> {
     let mut command = Command::new(program);
     command.args(arguments);
     database.name_to(&mut command);
+    packages::name_to(&mut command)?;
     run::run(&mut command)
 }
 

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use crate::postgres::Database;
 use crate::run::Count;
-use crate::{needs, run};
+use crate::{needs, packages, run};
 
 /// What to test.
 #[derive(Debug, Default, clap::Args)]
@@ -42,6 +42,7 @@ pub(crate) fn run_all(options: &Options) -> Result<(Count, Result<()>)> {
         "--tests",
     ]))?;
 
+    packages::provide()?;
     let database = Database::provide()?;
     let mut runs = vec![tests(options)];
     // Doc tests take no filter by default: a filter names a test, and they have no names.
@@ -57,6 +58,7 @@ pub(crate) fn run_all(options: &Options) -> Result<(Count, Result<()>)> {
     let mut outcome = Ok(());
     for mut command in runs {
         database.name_to(&mut command);
+        packages::name_to(&mut command)?;
         let (found, result) = run::run_tests(&mut command)?;
         count.add(found);
         outcome = outcome.and(result);

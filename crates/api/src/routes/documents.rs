@@ -47,7 +47,10 @@ impl TryFrom<PathParts> for DocumentPath {
             Some(namespace) => DocumentName::of(&[namespace.as_str(), name])?,
             None => DocumentName::of(&[name])?,
         };
-        Ok(Self { bus: path.bus, name })
+        Ok(Self {
+            bus: path.bus,
+            name,
+        })
     }
 }
 

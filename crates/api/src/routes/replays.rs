@@ -10,9 +10,10 @@ use belfry_model::ReplayId;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{ChangeQuery, NoQuery, PageQuery};
+use super::{ChangeQuery, IdempotencyHeader, NoQuery, PageQuery};
 use crate::Shared;
-use crate::extract::{Caller, JsonBody, PathOf, QueryOf};
+use crate::answer::answered;
+use crate::extract::{Caller, Idempotent, JsonBody, PathOf, QueryOf};
 use crate::problem::Problem;
 
 /// The replay in a path.
@@ -40,13 +41,14 @@ pub(crate) async fn list_replays(
 ///
 /// With `dryRun=true` the events are only counted; when there are very many, `exact` is false and `count` a lower bound.
 /// Receivers see the header `belfry-replay`.
-#[utoipa::path(post, path = "/v1/replays", tag = "replays", params(ChangeQuery), request_body = StartReplay,
+#[utoipa::path(post, path = "/v1/replays", tag = "replays", params(ChangeQuery, IdempotencyHeader), request_body = StartReplay,
     security(("key" = ["admin"])),
     responses((status = 202, description = "Started", body = ReplayView), (status = 200, description = "Dry run: how many", body = ReplayCountView)))]
 pub(crate) async fn start_replay(
     State(state): State<Shared>,
     caller: Caller,
     QueryOf(query): QueryOf<ChangeQuery>,
+    idempotent: Idempotent,
     JsonBody(body): JsonBody,
 ) -> Result<Response, Problem> {
     let app = &state.app;
@@ -54,8 +56,9 @@ pub(crate) async fn start_replay(
         let counted = app.count_replay(&caller.actor, &body).await?;
         return Ok(Json(counted).into_response());
     }
-    let started = app.start_replay(&caller.actor, &body).await?;
-    Ok((StatusCode::ACCEPTED, Json(started)).into_response())
+    let key = idempotent.key(&caller.actor, &body);
+    let started = app.start_replay(&caller.actor, &body, key.as_ref()).await?;
+    Ok(answered(StatusCode::ACCEPTED, &started))
 }
 
 /// Reads a replay: where it stands.

@@ -175,3 +175,26 @@ async fn a_request_that_means_nothing_is_refused_with_its_places() {
     let listed = server.call("GET", "/v1/replays", None).await.expect(200);
     assert_eq!(listed.json()["items"], json!([]));
 }
+
+#[tokio::test]
+async fn an_idempotency_key_starts_one_replay() {
+    let server = TestServer::start().await;
+    let sink = Sink::start().await.unwrap();
+    two_events(&server, &sink).await;
+    let body = json!({"from": {"bus": "default"}}).to_string();
+    let once = async || {
+        let key = [
+            ("content-type", "application/json"),
+            ("idempotency-key", "r"),
+        ];
+        server.raw("POST", "/v1/replays", body.clone(), &key).await
+    };
+    let first = once().await.expect(202);
+    let replay = ended(&server, &first.json()).await;
+    let again = once().await.expect(202);
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+    assert_eq!(again.json()["id"], replay["id"]);
+    assert_eq!(again.json()["state"], "running", "as it was answered then");
+    let listed = server.call("GET", "/v1/replays", None).await.expect(200);
+    assert_eq!(listed.json()["items"].as_array().unwrap().len(), 1);
+}

@@ -1,9 +1,9 @@
 //! What a kind of named document is, and the list of them.
 
 use belfry_engine::Parsed;
-use belfry_model::{DocumentName, FieldError};
 use belfry_model::access::Scope;
 use belfry_model::json::{from_slice, nearest};
+use belfry_model::{DocumentName, FieldError};
 use belfry_targets::GeneratedSecret;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -16,15 +16,14 @@ use super::kinds::{
 use crate::error::Result;
 
 /// Every kind there is, in the order in which they are shown. What others refer to comes before them.
-pub static KINDS: &[&dyn DocumentKind] =
-    &[
-        &ContactKind,
-        &ContactGroupKind,
-        &SourceKind,
-        &SilenceKind,
-        &SecretKind,
-        &FunctionKind,
-    ];
+pub static KINDS: &[&dyn DocumentKind] = &[
+    &ContactKind,
+    &ContactGroupKind,
+    &SourceKind,
+    &SilenceKind,
+    &SecretKind,
+    &FunctionKind,
+];
 
 /// A column of a table: its heading, and where its value stands (the first pointer that finds something).
 pub type Column = (&'static str, &'static [&'static str]);

@@ -9,11 +9,11 @@ mod sources;
 
 pub(super) use contact_groups::ContactGroupKind;
 pub(super) use contacts::ContactKind;
-pub(super) use functions::{FunctionKind, read_internal};
 pub(crate) use functions::{
-    ALIASES, AliasSpec, FUNCTIONS, FunctionDocument, VERSIONS, VersionSpec, last_version, set_last_version,
-    spec_of,
+    ALIASES, AliasSpec, FUNCTIONS, FunctionDocument, VERSIONS, VersionSpec, last_version,
+    set_last_version, spec_of,
 };
+pub(super) use functions::{FunctionKind, read_internal};
 pub(super) use secrets::SecretKind;
 pub(crate) use secrets::{SECRETS, Secret};
 pub(super) use silences::SilenceKind;

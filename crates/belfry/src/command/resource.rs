@@ -314,8 +314,12 @@ fn document_path(at: usize, bus: &str, names: &[&str]) -> Option<String> {
     let kind = KINDS.get(at)?;
     let (parts, name) = (kind.parts().len(), names.join("/"));
     match (kind.is_on_bus(), names) {
-        (true, [bus, name]) if parts == 1 => Some(format!("/v1/buses/{bus}/{}/{name}", kind.name())),
-        (true, names) if names.len() == parts => Some(format!("/v1/buses/{bus}/{}/{name}", kind.name())),
+        (true, [bus, name]) if parts == 1 => {
+            Some(format!("/v1/buses/{bus}/{}/{name}", kind.name()))
+        }
+        (true, names) if names.len() == parts => {
+            Some(format!("/v1/buses/{bus}/{}/{name}", kind.name()))
+        }
         (false, names) if names.len() == parts => Some(format!("/v1/{}/{name}", kind.name())),
         _ => None,
     }

@@ -112,7 +112,7 @@ async fn an_archive_holds_what_matches_and_gives_it_back_when_the_history_has_en
         created_by: "tests".to_owned(),
         at_ms: 1,
     };
-    let id = rig.store.add_replay(&new, &[]).await?;
+    let id = rig.store.add_replay(&new, &[], None).await?;
     rig.engine.wake_replays();
     let delivered = rig.wait_delivered(target, 2).await?;
     for delivery in &delivered {
@@ -130,7 +130,7 @@ async fn an_archive_holds_what_matches_and_gives_it_back_when_the_history_has_en
     let gone = rig.engine.count_replay(&plan, 1000).await;
     let why = gone.err().context("it was counted")?.to_string();
     assert_eq!(why, "archive a of bus default was deleted");
-    let id = rig.store.add_replay(&new, &[]).await?;
+    let id = rig.store.add_replay(&new, &[], None).await?;
     rig.engine.wake_replays();
     wait_until("the failure", SOON, async || {
         let replay = rig.store.find_replay(id).await?.context("the replay")?;

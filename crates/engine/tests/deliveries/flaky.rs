@@ -19,8 +19,8 @@ use belfry_store::{
     ConfigDiff, ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventKey, EventLog,
     EventQuery, EventRecord, Freed, History, IdempotencyRecord, Joined, LogEntry, LogInfo,
     LogQuery, Maintenance, Membership, NewReplay, NodeIdentity, NodeInfo, Nodes, Page, Purged,
-    RecentKeys, Recovered, Replay, ReplayPage, ReplayRead, Replays, Result, Retention, Sources,
-    Store, StoreError, TargetPath, Told, Unparsed, Usage,
+    RecentKeys, Recovered, Replay, ReplayAnswer, ReplayPage, ReplayRead, Replays, Result,
+    Retention, Sources, Store, StoreError, TargetPath, Told, Unparsed, Usage,
 };
 use tokio::runtime::Runtime;
 
@@ -657,8 +657,17 @@ impl Maintenance for Flaky {
 
 #[async_trait]
 impl Replays for Flaky {
-    async fn add_replay(&self, replay: &NewReplay, audit: &[AuditEntry]) -> Result<ReplayId> {
-        self.call(self.inner.add_replay(replay, audit)).await
+    async fn add_replay(
+        &self,
+        replay: &NewReplay,
+        audit: &[AuditEntry],
+        answer: Option<ReplayAnswer>,
+    ) -> Result<ReplayId> {
+        self.call(self.inner.add_replay(replay, audit, answer))
+            .await
+    }
+    async fn purge_replays(&self, before_ms: i64, limit: u32) -> Result<u64> {
+        self.call(self.inner.purge_replays(before_ms, limit)).await
     }
     async fn find_replay(&self, id: ReplayId) -> Result<Option<Replay>> {
         self.look(self.inner.find_replay(id)).await

@@ -55,7 +55,7 @@ async fn start(rig: &Rig, plan: &ReplayPlan) -> Result<ReplayId> {
         created_by: "tests".to_owned(),
         at_ms: 1,
     };
-    let id = rig.store.add_replay(&new, &[]).await?;
+    let id = rig.store.add_replay(&new, &[], None).await?;
     rig.engine.wake_replays();
     Ok(id)
 }
@@ -285,7 +285,7 @@ async fn a_dead_nodes_replay_is_taken_over() -> Result<()> {
         created_by: "tests".to_owned(),
         at_ms: 1,
     };
-    let id = rig.store.add_replay(&new, &[]).await?;
+    let id = rig.store.add_replay(&new, &[], None).await?;
     // Another node has it, and its word has run out long ago.
     assert!(rig.store.claim_replay(id, NodeId(9), 1, 2).await?);
     rig.engine.wake_replays();

@@ -63,7 +63,10 @@ fn read(after: EventId) -> ReplayRead<'static> {
 
 async fn started(store: &dyn Store) -> ReplayId {
     let audit = audit("replays", T0);
-    store.add_replay(&new_replay(), &[audit]).await.unwrap()
+    store
+        .add_replay(&new_replay(), &[audit], None)
+        .await
+        .unwrap()
 }
 
 pub(crate) async fn a_replay_moves_in_the_commit_of_its_events(store: &dyn Store) {
@@ -252,4 +255,30 @@ pub(crate) async fn a_replay_reads_the_events_it_names(store: &dyn Store) {
     };
     let second = store.read_for_replay(&wanted).await.unwrap();
     assert_eq!((ids(&second), second.ended), (vec![id(5)], true));
+}
+
+pub(crate) async fn replays_that_ended_are_forgotten_in_time(store: &dyn Store) {
+    let (early, late, running) = (
+        started(store).await,
+        started(store).await,
+        started(store).await,
+    );
+    for (replay, at_ms) in [(early, T0 + 10), (late, T0 + 20)] {
+        let cancelled = store.set_replay_state(
+            replay,
+            &[ReplayState::Running],
+            ReplayState::Cancelled,
+            None,
+            at_ms,
+            &[],
+        );
+        assert!(cancelled.await.unwrap());
+    }
+    assert_eq!(store.purge_replays(T0 + 10, 100).await.unwrap(), 0);
+    assert_eq!(store.purge_replays(T0 + 20, 100).await.unwrap(), 1);
+    assert!(store.find_replay(early).await.unwrap().is_none());
+    assert!(store.find_replay(late).await.unwrap().is_some());
+    // One that runs has no age.
+    assert_eq!(store.purge_replays(i64::MAX, 100).await.unwrap(), 1);
+    assert!(store.find_replay(running).await.unwrap().is_some());
 }

@@ -13,14 +13,16 @@ use super::rows::{Columns, DbRow, from_json, in_list, json_text};
 use super::{Conn, Db, Store, keys};
 use crate::error::unreadable;
 use crate::{
-    AuditEntry, NewReplay, Replay, ReplayPage, ReplayProgress, ReplayRead, Replays, Result,
-    StoreError,
+    AuditEntry, NewReplay, Replay, ReplayAnswer, ReplayPage, ReplayProgress, ReplayRead, Replays,
+    Result, StoreError,
 };
 
 const COLUMNS: &str = "SELECT id, spec, state, cursor, looked_at, replayed, detail, owner, lease_until_ms, created_by, \
      created_at_ms, updated_at_ms, ended_at_ms FROM replay ";
 const ADD: &str = "INSERT INTO replay (spec, state, cursor, looked_at, replayed, lease_until_ms, created_by, created_at_ms, \
      updated_at_ms) VALUES ($1, 0, $2, 0, 0, 0, $3, $4, $4) RETURNING id";
+const PURGE: &str =
+    "DELETE FROM replay WHERE id IN (SELECT id FROM replay WHERE ended_at_ms < $1 LIMIT $2)";
 const SET_STATE: &str = "UPDATE replay SET state = $1, detail = $2, updated_at_ms = $3, ended_at_ms = $4, owner = NULL WHERE id = $5";
 pub(super) const CLAIM: &str = "UPDATE replay SET owner = $1, lease_until_ms = $2 WHERE id = $3 AND state = 0 \
      AND (owner IS NULL OR owner = $1 OR lease_until_ms <= $4)";
@@ -202,7 +204,12 @@ async fn read(conn: &mut Conn, wanted: &ReplayRead<'_>) -> Result<ReplayPage> {
 
 #[async_trait]
 impl Replays for Store {
-    async fn add_replay(&self, replay: &NewReplay, audit: &[AuditEntry]) -> Result<ReplayId> {
+    async fn add_replay(
+        &self,
+        replay: &NewReplay,
+        audit: &[AuditEntry],
+        answer: Option<ReplayAnswer>,
+    ) -> Result<ReplayId> {
         let (replay, spec) = (replay.clone(), json_text(&replay.plan)?);
         let audit = audit.to_vec();
         self.write(move |conn| {
@@ -213,9 +220,12 @@ impl Replays for Store {
                     .bind(replay.cursor.get())
                     .bind(replay.created_by)
                     .bind(replay.at_ms)
-                    .fetch_one(conn)
+                    .fetch_one(&mut *conn)
                     .await?;
-                Columns::of(&row).small("replay id").map(ReplayId)
+                let id = Columns::of(&row).small("replay id").map(ReplayId)?;
+                let answer = answer.map(|answer| answer(id)).transpose()?;
+                keys::add_idempotency(conn, answer.as_ref()).await?;
+                Ok(id)
             })
         })
         .await
@@ -290,6 +300,20 @@ impl Replays for Store {
                     .execute(conn)
                     .await?;
                 Ok(done.rows_affected() > 0)
+            })
+        })
+        .await
+    }
+
+    async fn purge_replays(&self, before_ms: i64, limit: u32) -> Result<u64> {
+        self.write(move |conn| {
+            Box::pin(async move {
+                let done = sqlx::query::<Db>(PURGE)
+                    .bind(before_ms)
+                    .bind(i64::from(limit))
+                    .execute(conn)
+                    .await?;
+                Ok(done.rows_affected())
             })
         })
         .await

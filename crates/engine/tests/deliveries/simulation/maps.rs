@@ -22,8 +22,8 @@ use belfry_store::{
     EventFacts, EventKey, EventLog, EventQuery, EventRecord, Expect, Freed, History,
     IdempotencyRecord, Joined, LogEntry, LogInfo, LogQuery, Maintenance, Membership, NewEvent,
     NewLogEntry, NewReplay, NodeIdentity, NodeInfo, Nodes, Outcome, Page, Pending, Purged,
-    RecentKey, RecentKeys, Recovered, Replay, ReplayPage, ReplayRead, Replays, Result, Retention,
-    Sources, StoreError, TargetPath, Told, Unparsed, Usage,
+    RecentKey, RecentKeys, Recovered, Replay, ReplayAnswer, ReplayPage, ReplayRead, Replays,
+    Result, Retention, Sources, StoreError, TargetPath, Told, Unparsed, Usage,
 };
 
 /// A few maps behind one lock.
@@ -882,8 +882,16 @@ impl Maintenance for Maps {
 /// There are no replays here.
 #[async_trait]
 impl Replays for Maps {
-    async fn add_replay(&self, _replay: &NewReplay, _audit: &[AuditEntry]) -> Result<ReplayId> {
+    async fn add_replay(
+        &self,
+        _replay: &NewReplay,
+        _audit: &[AuditEntry],
+        _answer: Option<ReplayAnswer>,
+    ) -> Result<ReplayId> {
         unasked()
+    }
+    async fn purge_replays(&self, _before_ms: i64, _limit: u32) -> Result<u64> {
+        Ok(0)
     }
     async fn find_replay(&self, _id: ReplayId) -> Result<Option<Replay>> {
         Ok(None)
