@@ -7,6 +7,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `spec` | a function as an operator writes it |
+//! | `code` | code on this machine's disk |
 //! | `profile` | contexts and environments like those of the vendors |
 //! | `program` | a version of it, ready to run |
 //! | `outcome` | how an invocation can end, and what follows: the failure table |
@@ -19,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod call;
+mod code;
 mod invocation;
 mod outcome;
 mod profile;
@@ -27,9 +29,15 @@ mod record;
 mod spec;
 
 pub use call::{Call, Functions, NoFunctions};
+pub use code::{
+    CodeError, CodeLimits, CodeStore, ZipFacts, allowed_path, inline_digest, inspect_zip,
+    layer_path,
+};
 pub use invocation::{ColdStart, Failure, Invocation, InvokedBy, Line, Stream};
 pub use outcome::{Outcome, Retry};
 pub use profile::{context, environment};
 pub use program::{Limits, Program};
 pub use record::{RESULT_BYTES_KEPT, Record, log_text};
-pub use spec::{CodeSpec, Drain, EnvValue, FunctionSpec, Network, Profile, RuntimeKind, ZipRef};
+pub use spec::{
+    CodeSpec, Drain, EnvValue, FunctionSpec, Network, Profile, RuntimeKind, SpecLimits, ZipRef,
+};
