@@ -9,7 +9,9 @@ use anyhow::{Context, Result, bail, ensure};
 use belfry_testkit::server::Options;
 use belfry_testkit::smtp::{Options as MailOptions, SmtpServer};
 use belfry_testkit::{Client, Im, Reply, Server, Sink, Vendor, events, wait_until};
-use belfry_tests::{LIMIT, all, delivery, post, put_rule, rule, settled, text, webhook};
+use belfry_tests::{
+    LIMIT, all, delivery, delivery_with, post, put_rule, rule, settled, text, webhook,
+};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -383,6 +385,118 @@ async fn what_functions_answer_goes_on_as_an_event() -> Result<()> {
         second["data"]["error"]["outcome"], "not_serializable",
         "{second:#}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn several_events_are_one_run_with_one_outcome_for_all_of_them() -> Result<()> {
+    let server = with_functions()?.start().await?;
+    let admin = server.admin()?;
+    let code =
+        "exports.main_handler = async (event) => event.EventList.map((one) => one.id).sort();";
+    put(
+        &admin,
+        "/v1/functions/default/many",
+        &json!({"runtime": "nodejs", "code": {"inline": code}}),
+    )
+    .await?;
+    let settings =
+        json!({"function": "default/many", "batch": {"maxCount": 3, "maxWaitSeconds": 60}});
+    put_rule(
+        &admin,
+        "many",
+        &rule(
+            &["many"],
+            &json!({"many": {"type": "function", "settings": settings}}),
+        ),
+    )
+    .await?;
+    let mut uids = Vec::new();
+    for id in ["a", "b", "c"] {
+        uids.push(post(&admin, &events::event(id, "many")).await?);
+    }
+    for uid in &uids {
+        let deliveries = settled(&admin, uid).await?;
+        ensure!(deliveries[0]["status"] == "delivered", "{deliveries:#?}");
+    }
+    let one = the_invocation(&admin, "function=default/many").await?;
+    assert_eq!(one["result"], r#"["a","b","c"]"#, "{one:#}");
+    ensure!(
+        one["eventUids"].as_array().map_or(0, Vec::len) == 3,
+        "{one:#}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_run_that_throws_is_on_record_with_its_stack_and_repeated_in_a_minute() -> Result<()> {
+    let server = with_functions()?.start().await?;
+    let admin = server.admin()?;
+    let code = "exports.main_handler = async () => { console.log('so far so good'); throw new TypeError('the disk is gone'); };";
+    put(
+        &admin,
+        "/v1/functions/default/bad",
+        &json!({"runtime": "nodejs", "code": {"inline": code}}),
+    )
+    .await?;
+    let targets = json!({"bad": {"type": "function", "settings": {"function": "default/bad"}}});
+    put_rule(&admin, "bad", &rule(&["bad"], &targets)).await?;
+    let uid = post(&admin, &events::event("a", "bad")).await?;
+    let waits = delivery_with(&admin, &uid, "retrying").await?;
+    assert_eq!(waits["reason"], "function_error", "{waits:#}");
+    let one = the_invocation(&admin, "function=default/bad&outcome=failed").await?;
+    assert_eq!(
+        (&one["outcome"], &one["statusCode"]),
+        (&json!("threw"), &json!(430)),
+        "{one:#}"
+    );
+    assert_eq!(
+        (&one["error"]["type"], &one["error"]["message"]),
+        (&json!("TypeError"), &json!("the disk is gone"))
+    );
+    ensure!(
+        one["error"]["stack"].to_string().contains("index.js:1"),
+        "{one:#}"
+    );
+    ensure!(one["log"].to_string().contains("so far so good"), "{one:#}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_call_that_nobody_waits_for_is_carried_out_all_the_same() -> Result<()> {
+    let server = with_functions()?.start().await?;
+    let admin = server.admin()?;
+    let code = "exports.main_handler = async (event) => ({ got: event.n });";
+    put(
+        &admin,
+        "/v1/functions/default/later",
+        &json!({"runtime": "nodejs", "code": {"inline": code}}),
+    )
+    .await?;
+    let body = json!({"event": {"n": 7}, "mode": "async"});
+    let taken = admin
+        .post("/v1/functions/default/later/invoke", &body)
+        .await?
+        .expect(202)?;
+    let path = format!("/v1/invocations/{}", text(&taken["requestId"])?);
+    let done = wait_until("the end of the call", LIMIT, async || {
+        let answer = admin.get(&path).await?;
+        if answer.status.as_u16() == 404 {
+            return Ok(None);
+        }
+        let one = answer.expect(200)?;
+        Ok((one["outcome"] != "running").then_some(one))
+    })
+    .await?;
+    assert_eq!(
+        (&done["outcome"], &done["result"]),
+        (&json!("succeeded"), &json!(r#"{"got":7}"#)),
+        "{done:#}"
+    );
+    // Whether it could be done is asked without doing it.
+    let body = json!({"event": {}, "mode": "dryRun"});
+    let could = invoke(&admin, "default/later", &body).await?;
+    assert_eq!(could["version"], "$LATEST", "{could}");
     Ok(())
 }
 
