@@ -12,8 +12,8 @@ use utoipa_axum::routes;
 use crate::Shared;
 use crate::problem::ProblemDocument;
 use crate::routes::{
-    alarms, archives, audit, buses, catalog, deliveries, documents, events, functions, ingest, keys, logs,
-    meta, nodes, replays, rules, sources, tail, targets, testing,
+    alarms, archives, audit, buses, catalog, deliveries, documents, events, functions, ingest,
+    keys, logs, meta, nodes, replays, rules, sources, tail, targets, testing,
 };
 
 #[derive(OpenApi)]

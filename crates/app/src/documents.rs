@@ -29,8 +29,8 @@ use crate::config::{
     without_value,
 };
 use crate::cursor::{Listing, PageRequest};
-use crate::functions;
 use crate::error::{Code, Error, Fault, Result, faults_under};
+use crate::functions;
 use crate::input::{self, unknown_nulls_by};
 use crate::secrets::{Sealer, masked};
 use crate::time::Stamp;
@@ -88,11 +88,7 @@ pub struct DocumentView {
 }
 
 impl DocumentView {
-    pub(crate) fn new(
-        kind: &dyn DocumentKind,
-        bus: Option<&BusName>,
-        document: &Document,
-    ) -> Self {
+    pub(crate) fn new(kind: &dyn DocumentKind, bus: Option<&BusName>, document: &Document) -> Self {
         let mut spec = masked(&document.spec);
         for pointer in kind.secret_pointers(&spec) {
             if let Some(secret) = spec.pointer_mut(&pointer) {

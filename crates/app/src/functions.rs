@@ -9,7 +9,7 @@
 //! | `versions` | published versions, aliases, which version is meant |
 //! | `code` | zip files in and out; what this server allows of a function |
 //! | `programs` | a version made ready to run: its code on disk, its secrets |
-//! | `machine` | what the use-cases need of what runs functions |
+//! | `machine` | what runs functions on this machine |
 //! | `service` | running one by its name; what is on record from the beginning |
 //! | `invoke` | asking for an invocation, at once, later or not at all; validating |
 //! | `calls` | invocations that nobody waits for: done some time, tried again |
@@ -37,7 +37,7 @@ pub use belfry_functions::LiveLine;
 pub use code::{CodeText, CodeView};
 pub use invocations::{InvocationFilter, InvocationView, LineView, LiveView};
 pub use invoke::{InvokeView, Invoked, ValidateView};
-pub use machine::{Machine, Placed, ZipFacts};
+pub use machine::{Machine, Workers};
 pub use service::{FunctionParts, FunctionService, FunctionSettings};
 pub use status::FunctionsStatusView;
 pub use versions::{AliasView, PublishFunction, VersionView, WriteAlias};

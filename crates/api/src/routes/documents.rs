@@ -188,7 +188,10 @@ async fn delete(
     conditions: Conditions,
 ) -> Answer {
     if query.force.is_some() && !kind.is_needed() {
-        let detail = format!("a {} is deleted whoever needs it; leave this out", kind.one());
+        let detail = format!(
+            "a {} is deleted whoever needs it; leave this out",
+            kind.one()
+        );
         return Err(Problem::at("query:force", detail));
     }
     let place = path.place(kind);

@@ -33,9 +33,7 @@ use uuid::Uuid;
 use super::{ChangeQuery, ConditionHeaders, NoQuery, PageQuery};
 use crate::Shared;
 use crate::answer::{changed, deleted, entity};
-use crate::extract::{
-    Caller, Conditions, JsonBody, OptionalJsonBody, PathOf, QueryOf, read_body,
-};
+use crate::extract::{Caller, Conditions, JsonBody, OptionalJsonBody, PathOf, QueryOf, read_body};
 use crate::problem::Problem;
 
 /// The function in a path.
@@ -57,8 +55,7 @@ impl FunctionPath {
 }
 
 fn function(namespace: &str, name: &str) -> Result<FunctionName, Problem> {
-    FunctionName::new(namespace, name)
-        .map_err(|error| Problem::at("path:name", error.to_string()))
+    FunctionName::new(namespace, name).map_err(|error| Problem::at("path:name", error.to_string()))
 }
 
 /// The version in a path.
@@ -158,7 +155,10 @@ pub(crate) struct LogsQuery {
 /// What an invocation is asked with.
 #[derive(ToSchema)]
 #[schema(as = Invoke)]
-#[expect(dead_code, reason = "only its shape is used; the use-case reads the body")]
+#[expect(
+    dead_code,
+    reason = "only its shape is used; the use-case reads the body"
+)]
 pub(crate) struct InvokeBody {
     /// What the function is given; absent: `{}`.
     #[schema(value_type = Option<Object>)]
@@ -183,7 +183,10 @@ pub(crate) struct InvokeBody {
 /// What is validated.
 #[derive(ToSchema)]
 #[schema(as = ValidateFunction)]
-#[expect(dead_code, reason = "only its shape is used; the use-case reads the body")]
+#[expect(
+    dead_code,
+    reason = "only its shape is used; the use-case reads the body"
+)]
 pub(crate) struct ValidateBody {
     /// A version, an alias; absent: `$LATEST`.
     qualifier: Option<String>,
@@ -230,13 +233,17 @@ pub(crate) async fn put_function_code(
 }
 
 fn must_be_zip(headers: &HeaderMap) -> Result<(), Problem> {
-    let sent = headers.get(CONTENT_TYPE).map_or("", |value| {
-        value.to_str().unwrap_or_default()
-    });
+    let sent = headers
+        .get(CONTENT_TYPE)
+        .map_or("", |value| value.to_str().unwrap_or_default());
     let essence = sent.split(';').next().unwrap_or_default().trim();
-    let is_zip = ["application/zip", "application/octet-stream", "application/x-zip-compressed"]
-        .iter()
-        .any(|known| essence.eq_ignore_ascii_case(known));
+    let is_zip = [
+        "application/zip",
+        "application/octet-stream",
+        "application/x-zip-compressed",
+    ]
+    .iter()
+    .any(|known| essence.eq_ignore_ascii_case(known));
     if is_zip {
         Ok(())
     } else {
@@ -402,7 +409,12 @@ pub(crate) async fn put_function_alias(
         .put_function_alias(&caller.actor, &function, &path.alias, &body, &options)
         .await?;
     let at = format!("/v1/functions/{function}/aliases/{}", path.alias);
-    Ok(changed(&change, change.value.revision, options.dry_run, &at))
+    Ok(changed(
+        &change,
+        change.value.revision,
+        options.dry_run,
+        &at,
+    ))
 }
 
 /// Deletes an alias of a function. `$DEFAULT` means the draft then.
@@ -502,7 +514,11 @@ pub(crate) async fn list_function_invocations(
     QueryOf(query): QueryOf<InvocationsQuery>,
 ) -> Result<Json<Listing<InvocationView>>, Problem> {
     let function = path.function()?.to_string();
-    if query.function.as_ref().is_some_and(|asked| *asked != function) {
+    if query
+        .function
+        .as_ref()
+        .is_some_and(|asked| *asked != function)
+    {
         let detail = "the path names another function";
         return Err(Problem::at("query:function", detail));
     }
@@ -625,7 +641,10 @@ pub(crate) async fn follow_function(
     QueryOf(query): QueryOf<LogsQuery>,
 ) -> Result<Response, Problem> {
     let function = path.function()?;
-    if query.follow.is_some_and(|follow| !matches!(follow.as_str(), "1" | "true")) {
+    if query
+        .follow
+        .is_some_and(|follow| !matches!(follow.as_str(), "1" | "true"))
+    {
         let detail = "expected 1; what was printed earlier stands in the invocations";
         return Err(Problem::at("query:follow", detail));
     }

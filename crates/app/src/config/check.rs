@@ -2,9 +2,9 @@
 
 use belfry_engine::compile_transform;
 use belfry_eval::FaultKind;
-use belfry_model::{DocumentName, FieldError};
 use belfry_model::config::{RuleSpec, TargetSpec};
 use belfry_model::json::{self, JsonText};
+use belfry_model::{DocumentName, FieldError};
 use belfry_pattern::{Pattern, PatternErrors};
 use belfry_targets::{TargetKind, find_kind};
 use belfry_transform::{Path, TransformSpec};

@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::{GeneratedSecretView, Index, Refusal, TargetView, Way};
 use crate::App;
 use crate::actor::Actor;
-use crate::functions::TARGET;
 use crate::error::{Code, Error, Fault, Result, faults_under};
+use crate::functions::TARGET;
 
 /// Where a target stands.
 #[derive(Clone, Copy)]

@@ -98,8 +98,7 @@ impl FunctionService {
             let _done = done.clone().drop_guard();
             self.run(asked, call.id).await
         };
-        let (invocation, lease_until_ms) =
-            tokio::join!(work, self.put_off(&claimed, done.clone()));
+        let (invocation, lease_until_ms) = tokio::join!(work, self.put_off(&claimed, done.clone()));
         let next = next(&claimed, invocation.outcome, self.clock.now_ms());
         let given_up = next.is_none() && invocation.outcome != Outcome::Succeeded;
         let row = self.row(&invocation, given_up);
@@ -239,6 +238,9 @@ mod tests {
         assert_eq!(due(0, 0, Outcome::Unavailable, 0), Some((5_000, 1, 0)));
         assert_eq!(due(30, 0, Outcome::Lost, 0), Some((WAIT_MAX_MS, 31, 0)));
         assert_eq!(due(3, 0, Outcome::Lost, TRIED_FOR_MS), None);
-        assert_eq!(due(3, 1, Outcome::Throttled, 0), Some((ROOM_AFTER_MS, 3, 1)));
+        assert_eq!(
+            due(3, 1, Outcome::Throttled, 0),
+            Some((ROOM_AFTER_MS, 3, 1))
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! A function's code: zip files as they come in and go out.
 
-use belfry_functions::{CodeSpec, FunctionSpec, ZipRef};
+use belfry_functions::{CodeError, CodeSpec, FunctionSpec, ZipRef, inspect_zip};
 use belfry_model::FunctionName;
 use belfry_model::access::Scope;
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use crate::App;
 use crate::actor::Actor;
 use crate::config::{ChangeOptions, settle};
 use crate::documents::spec_of;
-use crate::error::{Code, Error, Fault, Result, faults_under};
+use crate::error::{Code, Error, Fault, Result};
 use crate::random;
 
 /// A zip file that the server has.
@@ -70,7 +70,8 @@ impl App {
     /// Largest zip file that is taken, in bytes, for who may send one.
     pub fn function_zip_bytes_max(&self, actor: &Actor) -> Result<usize> {
         actor.require(&Scope::FunctionsWrite)?;
-        Ok(self.functions.settings.zip_bytes_max)
+        let max = self.functions.settings.code.zip_bytes_max;
+        Ok(usize::try_from(max).unwrap_or(usize::MAX))
     }
 
     /// Takes a zip file, and has the draft run it. Without a draft it is only kept, for the function that is about to be made.
@@ -83,21 +84,21 @@ impl App {
     ) -> Result<CodeView> {
         actor.require(&Scope::FunctionsWrite)?;
         self.functions.must_be_enabled()?;
-        let max = self.functions.settings.zip_bytes_max;
-        if zip.len() > max {
-            let detail = format!("the zip file has {} bytes, at most {max} are taken", zip.len());
-            return Err(Error::new(Code::TooLarge, detail));
-        }
-        let machine = self.functions.machine()?;
-        let facts = machine
-            .inspect(zip.clone())
-            .await
-            .map_err(|errors| Error::invalid(Code::InvalidRequest, faults_under("", errors)))?;
-        let sha256: [u8; 32] = Sha256::digest(&zip).into();
+        let limits = self.functions.settings.code;
+        let looked_at = zip.clone();
+        let facts = tokio::task::spawn_blocking(move || inspect_zip(&looked_at, &limits)).await;
+        let facts = facts
+            .map_err(Error::internal)?
+            .map_err(|error| match error {
+                CodeError::TooLarge { .. } => Error::new(Code::TooLarge, error.to_string()),
+                CodeError::Disk(_) => Error::internal(error),
+                error => Error::field("", error.to_string()),
+            })?;
+        let sha256 = facts.sha256;
         let mut view = CodeView {
             sha256: random::hex(&sha256),
             bytes: zip.len() as u64,
-            files: facts.files,
+            files: facts.files as u64,
             unpacked_bytes: facts.unpacked_bytes,
             revision: None,
         };
@@ -160,7 +161,10 @@ impl App {
             )),
             None => Err(Error::new(
                 Code::WrongState,
-                format!("{} has no code: it runs a program of the server's", resource(function)),
+                format!(
+                    "{} has no code: it runs a program of the server's",
+                    resource(function)
+                ),
             )),
         }
     }
@@ -172,11 +176,17 @@ impl App {
         let mut faults = self.functions.faults(&spec);
         if let Some(CodeSpec::Zip(zip)) = &spec.code {
             let known = match read_digest(&zip.sha256) {
-                Some(sha256) => self.store.list_codes().await?.iter().any(|code| code.sha256 == sha256),
+                Some(sha256) => self
+                    .store
+                    .list_codes()
+                    .await?
+                    .iter()
+                    .any(|code| code.sha256 == sha256),
                 None => false,
             };
             if !known {
-                let detail = "the server has no such zip file; send it first, to .../code of this function";
+                let detail =
+                    "the server has no such zip file; send it first, to .../code of this function";
                 faults.push(Fault::new("/code/zip/sha256", detail));
             }
         }

@@ -186,7 +186,9 @@ impl InvocationView {
                 None => RUNNING,
             },
             status_code: ended.map(Outcome::status_code),
-            error_code: ended.and_then(Outcome::reason).map(|reason| reason.as_str()),
+            error_code: ended
+                .and_then(Outcome::reason)
+                .map(|reason| reason.as_str()),
             given_up: record.given_up,
             error: failure
                 .map(serde_json::to_value)
@@ -318,7 +320,11 @@ impl App {
         let function = read("query:function", filter.function.as_deref())?;
         let delivery = read("query:delivery", filter.delivery.as_deref())?;
         let ended = filter.outcome.as_deref().map(ended).transpose()?;
-        if filter.text.as_ref().is_some_and(|text| text.len() > TEXT_BYTES_MAX) {
+        if filter
+            .text
+            .as_ref()
+            .is_some_and(|text| text.len() > TEXT_BYTES_MAX)
+        {
             let detail = format!("expected at most {TEXT_BYTES_MAX} bytes");
             return Err(Error::field("query:text", detail));
         }
@@ -370,7 +376,7 @@ impl App {
         {
             return Err(refused.into());
         }
-        Ok(self.functions.machine()?.follow())
+        Ok(self.functions.machine()?.workers.follow())
     }
 }
 
@@ -381,8 +387,11 @@ fn read<T: std::str::FromStr<Err: std::fmt::Display>>(
     pointer: &str,
     text: Option<&str>,
 ) -> Result<Option<T>> {
-    text.map(|text| text.parse().map_err(|error: T::Err| Error::field(pointer, error.to_string())))
-        .transpose()
+    text.map(|text| {
+        text.parse()
+            .map_err(|error: T::Err| Error::field(pointer, error.to_string()))
+    })
+    .transpose()
 }
 
 fn ended(word: &str) -> Result<EndedAs> {

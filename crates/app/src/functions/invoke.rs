@@ -216,7 +216,10 @@ impl App {
             Mode::Sync | Mode::DryRun => functions.settings.event_bytes_max,
         };
         if event.len() > max {
-            let detail = format!("the event has {} bytes, at most {max} are taken", event.len());
+            let detail = format!(
+                "the event has {} bytes, at most {max} are taken",
+                event.len()
+            );
             return Err(Error::field("/event", detail));
         }
         let request_id = Uuid::now_v7();
@@ -347,7 +350,7 @@ impl App {
                 });
             }
         };
-        Ok(match machine.validate(&made.program).await {
+        Ok(match machine.workers.validate(&made.program).await {
             Ok(cold) => ValidateView {
                 ready: true,
                 cold: Some(cold),

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use belfry_engine::Snapshot;
 use belfry_functions::{
-    CodeSpec, EnvValue, FunctionSpec, Limits, Outcome, Program,
+    CodeError, CodeSpec, EnvValue, FunctionSpec, Limits, Outcome, Program, allowed_path,
+    inline_digest, layer_path,
 };
 use belfry_model::{DocumentName, FunctionName};
 use sha2::{Digest as _, Sha256};
+use tokio::task::spawn_blocking;
 
 use super::code::read_digest;
-use super::machine::Placed;
 use super::service::{FunctionService, Refused, missing};
 use super::versions::{alias_part, choose, part_name};
 use super::{DEFAULT, LATEST};
@@ -36,8 +37,8 @@ pub(super) struct Programs {
     ready: Mutex<HashMap<FunctionName, HashMap<String, Ready>>>,
     /// One is made at a time.
     making: tokio::sync::Mutex<()>,
-    /// Digests that nothing named when it was looked last, and when that was.
-    sweep: Mutex<(Option<Instant>, HashSet<String>)>,
+    /// When it was looked last for what is not needed, and the code that was named then.
+    sweep: Mutex<(Option<Instant>, HashSet<[u8; 32]>)>,
 }
 
 /// A program, and what it was made of.
@@ -123,7 +124,11 @@ impl FunctionService {
     }
 
     /// Which version is meant; for who does not want to run it.
-    pub(super) fn version(&self, function: &FunctionName, qualifier: &str) -> Result<String, Refused> {
+    pub(super) fn version(
+        &self,
+        function: &FunctionName,
+        qualifier: &str,
+    ) -> Result<String, Refused> {
         Ok(meant(&*self.snapshot()?, function, qualifier, 0)?.version)
     }
 
@@ -132,7 +137,12 @@ impl FunctionService {
         snapshot.ok_or_else(|| Refused::new(Outcome::Unavailable, "the server is starting"))
     }
 
-    fn found(&self, snapshot: &Snapshot, function: &FunctionName, meant: &Meant) -> Option<Arc<Program>> {
+    fn found(
+        &self,
+        snapshot: &Snapshot,
+        function: &FunctionName,
+        meant: &Meant,
+    ) -> Option<Arc<Program>> {
         let ready = self.programs.ready.lock();
         let ready = ready.unwrap_or_else(PoisonError::into_inner);
         let found = ready.get(function)?.get(&meant.version)?;
@@ -152,7 +162,7 @@ impl FunctionService {
     fn retire(&self, function: &FunctionName, kept: &HashMap<String, Ready>) {
         if let Ok(machine) = &self.machine {
             let keep: Vec<_> = kept.values().map(|ready| ready.program.key).collect();
-            machine.retire(function, &keep);
+            machine.workers.retire(function, &keep);
         }
     }
 
@@ -166,7 +176,10 @@ impl FunctionService {
         let unusable = |message: String| Refused::new(Outcome::InitFailed, message);
         if let Some(fault) = self.faults(spec).first() {
             // Settings may have changed since it was written.
-            let why = format!("this server does not allow it: {}: {}", fault.pointer, fault.detail);
+            let why = format!(
+                "this server does not allow it: {}: {}",
+                fault.pointer, fault.detail
+            );
             return Err(Refused::new(Outcome::Unavailable, why));
         }
         let mut secrets = BTreeMap::new();
@@ -187,17 +200,25 @@ impl FunctionService {
             };
             environment.push((name.clone(), text));
         }
-        let placed = self.place_code(spec).await?;
+        let runtime = spec
+            .runtime_kind()
+            .ok_or_else(|| unusable(format!("there is no runtime {}", spec.runtime)))?;
+        let code = self.place_code(spec).await?;
+        let layers: Result<Vec<PathBuf>, CodeError> = spec
+            .layers
+            .iter()
+            .map(|layer| layer_path(layer, self.settings.layers_dir.as_deref()))
+            .collect();
         let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
         let mut program = Program {
             function: function.clone(),
             version: meant.version.clone(),
             key: [0; 32],
-            runtime: placed.runtime,
+            runtime,
             profile: spec.profile,
-            handler: placed.handler,
-            code: placed.code,
-            layers: placed.layers,
+            handler: spec.handler().to_owned(),
+            code,
+            layers: layers.map_err(|error| unusable(error.to_string()))?,
             environment,
             secrets: hidden,
             limits: Limits {
@@ -218,27 +239,48 @@ impl FunctionService {
     }
 
     /// Has the code on this machine's disk, and says where.
-    async fn place_code(&self, spec: &FunctionSpec) -> Result<Placed, Refused> {
-        let machine = self.machine()?;
+    async fn place_code(&self, spec: &FunctionSpec) -> Result<PathBuf, Refused> {
+        let store = Arc::clone(&self.machine()?.code);
         let failed = |why: String| Refused::new(Outcome::Internal, why);
-        let mut bytes = None;
-        if let Some(CodeSpec::Zip(zip)) = &spec.code {
-            let digest = read_digest(&zip.sha256)
-                .ok_or_else(|| failed(format!("{} is no digest", zip.sha256)))?;
-            if !machine.has(&digest) {
-                let found = self.store.read_code(&digest).await;
-                let found = found
+        let unusable = |error: CodeError| match error {
+            CodeError::Disk(error) => failed(format!("its code cannot be put on disk: {error}")),
+            error => Refused::new(Outcome::InitFailed, error.to_string()),
+        };
+        match &spec.code {
+            // A program of the server's: it starts where everybody may read.
+            None => Ok(PathBuf::from("/")),
+            Some(CodeSpec::Path(path)) => {
+                allowed_path(path.as_ref(), &self.settings.limits.code_paths).map_err(unusable)
+            }
+            Some(CodeSpec::Inline(text)) => {
+                let file = spec.inline_file().ok_or_else(|| {
+                    Refused::new(Outcome::InitFailed, "its handler names no file")
+                })?;
+                let text = text.clone();
+                let placed = spawn_blocking(move || store.place_inline(&file, &text)).await;
+                let placed = placed.map_err(|error| failed(error.to_string()))?;
+                placed.map(|(_, folder)| folder).map_err(unusable)
+            }
+            Some(CodeSpec::Zip(zip)) => {
+                let digest = read_digest(&zip.sha256)
+                    .ok_or_else(|| failed(format!("{} is no digest", zip.sha256)))?;
+                if let Some(folder) = store.find(&digest) {
+                    return Ok(folder);
+                }
+                let bytes = self.store.read_code(&digest).await;
+                let bytes = bytes
                     .map_err(|error| failed(format!("its code cannot be read: {error}")))?
                     .ok_or_else(|| {
                         Refused::new(Outcome::InitFailed, "its zip file is not there any more")
                     })?;
-                bytes = Some(found.into());
+                let limits = self.settings.code;
+                let placed =
+                    spawn_blocking(move || store.place_zip(&digest, &bytes, &limits)).await;
+                placed
+                    .map_err(|error| failed(error.to_string()))?
+                    .map_err(unusable)
             }
         }
-        machine
-            .place(spec, bytes)
-            .await
-            .map_err(|why| failed(format!("its code could not be put on this machine: {why}")))
     }
 
     /// Follows changes of the configuration: what was deleted ends, what has changed is made anew when it is needed.
@@ -246,7 +288,9 @@ impl FunctionService {
         let Some(snapshot) = self.in_force.snapshot() else {
             return;
         };
-        let is_new = seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, &snapshot));
+        let is_new = seen
+            .as_ref()
+            .is_none_or(|seen| !Arc::ptr_eq(seen, &snapshot));
         if is_new {
             self.drop_changed(&snapshot);
             *seen = Some(Arc::clone(&snapshot));
@@ -275,7 +319,7 @@ impl FunctionService {
                 .is_none()
             {
                 if let Ok(machine) = &self.machine {
-                    machine.forget(function);
+                    machine.workers.forget(function);
                 }
                 return false;
             }
@@ -291,33 +335,30 @@ impl FunctionService {
         });
     }
 
-    /// Removes code that nothing has named for an hour: an invocation may take so long at most.
+    /// Removes code that nothing names now nor named an hour ago: no invocation takes so long.
     async fn sweep(&self, snapshot: &Snapshot) {
         let drafts = snapshot.documents::<FunctionDocument>(FUNCTIONS, None);
         let versions = snapshot.documents::<VersionSpec>(VERSIONS, None);
         let drafts: Vec<_> = drafts.map(|(_, draft)| draft).collect();
         let versions: Vec<_> = versions.map(|(_, version)| version).collect();
-        let specs = drafts
-            .iter()
-            .map(|draft| &draft.spec)
-            .chain(versions.iter().map(|version| &version.spec));
-        let zips: HashSet<[u8; 32]> = specs
-            .filter_map(|spec| match &spec.code {
-                Some(CodeSpec::Zip(zip)) => read_digest(&zip.sha256),
-                _ => None,
-            })
-            .collect();
+        let mut specs: Vec<&FunctionSpec> = drafts.iter().map(|draft| &draft.spec).collect();
+        specs.extend(versions.iter().map(|version| &version.spec));
+        let zips: HashSet<[u8; 32]> = specs.iter().filter_map(|spec| zip_of(spec)).collect();
         self.remove_zips(&zips).await;
-        let mut used: HashSet<PathBuf> = HashSet::new();
-        {
-            let ready = self.programs.ready.lock();
-            let ready = ready.unwrap_or_else(PoisonError::into_inner);
-            let programs = ready.values().flat_map(HashMap::values);
-            used.extend(programs.map(|ready| ready.program.code.clone()));
-        }
-        if let Ok(machine) = &self.machine
-            && let Err(error) = machine.remove_unused(used).await
-        {
+        let Ok(machine) = &self.machine else {
+            return;
+        };
+        let named: HashSet<[u8; 32]> = specs.into_iter().filter_map(code_of).collect();
+        let keep = {
+            let mut sweep = self.programs.sweep.lock();
+            let sweep = &mut **sweep.as_mut().unwrap_or_else(|poisoned| poisoned.get_mut());
+            let keep = named.union(&sweep.1).copied().collect();
+            sweep.1 = named;
+            keep
+        };
+        let code = Arc::clone(&machine.code);
+        let removed = spawn_blocking(move || code.remove_unused(&keep)).await;
+        if let Ok(Err(error)) = removed {
             tracing::warn!(%error, "code of functions that nothing needs could not be removed");
         }
     }
@@ -341,13 +382,29 @@ impl FunctionService {
 
 impl Ready {
     fn secrets_are_those_of(&self, snapshot: &Snapshot) -> bool {
-        self.secrets.iter().all(|(name, secret)| {
-            match (secret, secret_named(snapshot, name)) {
+        self.secrets.iter().all(
+            |(name, secret)| match (secret, secret_named(snapshot, name)) {
                 (Some(one), Some(other)) => Arc::ptr_eq(one, &other),
                 (None, None) => true,
                 _ => false,
-            }
-        })
+            },
+        )
+    }
+}
+
+/// The zip file of a function.
+fn zip_of(spec: &FunctionSpec) -> Option<[u8; 32]> {
+    match spec.code.as_ref()? {
+        CodeSpec::Zip(zip) => read_digest(&zip.sha256),
+        CodeSpec::Inline(_) | CodeSpec::Path(_) => None,
+    }
+}
+
+/// By what a function's code is known on this machine.
+fn code_of(spec: &FunctionSpec) -> Option<[u8; 32]> {
+    match spec.code.as_ref()? {
+        CodeSpec::Inline(text) => Some(inline_digest(&spec.inline_file()?, text)),
+        CodeSpec::Zip(_) | CodeSpec::Path(_) => zip_of(spec),
     }
 }
 

@@ -3,13 +3,15 @@
 //! Made before the engine, because targets hold it; from [`FunctionService::of`] on it goes by the engine's configuration. What
 //! it keeps is only what can be made again: programs that are ready to run.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use belfry_engine::{Engine, InForce};
 use belfry_functions::{
-    Call, Failure, FunctionSpec, Functions, Invocation, Outcome, Program, Record, log_text,
+    Call, CodeLimits, Failure, FunctionSpec, Functions, Invocation, Outcome, Program, Record,
+    SpecLimits, log_text,
 };
 use belfry_model::{Clock, FunctionName, NodeId};
 use belfry_store::{NewInvocation, Store};
@@ -33,8 +35,12 @@ const DISABLED: &str =
 pub struct FunctionSettings {
     /// Whether there are any.
     pub enabled: bool,
-    /// Largest zip file, in bytes.
-    pub zip_bytes_max: usize,
+    /// What functions may say.
+    pub limits: SpecLimits,
+    /// Bounds of zip files.
+    pub code: CodeLimits,
+    /// Where layers lie.
+    pub layers_dir: Option<PathBuf>,
     /// Largest event, in bytes.
     pub event_bytes_max: usize,
     /// Largest event of an asynchronous invocation, in bytes.
@@ -47,7 +53,9 @@ impl Default for FunctionSettings {
     fn default() -> Self {
         Self {
             enabled: false,
-            zip_bytes_max: 50 * 1024 * 1024,
+            limits: SpecLimits::default(),
+            code: CodeLimits::default(),
+            layers_dir: None,
             event_bytes_max: 6 * 1024 * 1024,
             async_event_bytes_max: 128 * 1024,
             shutdown_grace: Duration::from_secs(30),
@@ -64,7 +72,7 @@ pub struct FunctionParts {
     /// Bounds.
     pub settings: FunctionSettings,
     /// What runs them; else why none can be run. Not asked when they are disabled.
-    pub machine: std::result::Result<Arc<dyn Machine>, String>,
+    pub machine: std::result::Result<Machine, String>,
 }
 
 /// Runs functions by their names.
@@ -73,7 +81,7 @@ pub struct FunctionService {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) settings: FunctionSettings,
     pub(super) in_force: InForce,
-    pub(super) machine: std::result::Result<Arc<dyn Machine>, String>,
+    pub(super) machine: std::result::Result<Machine, String>,
     pub(super) programs: Programs,
     /// There may be calls to be made.
     pub(super) called: Notify,
@@ -145,7 +153,7 @@ impl FunctionService {
         self.stop.cancel();
         if let Ok(machine) = &self.machine {
             let grace = self.settings.shutdown_grace.min(left);
-            machine.shutdown(grace).await;
+            machine.workers.shutdown(grace).await;
         }
         // What they still write is short.
         let _in_time = tokio::time::timeout(NOTED_AFTER, self.tracker.wait()).await;
@@ -162,19 +170,23 @@ impl FunctionService {
 
     /// Everything wrong with a function for this server.
     pub(super) fn faults(&self, spec: &FunctionSpec) -> Vec<Fault> {
-        // A machine that can run nothing is no reason to refuse what may be run later.
-        let errors = self.machine.as_ref().map(|machine| machine.check(spec));
-        let errors = errors.unwrap_or_default();
-        errors.into_iter().map(Fault::from).collect()
+        let errors = spec.check(&self.settings.limits);
+        let mut faults: Vec<_> = errors.into_iter().map(Fault::from).collect();
+        // A machine that can run nothing at all is no reason to refuse what may be run later.
+        if let (Ok(machine), Some(runtime)) = (&self.machine, spec.runtime_kind())
+            && let Some(why) = machine.workers.missing(runtime)
+        {
+            faults.push(Fault::new("/runtime", why));
+        }
+        faults
     }
 
-    pub(super) fn machine(&self) -> std::result::Result<&dyn Machine, Refused> {
+    pub(super) fn machine(&self) -> std::result::Result<&Machine, Refused> {
         if !self.settings.enabled {
             return Err(Refused::new(Outcome::Unavailable, DISABLED));
         }
         self.machine
             .as_ref()
-            .map(|machine| &**machine)
             .map_err(|why| Refused::new(Outcome::Unavailable, why))
     }
 
@@ -195,7 +207,10 @@ impl FunctionService {
         let end = CancellationToken::new();
         let work = async {
             let _end = end.clone().drop_guard();
-            machine.invoke(&made.program, call, request_id).await
+            machine
+                .workers
+                .invoke(&made.program, call, request_id)
+                .await
         };
         let noted = async {
             tokio::select! {
@@ -217,11 +232,14 @@ impl FunctionService {
     async fn ready(
         &self,
         call: &Call<'_>,
-    ) -> std::result::Result<(&dyn Machine, super::programs::Made), Refused> {
+    ) -> std::result::Result<(&Machine, super::programs::Made), Refused> {
         let machine = self.machine()?;
         if call.event.len() > self.settings.event_bytes_max {
             let max = self.settings.event_bytes_max;
-            let detail = format!("the event has {} bytes, at most {max} are taken", call.event.len());
+            let detail = format!(
+                "the event has {} bytes, at most {max} are taken",
+                call.event.len()
+            );
             return Err(Refused::new(Outcome::EventTooLarge, detail));
         }
         let made = self

@@ -49,13 +49,16 @@ impl App {
         Ok(FunctionsStatusView {
             enabled: self.functions.settings.enabled,
             available: machine.is_ok(),
-            problem: machine.as_ref().err().map(|refused| refused.message.clone()),
+            problem: machine
+                .as_ref()
+                .err()
+                .map(|refused| refused.message.clone()),
             functions: index
                 .documents(FUNCTIONS, None)
                 .map_or(0, std::collections::BTreeMap::len),
             calls: backlog.count,
             next_call_at: backlog.next_due_ms.map(Stamp),
-            runner: machine.ok().map(super::Machine::status),
+            runner: machine.ok().map(|machine| machine.workers.status()),
         })
     }
 }

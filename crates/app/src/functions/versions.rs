@@ -342,8 +342,13 @@ impl App {
             }
             let before = VersionView::new(function, version.to_owned(), read(old)?);
             let resource = format!("{}/versions/{version}", resource(function));
-            let audit =
-                self.audit(actor, "function.version.delete", &resource, Some(&before), None)?;
+            let audit = self.audit(
+                actor,
+                "function.version.delete",
+                &resource,
+                Some(&before),
+                None,
+            )?;
             let change = Change::DeleteDocument {
                 place: place(VERSIONS, function, version)?,
                 revision: old.revision,
@@ -365,7 +370,12 @@ impl App {
         let mut items = vec![find_alias(&index, function, DEFAULT)?];
         for (part, stored) in parts(&index, ALIASES, function) {
             if part != alias_part(DEFAULT) {
-                items.push(AliasView::new(function, part.to_owned(), read(stored)?, stored));
+                items.push(AliasView::new(
+                    function,
+                    part.to_owned(),
+                    read(stored)?,
+                    stored,
+                ));
             }
         }
         Ok(Whole { items })
@@ -420,7 +430,9 @@ impl App {
                 description: written.description.clone(),
             };
             let before = old
-                .map(|old| Ok::<_, Error>(AliasView::new(function, alias_shown(part), read(old)?, old)))
+                .map(|old| {
+                    Ok::<_, Error>(AliasView::new(function, alias_shown(part), read(old)?, old))
+                })
                 .transpose()?;
             let now = self.now_ms();
             let mut value = AliasView {
@@ -443,7 +455,8 @@ impl App {
                 });
             }
             if old.is_none() && parts(&index, ALIASES, function).count() >= ALIASES_MAX {
-                let detail = format!("{function} has {ALIASES_MAX} aliases, as many as it can have");
+                let detail =
+                    format!("{function} has {ALIASES_MAX} aliases, as many as it can have");
                 return Err(Error::new(Code::LimitReached, detail));
             }
             value.dry_run = options.dry_run;
@@ -488,13 +501,18 @@ impl App {
         settle(|| async {
             let index = self.index().await?;
             draft(&index, function)?;
-            let old = stored_alias(&index, function, part)
-                .ok_or_else(|| no_alias(function, alias))?;
+            let old =
+                stored_alias(&index, function, part).ok_or_else(|| no_alias(function, alias))?;
             options.check(Some(old.revision))?;
             let mut value = AliasView::new(function, alias_shown(part), read(old)?, old);
             let resource = format!("{}/aliases/{}", resource(function), value.alias);
-            let audit =
-                self.audit(actor, "function.alias.delete", &resource, Some(&value), None)?;
+            let audit = self.audit(
+                actor,
+                "function.alias.delete",
+                &resource,
+                Some(&value),
+                None,
+            )?;
             value.dry_run = options.dry_run;
             if !options.dry_run {
                 let change = Change::DeleteDocument {
@@ -552,7 +570,12 @@ fn no_alias(function: &FunctionName, alias: &str) -> Error {
 fn find_alias(index: &Index, function: &FunctionName, alias: &str) -> Result<AliasView> {
     let part = alias_part(alias);
     match stored_alias(index, function, part) {
-        Some(stored) => Ok(AliasView::new(function, alias_shown(part), read(stored)?, stored)),
+        Some(stored) => Ok(AliasView::new(
+            function,
+            alias_shown(part),
+            read(stored)?,
+            stored,
+        )),
         None if part == alias_part(DEFAULT) => Ok(AliasView::unset(function)),
         None => Err(no_alias(function, alias)),
     }
@@ -615,7 +638,9 @@ pub(super) fn choose(alias: &AliasSpec, routing: u64) -> &str {
 pub(super) fn changes_with(index: &Index, function: &FunctionName) -> Result<Vec<Change>> {
     [VERSIONS, ALIASES]
         .into_iter()
-        .flat_map(|kind| parts(index, kind, function).map(move |(part, stored)| (kind, part, stored)))
+        .flat_map(|kind| {
+            parts(index, kind, function).map(move |(part, stored)| (kind, part, stored))
+        })
         .map(|(kind, part, stored)| {
             Ok(Change::DeleteDocument {
                 place: place(kind, function, part)?,
