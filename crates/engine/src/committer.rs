@@ -713,7 +713,7 @@ impl Committer {
             }
             let order = match (&entry.order, sign) {
                 (Some(order), _) => order.key(event),
-                (None, Some(sign)) if entry.is_gated() => Some(sign.order()),
+                (None, Some(sign)) if entry.tells_alarms() => Some(sign.order()),
                 _ => None,
             };
             if let Some(key) = order {
@@ -902,7 +902,7 @@ impl Committer {
         for folded in &finished.folded {
             self.add_folded(round, snapshot, finished, status, folded, now_ms);
         }
-        for (bus, event) in &finished.dead_letters {
+        for (bus, event) in &finished.own_events {
             self.add_own(round, snapshot, bus, event, work.trace_id.clone(), now_ms);
         }
     }
@@ -919,9 +919,10 @@ impl Committer {
     ) {
         self.settle(round, work);
         let carrier = finished.work.delivery;
+        let together = if finished.batch { "batch" } else { "message" };
         let detail = match detail_of(&finished.next) {
-            Some(detail) => format!("in the message of {carrier}: {detail}"),
-            None => format!("in the message of {carrier}"),
+            Some(detail) => format!("in the {together} of {carrier}: {detail}"),
+            None => format!("in the {together} of {carrier}"),
         };
         let outcome = Outcome {
             delivery: work.delivery,
@@ -938,9 +939,15 @@ impl Committer {
         if let Next::Retry { due_at_ms, .. } = finished.next {
             next_at_ms = Some(due_at_ms);
             round.hints.push((work.delivery.target, due_at_ms));
+            let again = work.pending(due_at_ms);
             round.batch.pending.push(Pending {
                 trigger: Trigger::Retry,
-                ..work.pending(due_at_ms)
+                progress: if finished.batch {
+                    finished.progress.clone()
+                } else {
+                    again.progress
+                },
+                ..again
             });
         }
         round.ended.push((
@@ -980,7 +987,10 @@ impl Committer {
     fn add_deferred(&mut self, round: &mut Round, snapshot: &Snapshot, deferred: &Deferred) {
         let work = &deferred.work;
         self.settle(round, work);
-        let outcome = waiting(work, deferred.reason, deferred.at_ms);
+        let outcome = Outcome {
+            detail: deferred.detail.clone(),
+            ..waiting(work, deferred.reason, deferred.at_ms)
+        };
         round.notice(snapshot, &outcome, &work.event, Some(deferred.due_at_ms));
         round.batch.outcomes.push(outcome);
         round.hints.push((work.delivery.target, deferred.due_at_ms));
@@ -1049,9 +1059,7 @@ impl Committer {
                 status_code: None,
                 duration_ms: 0,
                 at_ms: now_ms,
-                reason: lane
-                    .is_some_and(|lane| lane.is_channel_busy(now_ms))
-                    .then_some(Reason::ChannelLimit),
+                reason: lane.and_then(|lane| lane.waits_for(now_ms)),
                 detail: None,
             });
             round.hints.push((work.delivery.target, lease_until_ms));
@@ -1135,15 +1143,24 @@ fn cause(error: &StoreError) -> Option<String> {
 /// A result that the store did not take, without what is not needed to end its delivery; `None` when nothing can be
 /// left out.
 fn without_details(op: Done, error: &StoreError) -> Option<Done> {
-    let Done::Finished(mut finished) = op else {
-        tracing::error!(%error, result = ?op, "a result cannot be stored; its delivery is repeated at the next start");
-        return None;
+    let mut finished = match op {
+        Done::Finished(finished) => finished,
+        Done::Deferred(mut deferred) if deferred.invocation.is_some() => {
+            deferred.invocation = None;
+            tracing::error!(%error, delivery.id = %deferred.work.delivery, "the record of a run cannot be stored");
+            return Some(Done::Deferred(deferred));
+        }
+        op => {
+            tracing::error!(%error, result = ?op, "a result cannot be stored; its delivery is repeated at the next start");
+            return None;
+        }
     };
     let entry = finished.log_entry.take().is_some();
-    let letter = !std::mem::take(&mut finished.dead_letters).is_empty();
+    let letter = !std::mem::take(&mut finished.own_events).is_empty();
+    let run = finished.invocation.take().is_some();
     let attempt = finished.attempt.as_mut();
     let record = attempt.and_then(|attempt| attempt.record.take()).is_some();
-    tracing::error!(%error, delivery.id = %finished.work.delivery, entry, letter, record, "a result cannot be stored as it is");
+    tracing::error!(%error, delivery.id = %finished.work.delivery, entry, letter, run, record, "a result cannot be stored as it is");
     if entry {
         // The entry was the delivery.
         if let Some(attempt) = &mut finished.attempt {
@@ -1154,7 +1171,7 @@ fn without_details(op: Done, error: &StoreError) -> Option<Done> {
             detail: format!("its log entry cannot be stored: {error}"),
         };
     }
-    (entry || letter || record).then_some(Done::Finished(finished))
+    (entry || letter || run || record).then_some(Done::Finished(finished))
 }
 
 /// A sender that has gone away does not want its answer any more; its events are stored all the same.

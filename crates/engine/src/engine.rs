@@ -516,6 +516,7 @@ mod tests {
         lane.update(Arc::new(TargetEntry {
             channel: None,
             folds: false,
+            batch: None,
             target: entry.target.clone(),
             bus: entry.bus.clone(),
             rule: entry.rule.clone(),

@@ -63,9 +63,21 @@ impl Ready {
 /// One message: the first delivery carries the others.
 #[derive(Debug)]
 pub(crate) struct Parcel {
-    pub(crate) deliveries: Vec<Ready>,
+    pub(crate) works: Vec<Arc<Work>>,
     /// Whether they are together because of a storm.
     pub(crate) digest: bool,
+    /// Whether they are together because the target takes many at once.
+    pub(crate) batch: bool,
+}
+
+impl Parcel {
+    fn of(deliveries: Vec<Ready>, digest: bool) -> Self {
+        Self {
+            works: deliveries.into_iter().map(|ready| ready.work).collect(),
+            digest,
+            batch: false,
+        }
+    }
 }
 
 /// What to do next.
@@ -217,10 +229,7 @@ impl Outbox {
         };
         if self.single().is_some_and(|ready| ready.rank() == best) {
             let ready = self.singles.remove(&best)?;
-            return Some(Parcel {
-                deliveries: vec![ready],
-                digest: false,
-            });
+            return Some(Parcel::of(vec![ready], false));
         }
         if let Some(group) = self.due_group(now_ms)
             && self.group_rank(group) == Some(best)
@@ -312,10 +321,7 @@ impl Outbox {
         } else {
             self.groups.insert(group, rest);
         }
-        Parcel {
-            deliveries: waiting,
-            digest: false,
-        }
+        Parcel::of(waiting, false)
     }
 
     fn take_digest(&mut self, load: Option<(usize, usize)>, now_ms: i64) -> Parcel {
@@ -330,10 +336,8 @@ impl Outbox {
         {
             storm.minute_over(others.saturating_sub(waiting.len()), passes, now_ms);
         }
-        Parcel {
-            digest: waiting.len() > 1,
-            deliveries: waiting,
-        }
+        let digest = waiting.len() > 1;
+        Parcel::of(waiting, digest)
     }
 }
 
@@ -399,8 +403,8 @@ mod tests {
 
     fn take(outbox: &mut Outbox, now_ms: i64) -> Option<(Vec<i64>, bool)> {
         let parcel = outbox.take(Some(load(outbox)), true, now_ms)?;
-        let numbers = parcel.deliveries.iter();
-        let numbers = numbers.map(|ready| ready.work.delivery.event.get());
+        let numbers = parcel.works.iter();
+        let numbers = numbers.map(|work| work.delivery.event.get());
         Some((numbers.collect(), parcel.digest))
     }
 
@@ -505,7 +509,7 @@ mod tests {
         }
         for n in 0..30 {
             let parcel = outbox.take(Some((30, PASSES)), false, 0).unwrap();
-            assert_eq!(parcel.deliveries[0].work.delivery.event.get(), n);
+            assert_eq!(parcel.works[0].delivery.event.get(), n);
         }
     }
 

@@ -87,6 +87,8 @@ pub struct TargetEntry {
     pub(crate) channel: Option<belfry_targets::Channel>,
     /// Whether one message can tell of several events.
     pub(crate) folds: bool,
+    /// How many events it takes at once, if it takes several.
+    pub(crate) batch: Option<belfry_targets::Batch>,
     pub(crate) handler: Option<Arc<dyn belfry_targets::Target>>,
 }
 
@@ -100,9 +102,14 @@ impl std::fmt::Debug for TargetEntry {
 }
 
 impl TargetEntry {
-    /// Whether it is asked of each delivery if and when it is to be sent: where messages go to people, or alarms are
-    /// chosen.
+    /// Whether it is asked of each delivery if and when it is to be sent: where alarms are told of, or many events go at
+    /// once.
     pub(crate) fn is_gated(&self) -> bool {
+        self.tells_alarms() || self.batch.is_some()
+    }
+
+    /// Whether it matters what its deliveries tell of alarms: where messages go to people, or alarms are chosen.
+    pub(crate) fn tells_alarms(&self) -> bool {
         self.folds || self.channel.is_some() || self.target.spec.alarms.is_some()
     }
 
@@ -360,6 +367,9 @@ pub(crate) fn connect(
         .as_ref()
         .map(|kind| kind.default_schedule())
         .unwrap_or_default();
+    let default_concurrency = kind
+        .as_ref()
+        .map_or(CONCURRENCY_DEFAULT, |kind| kind.default_concurrency());
     let default_4xx = kind.as_ref().is_ok_and(|kind| kind.default_retry_on_4xx());
     let retry = target
         .spec
@@ -417,13 +427,14 @@ pub(crate) fn connect(
     TargetEntry {
         retry_on_4xx: retry.retry_on_4xx.unwrap_or(default_4xx),
         retry,
-        concurrency: usize::from(target.spec.concurrency.unwrap_or(CONCURRENCY_DEFAULT)),
+        concurrency: usize::from(target.spec.concurrency.unwrap_or(default_concurrency)),
         problem,
         transform,
         send_original,
         order,
         channel: handler.as_ref().and_then(|handler| handler.channel()),
         folds: handler.as_ref().is_some_and(|handler| handler.folds()),
+        batch: handler.as_ref().and_then(|handler| handler.batch()),
         handler,
         bus,
         rule,

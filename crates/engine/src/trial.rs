@@ -145,6 +145,7 @@ fn told(verdict: &Verdict) -> String {
         Verdict::More { detail }
         | Verdict::Retry { detail, .. }
         | Verdict::Later { detail, .. }
+        | Verdict::Busy { detail, .. }
         | Verdict::Permanent { detail, .. }
         | Verdict::Gone { detail }
         | Verdict::Skipped { detail, .. } => detail.clone(),

@@ -16,6 +16,7 @@
 //! | `people` | people whom a target reaches one by one |
 //! | `answer` | what an HTTP answer means by its status alone |
 //! | `webhook`, `log` | the kinds for programs |
+//! | `function` | the kind that runs code of the operator |
 //! | `wecom`, `dingtalk`, `feishu`, `slack`, `teams`, `telegram`, `discord` | the kinds for chats |
 //! | `pagerduty`, `opsgenie`, `ntfy`, `gotify`, `bark` | the kinds for paging and push |
 //! | `phone` | the frame of kinds that reach phones |
@@ -33,6 +34,7 @@ mod directory;
 mod discord;
 mod email;
 mod feishu;
+mod function;
 mod gateway;
 mod gotify;
 mod kind;
@@ -60,11 +62,12 @@ mod webhook;
 mod wecom;
 
 pub use directory::{Directory, NoDirectory};
+pub use function::called_function;
 pub use kind::{ConnectContext, GeneratedSecret, LabelPair, REGISTRY, TargetKind, find_kind};
 pub use message::escape::DIALECTS;
 pub use people::{Person, Reach};
 pub use secret::{MASK, mask, unmask, unmask_with};
 pub use target::{
-    AlarmLife, Attempted, Channel, ChannelLimit, Folded, Handshake, Job, LogAppend, RequestRecord,
+    AlarmLife, Attempted, Batch, Channel, ChannelLimit, Folded, Handshake, Job, LogAppend, RequestRecord,
     ResponseRecord, Target, Verdict,
 };

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use belfry_functions::Invocation;
 use belfry_model::delivery::Reason;
-use belfry_model::{DeliveryId, Event, LogName, ReplayId};
+use belfry_model::{BusName, DeliveryId, Event, LogName, ReplayId};
 use belfry_transform::{Escape, Rendered};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,11 @@ pub trait Target: Send + Sync {
     /// Whether one message can tell of several events ([`Job::folded`]).
     fn folds(&self) -> bool {
         false
+    }
+
+    /// Whether it takes events many at once ([`Job::folded`]), whatever they tell of; all share what comes of it.
+    fn batch(&self) -> Option<Batch> {
+        None
     }
 
     /// How values that a text template of the operator's inserts are made harmless.
@@ -82,7 +88,8 @@ pub struct Job<'a> {
     pub traceparent: Option<String>,
     /// What is known of the alarm that the event belongs to, if it belongs to one.
     pub alarm: Option<&'a AlarmLife>,
-    /// Further deliveries that this message is to tell of; only for targets that [fold](Target::folds).
+    /// Further deliveries that this message is to tell of; only for targets that [fold](Target::folds), or take a
+    /// [batch](Target::batch).
     pub folded: &'a [Folded],
     /// Whether they are folded since the channel's limit is reached; else they are a group.
     pub digest: bool,
@@ -116,6 +123,19 @@ pub struct Folded {
     pub delivery: DeliveryId,
     /// Its event.
     pub event: Event,
+    /// What the transformation made of it; only in a [batch](Target::batch).
+    pub body: Option<Rendered>,
+}
+
+/// How many events a target takes at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    /// At most so many.
+    pub count: usize,
+    /// At most about so many bytes of bodies, all together; a single one may be larger.
+    pub bytes: usize,
+    /// How long the first of them waits for others.
+    pub wait: Duration,
 }
 
 /// What a vendor counts its rate limit by: a bot, a hook, an account.
@@ -161,6 +181,11 @@ pub struct Attempted {
     pub thread: Option<String>,
     /// For people: what there is to say of a success, such as whom it has not reached.
     pub note: Option<String>,
+    /// The run of a function that it was, to be kept together with the outcome.
+    pub invocation: Option<Box<Invocation>>,
+    /// Events to be stored together with the outcome, on these buses, if the delivery ends with it: not before it is tried
+    /// again.
+    pub emit: Vec<(BusName, Event)>,
 }
 
 impl Attempted {
@@ -176,6 +201,8 @@ impl Attempted {
             progress: None,
             thread: None,
             note: None,
+            invocation: None,
+            emit: Vec::new(),
         }
     }
 }
@@ -207,6 +234,15 @@ pub enum Verdict {
         /// For people.
         detail: String,
         /// How long it waits at least, at most a day.
+        wait_ms: u64,
+    },
+    /// There was no room for it: this was no attempt, and the delivery waits as if it had not been tried.
+    Busy {
+        /// For programs.
+        reason: Reason,
+        /// For people.
+        detail: String,
+        /// How long it waits, at most a minute.
         wait_ms: u64,
     },
     /// Will not succeed, however often it is tried.

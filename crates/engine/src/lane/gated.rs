@@ -1,5 +1,5 @@
 //! A gated target's way out: one worker asks of each delivery whether it may be told ([`gate`]), keeps what may in the
-//! outbox, and sends it when the channel gives a permit. How many messages go at once is bounded; nothing is looked at in
+//! outbox, and sends it when the channel gives a permit. Where many events go at once, they gather in batches instead. How many messages go at once is bounded; nothing is looked at in
 //! vain: the worker rests until something comes, ends or becomes due.
 //!
 //! Deliveries of an alarm are in order (its key), so nothing is decided before what came earlier has ended and is known to
@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use belfry_alarm::{Alarm, Quiet, Sign, Silence};
 use belfry_model::delivery::{Reason, Trigger};
+use belfry_targets::Batch;
 use tracing::Instrument as _;
 
-use super::{Check, Lane, Letter, OnTheWire, Piece, State, Went};
+use super::{Check, Lane, Letter, OnTheWire, Piece, State, Went, failed};
 use crate::channel::Rank;
 use crate::gate::{self, GroupKey, Known, Refusal};
 use crate::outbox::{Parcel, Ready, Turn};
@@ -38,10 +39,18 @@ enum Step {
     End,
 }
 
+/// What is known of a delivery that may be sent.
+#[derive(Default)]
+struct Found {
+    /// What it tells of; not asked where that does not matter.
+    alarm: Option<Alarm>,
+    about: Option<(Sign, Known)>,
+}
+
 /// Whether a target is to be told.
 enum Judgement {
     Refused(Refusal),
-    May(Box<(Alarm, Option<(Sign, Known)>)>),
+    May(Box<Found>),
     /// The store did not tell.
     Unknown,
 }
@@ -67,6 +76,14 @@ impl Lane {
             .is_some_and(|channel| channel.is_busy(now_ms))
     }
 
+    /// What a delivery waits for that is in memory for long, if anything is known of it.
+    pub(crate) fn waits_for(&self, now_ms: i64) -> Option<Reason> {
+        if self.is_channel_busy(now_ms) {
+            return Some(Reason::ChannelLimit);
+        }
+        self.entry.load().batch.map(|_| Reason::Grouped)
+    }
+
     /// Tells the channel how many wait for it here.
     pub(super) fn count_waiting(&self, before: usize, after: usize) {
         if let Some(channel) = &*self.channel.load() {
@@ -82,6 +99,8 @@ impl Lane {
         state
             .queue
             .extend(waited.into_iter().map(|ready| ready.work));
+        let gathered = state.batches.drain();
+        state.queue.extend(gathered);
     }
 
     /// One step of the worker. `false`: it has ended.
@@ -130,6 +149,7 @@ impl Lane {
 
     fn step(&self) -> Step {
         let (load, folds) = self.load();
+        let batch = self.entry.load().batch;
         let now_ms = self.shared.clock.now_ms();
         let mut state = self.lock();
         // What is left in memory then, the watermark and pending rows know about.
@@ -138,7 +158,8 @@ impl Lane {
             return Step::End;
         }
         // A flood of what is not to be told must not keep back what is.
-        if (state.looked < LOOKS_MAX || state.outbox.len() == 0)
+        let turns = state.outbox.len() + state.batches.len();
+        if (state.looked < LOOKS_MAX || turns == 0)
             && let Some(work) = state.queue.pop_front()
         {
             state.looked = state.looked.saturating_add(1);
@@ -146,7 +167,11 @@ impl Lane {
             return Step::Look(work);
         }
         state.looked = 0;
-        match state.outbox.turn(load, folds, now_ms) {
+        let turn = match batch {
+            Some(batch) => state.batches.turn(batch, now_ms),
+            None => state.outbox.turn(load, folds, now_ms),
+        };
+        match turn {
             Turn::Send(rank) if state.sending < SENDS_MAX.min(state.slots.max(1)) => {
                 Step::Send(rank)
             }
@@ -174,12 +199,16 @@ impl Lane {
 
     fn take(&self) -> Option<Parcel> {
         let (load, folds) = self.load();
+        let batch = self.entry.load().batch;
         let now_ms = self.shared.clock.now_ms();
         let mut state = self.lock();
         let before = state.outbox.len();
-        let parcel = state.outbox.take(load, folds, now_ms)?;
+        let parcel = match batch {
+            Some(batch) => state.batches.take(batch, now_ms)?,
+            None => state.outbox.take(load, folds, now_ms)?,
+        };
         self.count_waiting(before, state.outbox.len());
-        state.in_flight += parcel.deliveries.len();
+        state.in_flight += parcel.works.len();
         state.sending += 1;
         Some(parcel)
     }
@@ -191,7 +220,13 @@ impl Lane {
         let Some(found) = self.pass(&work, &entry, now_ms).await else {
             return;
         };
-        let (alarm, _) = *found;
+        if entry.batch.is_some() {
+            let mut state = self.lock();
+            state.in_flight = state.in_flight.saturating_sub(1);
+            state.batches.push(work, now_ms);
+            return;
+        }
+        let alarm = found.alarm.unwrap_or_else(|| Alarm::read(&work.event));
         let wishes = entry.target.spec.alarms.as_ref();
         let group = gate::group(wishes, &alarm);
         if let (Some(group), Some(wishes)) = (group, wishes) {
@@ -238,7 +273,7 @@ impl Lane {
         work: &Arc<Work>,
         entry: &TargetEntry,
         now_ms: i64,
-    ) -> Option<Box<(Alarm, Option<(Sign, Known)>)>> {
+    ) -> Option<Box<Found>> {
         let end = |next| Finished::unsent(Arc::clone(work), next, now_ms);
         let went = match self.check(work, entry, now_ms) {
             Check::Left => Went::Left,
@@ -267,6 +302,9 @@ impl Lane {
     }
 
     async fn judge(&self, work: &Work, entry: &TargetEntry, now_ms: i64) -> Judgement {
+        if !entry.tells_alarms() {
+            return Judgement::May(Box::default());
+        }
         let alarm = Alarm::read(&work.event);
         let wishes = entry.target.spec.alarms.as_ref();
         let first = work.attempts == 0 && !work.is_asked_for();
@@ -280,8 +318,14 @@ impl Lane {
         }
         // A replay tells of what is long past.
         let sign = Sign::of(&work.event).filter(|_| work.replay.is_none());
+        let may = |about| {
+            Judgement::May(Box::new(Found {
+                alarm: Some(alarm),
+                about,
+            }))
+        };
         let Some(sign) = sign else {
-            return Judgement::May(Box::new((alarm, None)));
+            return may(None);
         };
         let found =
             self.shared
@@ -290,7 +334,7 @@ impl Lane {
         let known = match self.shared.ask(found).await {
             Ok(Some((alarm, told))) => Known { alarm, told },
             // Forgotten since: it is older than the history.
-            Ok(None) => return Judgement::May(Box::new((alarm, None))),
+            Ok(None) => return may(None),
             Err(error) => {
                 tracing::warn!(%error, delivery.id = %work.delivery, "what is known of an alarm could not be read; trying again");
                 return Judgement::Unknown;
@@ -300,7 +344,7 @@ impl Lane {
         if first && let Some(refusal) = gate::refuses(wishes, &sign, event, &known, now_ms) {
             return Judgement::Refused(refusal);
         }
-        Judgement::May(Box::new((alarm, Some((sign, known)))))
+        may(Some((sign, known)))
     }
 
     /// The first silence that is in force for an alarm.
@@ -318,26 +362,34 @@ impl Lane {
     async fn send(self: Arc<Self>, parcel: Parcel) {
         let place = self.place().await;
         let counted = OnTheWire::new(&self.shared);
-        let works = parcel.deliveries.into_iter().map(|ready| ready.work);
         let entry = self.entry.load_full();
         let mut pieces = Vec::new();
-        for work in works {
+        for work in parcel.works {
             if place.is_none() || self.shared.closing.is_cancelled() {
                 self.settle(work, Went::Left).await;
                 continue;
             }
             let now_ms = self.shared.clock.now_ms();
             if let Some(found) = self.pass(&work, &entry, now_ms).await {
-                let about = found.1;
-                pieces.push(Piece { work, about });
+                pieces.push(Piece {
+                    work,
+                    about: found.about,
+                    body: None,
+                });
             }
         }
+        let pieces = match entry.batch {
+            Some(limit) if parcel.batch => self.bodies(pieces, &entry, limit).await,
+            _ => pieces,
+        };
         let mut pieces = pieces.into_iter();
+        let mut went = None;
         if let Some(first) = pieces.next() {
             let letter = Letter {
                 first,
                 folded: pieces.collect(),
                 digest: parcel.digest,
+                batch: parcel.batch,
             };
             let first = Arc::clone(&letter.first.work);
             let folded: Vec<_> = letter
@@ -347,19 +399,66 @@ impl Lane {
                 .collect();
             let span = tracing::debug_span!("delivery", delivery.id = %first.delivery, attempt = first.attempts + 1, folded = folded.len());
             let now_ms = self.shared.clock.now_ms();
-            let (went, with) = self.attempt(letter, &entry, now_ms).instrument(span).await;
-            self.settle(first, went).await;
+            let (of_first, of_folded) = self.attempt(letter, &entry, now_ms).instrument(span).await;
+            self.settle(first, of_first).await;
             for work in folded {
-                self.settle(work, with).await;
+                self.settle(work, of_folded).await;
             }
+            went = Some(of_first);
         } else if let Some(channel) = &*self.channel.load() {
             channel.give_back();
         }
         drop(counted);
+        drop(place);
+        if let Some(went) = went {
+            self.rest(went).await;
+        }
         let mut state = self.lock();
         state.sending = state.sending.saturating_sub(1);
         drop(state);
         self.stirred.notify_one();
+    }
+
+    /// What is sent of each delivery of a batch. One of which nothing can be sent ends by itself; what is too much, for a
+    /// transformation has made more of it, goes with the next batch.
+    async fn bodies(
+        self: &Arc<Self>,
+        pieces: Vec<Piece>,
+        entry: &TargetEntry,
+        limit: Batch,
+    ) -> Vec<Piece> {
+        let (mut ready, mut rest, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for mut piece in pieces {
+            let now_ms = self.shared.clock.now_ms();
+            match self.render(&piece.work, entry).await {
+                Ok(body) => {
+                    bytes += match &body {
+                        Some(rendered) => rendered.body.len(),
+                        None => piece.work.bytes(),
+                    };
+                    piece.body = body;
+                    if ready.is_empty() || bytes <= limit.bytes {
+                        ready.push(piece);
+                    } else {
+                        rest.push(piece.work);
+                    }
+                }
+                Err(verdict) => {
+                    let work = Arc::clone(&piece.work);
+                    let letter = Letter::alone(piece);
+                    let (went, _) = self.conclude(letter, entry, now_ms, failed(verdict)).await;
+                    self.settle(work, went).await;
+                }
+            }
+        }
+        if !rest.is_empty() {
+            let mut state = self.lock();
+            state.in_flight = state.in_flight.saturating_sub(rest.len());
+            for work in rest.into_iter().rev() {
+                state.queue.push_front(work);
+            }
+        }
+        ready
     }
 
     /// A delivery leaves memory; what was claimed behind it follows when it has ended.
@@ -384,7 +483,7 @@ impl Lane {
                         .spawn(async move { lane.follow(next).await });
                 }
             }
-            Went::Waits => self.give_back(behind).await,
+            Went::Waits | Went::Busy { .. } => self.give_back(behind).await,
             Went::Left => self.leave(work, behind).await,
         }
         self.finish_one(bytes, false);

@@ -71,6 +71,7 @@ fn connected(target: Target, bus: BusName, rule: String) -> TargetEntry {
     TargetEntry {
         channel: None,
         folds: false,
+        batch: None,
         retry: RetryPolicy::of(Schedule::None),
         retry_on_4xx: false,
         concurrency: 1,

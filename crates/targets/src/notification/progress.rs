@@ -117,6 +117,11 @@ impl Progress {
                 reason,
                 detail,
                 wait_ms,
+            }
+            | Verdict::Busy {
+                reason,
+                detail,
+                wait_ms,
             } => self.postpone(channel, reason, detail, wait_ms, tries_max, now_ms),
         }
     }
