@@ -485,7 +485,9 @@ fn failure(text: &str, headers: &HeaderMap) -> Failure {
             })
             .unwrap_or("Error")
             .to_owned(),
-        message: member("errorMessage").unwrap_or(text.trim()).to_owned(),
+        message: member("errorMessage")
+            .unwrap_or_else(|| text.trim())
+            .to_owned(),
         stack: stack.filter(|stack| !stack.is_empty()),
     }
 }
@@ -560,7 +562,7 @@ mod tests {
     use crate::spec::Profile;
     use crate::{context, environment};
 
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const PATIENCE: Duration = Duration::from_mins(1);
 
     /// The pool's side of a worker that runs `program` (with arguments) in `folder`.
     struct Worker {
@@ -795,7 +797,7 @@ def handler(event, context):
             api.serve(theirs, &program, Arc::new(move || vec![own]))
                 .await
         });
-        let (_read, mut write) = ours.into_split();
+        let (read, mut write) = ours.into_split();
         write
             .write_all(b"{\"type\":\"init\",\"answerBytesMax\":1000}\n")
             .await
@@ -820,7 +822,7 @@ def handler(event, context):
                 "{request}: {answer}"
             );
         }
-        drop((write, _read));
+        drop((write, read));
         tokio::time::timeout(PATIENCE, speaks)
             .await
             .unwrap()
