@@ -106,9 +106,9 @@ pub(crate) fn decide(facts: Facts<'_>, verdict: Verdict) -> Next {
 
 /// Another attempt, if the policy still allows one.
 fn again(facts: Facts<'_>, reason: Reason, detail: String, asked_ms: Option<u64>) -> Next {
-    // A time of the week that has not come is no failure, and has no schedule.
+    // A time of the week that has not come is no failure, and has no schedule; nor has a vendor's limit.
     let waits = match reason {
-        Reason::OutsideWindow => Some(0),
+        Reason::OutsideWindow | Reason::ChannelLimit => Some(0),
         _ => facts.retry.wait_ms(facts.made),
     };
     let Some(wait_ms) = waits else {

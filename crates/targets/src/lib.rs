@@ -8,6 +8,7 @@
 //! | `kind` | what a kind is, and the list of them |
 //! | `target` | one attempt: what goes in, what comes out |
 //! | `directory` | who people are, by name |
+//! | `limits` | rate limits of vendors that targets share |
 //! | `secret` | masking settings for readers, taking masks back from writers |
 //! | `record` | what of a request and an answer may be kept |
 //! | `settings` | strict reading of settings |
@@ -36,6 +37,7 @@ mod feishu;
 mod gateway;
 mod gotify;
 mod kind;
+mod limits;
 mod log;
 mod message;
 mod messenger;
@@ -61,6 +63,7 @@ mod wecom;
 
 pub use directory::{Directory, NoDirectory};
 pub use kind::{ConnectContext, GeneratedSecret, LabelPair, REGISTRY, TargetKind, find_kind};
+pub use limits::{NoLimits, VendorLimits};
 pub use message::escape::DIALECTS;
 pub use people::{Person, Reach};
 pub use secret::{MASK, mask, unmask, unmask_with};
