@@ -40,6 +40,8 @@ const CONNECTIONS_MAX: usize = 16;
 const LINE_BYTES_MAX: u64 = 1024 * 1024;
 /// The largest report of an error, in bytes.
 const ERROR_BYTES_MAX: usize = 256 * 1024;
+/// So much of an error's message, and of its stack, is told to the pool, in characters.
+const TOLD_CHARS_MAX: usize = 8 * 1024;
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 const LAMBDA: &str = "/2018-06-01/runtime/";
 const SCF: &str = "/runtime/";
@@ -377,6 +379,12 @@ impl Shared {
             ERROR_BYTES_MAX
         };
         let body = read(body, max).await;
+        let body = if good {
+            // A text that is no JSON becomes longer as a string.
+            body.map(one_line).filter(|value| value.len() <= max)
+        } else {
+            body
+        };
         let current = {
             let mut state = self.state();
             let Some(current) = state
@@ -399,8 +407,7 @@ impl Shared {
                 .to_string()
         };
         match body {
-            Some(text) if good => {
-                let value = one_line(text);
+            Some(value) if good => {
                 self.tell(&format!(
                     r#"{{"type":"result","id":"{current}","done":false,"value":{value}}}"#
                 ))
@@ -475,20 +482,20 @@ fn failure(text: &str, headers: &HeaderMap) -> Failure {
         ),
         _ => None,
     };
+    let cut = |text: &str| text.chars().take(TOLD_CHARS_MAX).collect::<String>();
     Failure {
-        kind: member("errorType")
+        kind: cut(member("errorType")
             .or_else(|| {
                 headers
                     .get("lambda-runtime-function-error-type")?
                     .to_str()
                     .ok()
             })
-            .unwrap_or("Error")
-            .to_owned(),
-        message: member("errorMessage")
-            .unwrap_or_else(|| text.trim())
-            .to_owned(),
-        stack: stack.filter(|stack| !stack.is_empty()),
+            .unwrap_or("Error")),
+        message: cut(member("errorMessage").unwrap_or_else(|| text.trim())),
+        stack: stack
+            .filter(|stack| !stack.is_empty())
+            .map(|stack| cut(&stack)),
     }
 }
 
@@ -680,6 +687,7 @@ mod tests {
                 case $event in
                     *fail*) curl -s -X POST $api/invocation/error -d 'it broke' >/dev/null ;;
                     *text*) curl -s -X POST $api/invocation/response -d 'plain "text"' >/dev/null ;;
+                    *control*) head -c 900 /dev/zero | tr '\0' '\1' | curl -s -X POST $api/invocation/response -d @- >/dev/null ;;
                     *large*) head -c 2000 /dev/zero | tr '\0' x | curl -s -X POST $api/invocation/response -d @- >/dev/null ;;
                     *) curl -s -X POST $api/invocation/response -d "{
   \"got\": $event }" >/dev/null
@@ -710,6 +718,11 @@ mod tests {
             "too_large"
         );
         worker.done("a-4").await;
+        assert_eq!(
+            worker.invoke("a-6", r#""control""#).await["kind"],
+            "too_large"
+        );
+        worker.done("a-6").await;
         assert_eq!(worker.invoke("a-5", "2").await["value"]["got"], 2);
         worker.done("a-5").await;
         assert_eq!(worker.child.try_wait().unwrap(), None);
