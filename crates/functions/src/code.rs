@@ -499,7 +499,9 @@ fn write_file(path: &Path, executable: bool, bytes: &mut dyn Read) -> Result<(),
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        let read = bytes.read(&mut buffer).map_err(|error| unreadable(&error))?;
+        let read = bytes
+            .read(&mut buffer)
+            .map_err(|error| unreadable(&error))?;
         let Some(part) = buffer.get(..read).filter(|part| !part.is_empty()) else {
             break;
         };
@@ -564,7 +566,17 @@ fn flush(folder: &Path) -> io::Result<()> {
 }
 
 fn hex(digest: &[u8; 32]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |four: u8| {
+        DIGITS
+            .get(usize::from(four))
+            .map(|digit| char::from(*digit))
+    };
+    digest
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .flatten()
+        .collect()
 }
 
 #[cfg(test)]
