@@ -20,6 +20,9 @@ const PAUSE_MS_MAX: i64 = 86_400_000;
 /// Digests begin when more waits than passes in this time.
 const PASSES_MS: i64 = 60_000;
 
+/// Tells channels apart.
+pub(crate) type Key = [u8; 16];
+
 /// How urgent a message is: what is smaller goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Rank {
@@ -200,6 +203,11 @@ impl Channel {
         }
     }
 
+    /// Whether this node has a part of the limit.
+    pub(crate) fn has_part(&self) -> bool {
+        self.lock().bucket.is_some()
+    }
+
     /// Whether a message would have to wait now.
     pub(crate) fn is_busy(&self, now_ms: i64) -> bool {
         let mut state = self.lock();
@@ -246,14 +254,14 @@ fn millis(ms: i64) -> Duration {
 }
 
 /// What a channel is drawn by when limits are divided among nodes.
-pub(crate) fn drawn_by(key: &[u8; 16]) -> TargetId {
+pub(crate) fn drawn_by(key: &Key) -> TargetId {
     let [a, b, c, d, ..] = *key;
     TargetId(i32::from_le_bytes([a, b, c, d & 0x7f]))
 }
 
 /// The channels of this process that some target uses.
 #[derive(Default)]
-pub(crate) struct Channels(Mutex<HashMap<[u8; 16], Weak<Channel>>>);
+pub(crate) struct Channels(Mutex<HashMap<Key, Weak<Channel>>>);
 
 impl Channels {
     /// The channel of a target; it takes up the limit if it is another one.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use belfry_alarm::{Alarm, AlarmState, Severity};
 use belfry_model::config::Alarms;
 
-use crate::channel::{Class, Rank};
+use crate::channel::{Class, Key, Rank};
 use crate::gate::GroupKey;
 use crate::work::Work;
 
@@ -50,6 +50,11 @@ impl Ready {
             severity: alarm.severity,
             group,
         }
+    }
+
+    /// Whether it goes with others of its group.
+    pub(crate) fn is_grouped(&self) -> bool {
+        self.group.is_some()
     }
 
     fn rank(&self) -> Rank {
@@ -122,6 +127,33 @@ impl Storm {
         self.quiet = if quiet { self.quiet + 1 } else { 0 };
         self.arrived = 0;
         self.digest_at_ms = at_ms + DIGEST_EVERY_MS;
+    }
+}
+
+/// What waits in one target's lane, by the channel that its next request goes through: what waits for one keeps back
+/// nothing that goes through another, or through none (`None`).
+#[derive(Debug, Default)]
+pub(crate) struct Outboxes(BTreeMap<Option<Key>, Outbox>);
+
+impl Outboxes {
+    pub(crate) fn len(&self) -> usize {
+        self.0.values().map(Outbox::len).sum()
+    }
+
+    pub(crate) fn of(&mut self, channel: Option<Key>) -> &mut Outbox {
+        self.0.entry(channel).or_default()
+    }
+
+    pub(crate) fn all(&mut self) -> impl Iterator<Item = (Option<Key>, &mut Outbox)> {
+        self.0
+            .iter_mut()
+            .map(|(channel, outbox)| (*channel, outbox))
+    }
+
+    /// Forgets those of channels that are not used any more.
+    pub(crate) fn keep(&mut self, used: impl Fn(&Key) -> bool) {
+        self.0
+            .retain(|channel, outbox| outbox.len() > 0 || channel.as_ref().is_none_or(&used));
     }
 }
 

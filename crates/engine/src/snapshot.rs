@@ -16,9 +16,11 @@ use belfry_transform::{OnError, Transform, TransformError, TransformSpec};
 
 use crate::api::Collaborators;
 use crate::archives::Archives;
+use crate::channel::Key;
 use crate::documents::{Documents, ReadDocument};
 use crate::order::KeyAt;
 use crate::pages::Pages;
+use crate::work::Work;
 
 #[cfg(test)]
 mod tests;
@@ -83,8 +85,10 @@ pub struct TargetEntry {
     pub(crate) send_original: bool,
     /// By what its deliveries are kept in order.
     pub(crate) order: Option<KeyAt>,
-    /// What its vendor counts a limit by.
+    /// What its vendor counts a limit by, if all its requests go through one channel.
     pub(crate) channel: Option<belfry_targets::Channel>,
+    /// All channels that some request of it may go through.
+    pub(crate) channels: Vec<belfry_targets::Channel>,
     /// Whether one message can tell of several events.
     pub(crate) folds: bool,
     /// How many events it takes at once, if it takes several.
@@ -110,7 +114,14 @@ impl TargetEntry {
 
     /// Whether it matters what its deliveries tell of alarms: where messages go to people, or alarms are chosen.
     pub(crate) fn tells_alarms(&self) -> bool {
-        self.folds || self.channel.is_some() || self.target.spec.alarms.is_some()
+        self.folds || !self.channels.is_empty() || self.target.spec.alarms.is_some()
+    }
+
+    /// The channel that the next request of a delivery goes through, if it goes through one.
+    pub(crate) fn channel_for(&self, work: &Work) -> Option<Key> {
+        let handler = self.handler.as_ref()?;
+        let channel = handler.channel_for(&work.event, work.progress.as_deref())?;
+        Some(channel.key)
     }
 
     /// Why events for it are recorded as skipped, if they are.
@@ -433,6 +444,10 @@ pub(crate) fn connect(
         send_original,
         order,
         channel: handler.as_ref().and_then(|handler| handler.channel()),
+        channels: handler
+            .as_ref()
+            .map(|handler| handler.channels())
+            .unwrap_or_default(),
         folds: handler.as_ref().is_some_and(|handler| handler.folds()),
         batch: handler.as_ref().and_then(|handler| handler.batch()),
         handler,

@@ -30,9 +30,22 @@ pub trait Target: Send + Sync {
     /// The longest that one [`deliver`](Self::deliver) can take.
     fn timeout(&self) -> Duration;
 
-    /// What the vendor counts its rate limit by, with a limit below it. Targets with the same key share it.
+    /// What the vendor counts its rate limit by, with a limit below it: the channel that every request goes through.
+    /// Targets with the same key share it.
     fn channel(&self) -> Option<Channel> {
         None
+    }
+
+    /// All channels that some request may go through.
+    fn channels(&self) -> Vec<Channel> {
+        self.channel().into_iter().collect()
+    }
+
+    /// The channel of the request that [`deliver`](Self::deliver) would make now; `None`: it goes through none, or there is
+    /// nothing to be sent. `progress` as in [`Job::progress`].
+    fn channel_for(&self, event: &Event, progress: Option<&str>) -> Option<Channel> {
+        let _ = (event, progress);
+        self.channel()
     }
 
     /// Whether one message can tell of several events ([`Job::folded`]).
@@ -181,6 +194,9 @@ pub struct Attempted {
     pub thread: Option<String>,
     /// For people: what there is to say of a success, such as whom it has not reached.
     pub note: Option<String>,
+    /// The channel of the request wants to be left alone. A [`Verdict::Retry`] with reason `rate_limited` says it by itself;
+    /// this is for what goes on by other channels meanwhile.
+    pub throttled: Option<Throttled>,
     /// The run of a function that it was, to be kept together with the outcome.
     pub invocation: Option<Box<Invocation>>,
     /// Events to be stored together with the outcome, on these buses, if the delivery ends with it: not before it is tried
@@ -201,8 +217,32 @@ impl Attempted {
             progress: None,
             thread: None,
             note: None,
+            throttled: None,
             invocation: None,
             emit: Vec::new(),
+        }
+    }
+}
+
+/// A vendor wants less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Throttled {
+    /// How long it asks to be left alone, if it says so.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Verdict {
+    /// Whether it says that the vendor wants less.
+    pub fn throttled(&self) -> Option<Throttled> {
+        match self {
+            Self::Retry {
+                reason: Reason::RateLimited,
+                retry_after_ms,
+                ..
+            } => Some(Throttled {
+                retry_after_ms: *retry_after_ms,
+            }),
+            _ => None,
         }
     }
 }
