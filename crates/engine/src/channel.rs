@@ -42,6 +42,7 @@ pub(crate) enum Class {
 
 /// A channel of this process.
 pub(crate) struct Channel {
+    key: Key,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     /// A permit was taken, given back or asked for, or a pause has changed.
@@ -89,7 +90,8 @@ impl Drop for Ask<'_> {
 }
 
 impl Channel {
-    fn new(limit: ChannelLimit, share: Share, clock: Arc<dyn Clock>) -> Self {
+    fn new(wanted: &belfry_targets::Channel, share: Share, clock: Arc<dyn Clock>) -> Self {
+        let (key, limit) = (wanted.key, wanted.limit);
         let now_ms = clock.now_ms();
         let bucket = part(limit, share).map(|rate| {
             let mut bucket = Bucket::empty(rate, now_ms);
@@ -97,6 +99,7 @@ impl Channel {
             bucket
         });
         Self {
+            key,
             clock,
             state: Mutex::new(State {
                 limit,
@@ -108,6 +111,10 @@ impl Channel {
             }),
             changed: Notify::new(),
         }
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        self.key
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -278,7 +285,7 @@ impl Channels {
             return known;
         }
         all.retain(|_, channel| channel.strong_count() > 0);
-        let channel = Arc::new(Channel::new(wanted.limit, share, Arc::clone(clock)));
+        let channel = Arc::new(Channel::new(wanted, share, Arc::clone(clock)));
         all.insert(wanted.key, Arc::downgrade(&channel));
         channel
     }

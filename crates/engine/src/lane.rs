@@ -272,11 +272,8 @@ impl Lane {
             state.misconfigured = 0;
         }
         self.ask_again(&mut state);
-        let channels = channels_of(&entry, &self.shared);
-        state
-            .outboxes
-            .keep(|channel| channels.contains_key(channel));
-        self.channels.store(Arc::new(channels));
+        self.channels
+            .store(Arc::new(channels_of(&entry, &self.shared)));
         self.entry.store(entry);
         drop(state);
         self.stirred.notify_one();
@@ -966,6 +963,13 @@ impl Lane {
                 others = Some(self.defer(work, due_at_ms, *reason, now_ms).await);
             }
         }
+        // Of a message that tells of several, the parts that are done are done for all of them.
+        let shares = letter.batch
+            || matches!(next, Next::More { .. })
+            || entry
+                .next_part(&work.event, progress.as_deref(), |_| false)
+                .done
+                != 0;
         let own_events = match next {
             Next::Delivered | Next::Dead { .. } | Next::Expired { .. } => attempted.emit,
             _ => Vec::new(),
@@ -978,6 +982,7 @@ impl Lane {
             invocation: attempted.invocation,
             folded,
             batch: letter.batch,
+            shares,
             told,
             progress,
             own_events,
@@ -1047,6 +1052,7 @@ impl Lane {
             link: link.as_deref(),
             trial: false,
             note: None,
+            channel: letter.channel.as_ref().map(|channel| channel.key()),
         };
         let limit = handler.timeout() + std::time::Duration::from_millis(GRACE_MS);
         tokio::time::timeout(limit, handler.deliver(&job))

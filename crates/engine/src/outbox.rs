@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use belfry_alarm::{Alarm, AlarmState, Severity};
 use belfry_model::config::Alarms;
+use belfry_targets::Part;
 
-use crate::channel::{Class, Key, Rank};
+use crate::channel::{Class, Rank};
 use crate::gate::GroupKey;
 use crate::work::Work;
 
@@ -130,30 +131,28 @@ impl Storm {
     }
 }
 
-/// What waits in one target's lane, by the channel that its next request goes through: what waits for one keeps back
-/// nothing that goes through another, or through none (`None`).
+/// What waits in one target's lane, by the part of it that goes next: what waits for one channel keeps back nothing that
+/// goes through another, and no message tells of deliveries of which different parts are done.
 #[derive(Debug, Default)]
-pub(crate) struct Outboxes(BTreeMap<Option<Key>, Outbox>);
+pub(crate) struct Outboxes(BTreeMap<Part, Outbox>);
+
+/// Parts that are remembered though nothing waits for them.
+const PARTS_MAX: usize = 64;
 
 impl Outboxes {
     pub(crate) fn len(&self) -> usize {
         self.0.values().map(Outbox::len).sum()
     }
 
-    pub(crate) fn of(&mut self, channel: Option<Key>) -> &mut Outbox {
-        self.0.entry(channel).or_default()
+    pub(crate) fn of(&mut self, part: Part) -> &mut Outbox {
+        if self.0.len() >= PARTS_MAX && !self.0.contains_key(&part) {
+            self.0.retain(|_, outbox| outbox.len() > 0);
+        }
+        self.0.entry(part).or_default()
     }
 
-    pub(crate) fn all(&mut self) -> impl Iterator<Item = (Option<Key>, &mut Outbox)> {
-        self.0
-            .iter_mut()
-            .map(|(channel, outbox)| (*channel, outbox))
-    }
-
-    /// Forgets those of channels that are not used any more.
-    pub(crate) fn keep(&mut self, used: impl Fn(&Key) -> bool) {
-        self.0
-            .retain(|channel, outbox| outbox.len() > 0 || channel.as_ref().is_none_or(&used));
+    pub(crate) fn all(&mut self) -> impl Iterator<Item = (Part, &mut Outbox)> {
+        self.0.iter_mut().map(|(part, outbox)| (*part, outbox))
     }
 }
 

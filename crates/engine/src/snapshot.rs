@@ -12,6 +12,7 @@ use belfry_model::config::{Archive, Bus, CONCURRENCY_DEFAULT, RetryPolicy, Rule,
 use belfry_model::{ArchiveId, BusId, BusName, DocumentId, DocumentName, Event, RuleId, TargetId};
 use belfry_pattern::{EventText, Pattern, RuleSet, Scratch};
 use belfry_store::{Config, ConfigDiff};
+use belfry_targets::Part;
 use belfry_transform::{OnError, Transform, TransformError, TransformSpec};
 
 use crate::api::Collaborators;
@@ -20,7 +21,6 @@ use crate::channel::Key;
 use crate::documents::{Documents, ReadDocument};
 use crate::order::KeyAt;
 use crate::pages::Pages;
-use crate::work::Work;
 
 #[cfg(test)]
 mod tests;
@@ -117,11 +117,18 @@ impl TargetEntry {
         self.folds || !self.channels.is_empty() || self.target.spec.alarms.is_some()
     }
 
-    /// The channel that the next request of a delivery goes through, if it goes through one.
-    pub(crate) fn channel_for(&self, work: &Work) -> Option<Key> {
-        let handler = self.handler.as_ref()?;
-        let channel = handler.channel_for(&work.event, work.progress.as_deref())?;
-        Some(channel.key)
+    /// The part of a delivery that goes next, preferably one whose channel is not busy. `progress`: what an attempt has left
+    /// behind.
+    pub(crate) fn next_part(
+        &self,
+        event: &Event,
+        progress: Option<&str>,
+        is_busy: impl Fn(&Key) -> bool + Sync,
+    ) -> Part {
+        let handler = self.handler.as_ref();
+        handler
+            .map(|handler| handler.next_part(event, progress, &is_busy))
+            .unwrap_or_default()
     }
 
     /// Why events for it are recorded as skipped, if they are.

@@ -41,11 +41,19 @@ pub trait Target: Send + Sync {
         self.channel().into_iter().collect()
     }
 
-    /// The channel of the request that [`deliver`](Self::deliver) would make now; `None`: it goes through none, or there is
-    /// nothing to be sent. `progress` as in [`Job::progress`].
-    fn channel_for(&self, event: &Event, progress: Option<&str>) -> Option<Channel> {
-        let _ = (event, progress);
-        self.channel()
+    /// The part of a delivery that is to go next: if several may, one whose channel is not busy. `progress` as in
+    /// [`Job::progress`].
+    fn next_part(
+        &self,
+        event: &Event,
+        progress: Option<&str>,
+        is_busy: &(dyn Fn(&[u8; 16]) -> bool + Sync),
+    ) -> Part {
+        let _ = (event, progress, is_busy);
+        Part {
+            channel: self.channel().map(|channel| channel.key),
+            done: 0,
+        }
     }
 
     /// Whether one message can tell of several events ([`Job::folded`]).
@@ -114,6 +122,8 @@ pub struct Job<'a> {
     pub trial: bool,
     /// For people, in the language of the message: what is to be said besides, such as that another channel failed.
     pub note: Option<&'a str>,
+    /// The channel ([`Part::channel`]) that a permit was given for: of several parts that may go now, one of it goes.
+    pub channel: Option<[u8; 16]>,
 }
 
 /// What is known of an alarm when one of its events is delivered.
@@ -158,6 +168,15 @@ pub struct Channel {
     pub key: [u8; 16],
     /// What is kept below the vendor's limit.
     pub limit: ChannelLimit,
+}
+
+/// What a delivery waits for. Only deliveries that wait for the same may go in one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Part {
+    /// The [key](Channel::key) of the channel that its request goes through; `None`: through none, or nothing is to be sent.
+    pub channel: Option<[u8; 16]>,
+    /// Which parts of the delivery have ended already, a bit for each.
+    pub done: u32,
 }
 
 /// At most `burst` requests at once, and `permits` more in each `per`. Their sum must be within what the vendor allows

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use belfry_alarm::{Alarm, Quiet, Sign, Silence};
 use belfry_model::delivery::{Reason, Trigger};
-use belfry_targets::Batch;
+use belfry_targets::{Batch, Part};
 use tracing::Instrument as _;
 
 use super::{Check, Lane, Letter, OnTheWire, Piece, State, Went, failed};
 use crate::channel::{Channel, Key, Rank};
-use crate::gate::{self, GroupKey, Known, Refusal};
+use crate::gate::{self, Known, Refusal};
 use crate::outbox::{Parcel, Ready, Turn};
 use crate::outcome::Next;
 use crate::snapshot::TargetEntry;
@@ -45,7 +45,7 @@ enum Step {
 
 /// A message that may go when its channel gives a permit.
 struct Way {
-    key: Option<Key>,
+    part: Part,
     channel: Option<Arc<Channel>>,
     rank: Rank,
 }
@@ -56,7 +56,7 @@ impl Way {
             channel.permit(self.rank).await;
         }
         Self {
-            key: self.key,
+            part: self.part,
             channel: self.channel.clone(),
             rank: self.rank,
         }
@@ -131,9 +131,9 @@ impl Lane {
     /// Something has changed: of what waits for its turn it is asked again whether it may be sent.
     pub(super) fn ask_again(&self, state: &mut State) {
         let mut again = Vec::new();
-        for (key, outbox) in state.outboxes.all() {
+        for (part, outbox) in state.outboxes.all() {
             let waited = outbox.drain();
-            count_waiting(self.channel_of(key).as_deref(), waited.len(), 0);
+            count_waiting(self.channel_of(part.channel).as_deref(), waited.len(), 0);
             again.extend(waited.into_iter().map(|ready| ready.work));
         }
         state.queue.extend(again);
@@ -201,18 +201,22 @@ impl Lane {
         }
         state.looked = 0;
         let (mut ways, mut next) = (Vec::new(), None);
-        let mut add = |key, channel, turn| match turn {
-            Turn::Send(rank) => ways.push(Way { key, channel, rank }),
+        let mut add = |part, channel, turn| match turn {
+            Turn::Send(rank) => ways.push(Way {
+                part,
+                channel,
+                rank,
+            }),
             Turn::Wait(at_ms) => next = Some(next.map_or(at_ms, |other: i64| other.min(at_ms))),
             Turn::Nothing => {}
         };
         if let Some(batch) = batch {
-            add(None, None, state.batches.turn(batch, now_ms));
+            add(Part::default(), None, state.batches.turn(batch, now_ms));
         }
-        for (key, outbox) in state.outboxes.all() {
-            let channel = self.channel_of(key);
+        for (part, outbox) in state.outboxes.all() {
+            let channel = self.channel_of(part.channel);
             let load = channel.as_ref().map(|channel| channel.load());
-            add(key, channel, outbox.turn(load, folds, now_ms));
+            add(part, channel, outbox.turn(load, folds, now_ms));
         }
         // Of those with a permit the most urgent goes.
         ways.sort_by_key(|way| way.rank);
@@ -250,7 +254,7 @@ impl Lane {
             state.batches.take(batch, now_ms)?
         } else {
             let channel = way.channel.as_deref();
-            let outbox = state.outboxes.of(way.key);
+            let outbox = state.outboxes.of(way.part);
             let before = outbox.len();
             let parcel = outbox.take(channel.map(Channel::load), folds, now_ms)?;
             count_waiting(channel, before, outbox.len());
@@ -274,8 +278,11 @@ impl Lane {
             state.batches.push(work, now_ms);
             return;
         }
-        let key = entry.channel_for(&work);
-        let channel = self.channel_of(key);
+        let part = entry.next_part(&work.event, work.progress.as_deref(), |key| {
+            self.channel_of(Some(*key))
+                .is_some_and(|channel| channel.is_busy(now_ms))
+        });
+        let channel = self.channel_of(part.channel);
         if channel.as_ref().is_some_and(|channel| !channel.has_part()) {
             // Other nodes may send through it, this one may not.
             let went = self
@@ -296,10 +303,10 @@ impl Lane {
                 let mut state = self.lock();
                 if work.trigger == Trigger::Initial {
                     let since_ms = work.since_ms;
-                    let outbox = state.outboxes.of(key);
+                    let outbox = state.outboxes.of(part);
                     outbox.group_due(group, wishes, since_ms, now_ms)
                 } else {
-                    state.outboxes.of(key).group_now(group, now_ms)
+                    state.outboxes.of(part).group_now(group, now_ms)
                 }
             };
             if due_at_ms > now_ms {
@@ -312,16 +319,10 @@ impl Lane {
             }
         }
         let ready = Ready::new(work, &alarm, group);
-        self.keep(ready, key, channel, now_ms).await;
+        self.keep(ready, part, channel, now_ms).await;
     }
 
-    async fn keep(
-        &self,
-        ready: Ready,
-        key: Option<Key>,
-        channel: Option<Arc<Channel>>,
-        now_ms: i64,
-    ) {
+    async fn keep(&self, ready: Ready, part: Part, channel: Option<Arc<Channel>>, now_ms: i64) {
         let channel = channel.as_deref();
         let busy = channel.is_some_and(|channel| channel.is_busy(now_ms));
         let waits = busy && !ready.is_grouped();
@@ -329,7 +330,7 @@ impl Lane {
         {
             let mut state = self.lock();
             state.in_flight = state.in_flight.saturating_sub(1);
-            let outbox = state.outboxes.of(key);
+            let outbox = state.outboxes.of(part);
             let before = outbox.len();
             outbox.push(ready);
             count_waiting(channel, before, outbox.len());
@@ -443,8 +444,11 @@ impl Lane {
                 continue;
             }
             let now_ms = self.shared.clock.now_ms();
-            if !parcel.batch && entry.channel_for(&work) != way.key {
-                // Meanwhile it is the turn of a part that goes through another one.
+            // As long as the part that it waited for may go, it goes.
+            let others = |key: &Key| way.part.channel != Some(*key);
+            if !parcel.batch
+                && entry.next_part(&work.event, work.progress.as_deref(), others) != way.part
+            {
                 self.turn_back(work);
                 continue;
             }

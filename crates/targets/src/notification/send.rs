@@ -16,7 +16,7 @@ use crate::directory::Directory;
 use crate::kind::ConnectContext;
 use crate::message::settings::Common;
 use crate::people::{self, Person, Reach};
-use crate::target::{AlarmLife, Attempted, Channel, Job, RequestRecord, Target, Verdict};
+use crate::target::{AlarmLife, Attempted, Channel, Job, Part, RequestRecord, Target, Verdict};
 
 /// A policy that is ready to tell.
 pub(crate) struct Notification {
@@ -177,42 +177,57 @@ impl Notification {
         }
     }
 
-    /// The first channel that has something to send now; those before it that have not are passed by.
+    /// Of the channels that have something to send now the first that is `wanted`, else the first. Those that have nothing
+    /// to send now are passed by.
     fn choose(
         &self,
         progress: &mut Progress,
         alarm: &Alarm,
         now_ms: i64,
+        wanted: impl Fn(&Way, Option<&str>) -> bool,
     ) -> Option<(usize, &Way, Choice)> {
-        while let Some(channel) = progress.next(self.used(progress), now_ms) {
-            let way = self.channels.get(channel)?;
-            let inner = progress.channels.get(&channel);
+        let mut first = None;
+        let mut channel = 0;
+        // One more is used as soon as another has failed.
+        while channel < self.used(progress) {
+            let at = channel;
+            channel += 1;
+            if !progress.may(at, now_ms) {
+                continue;
+            }
+            let way = self.channels.get(at)?;
+            let inner = progress.channels.get(&at);
             let inner = inner.and_then(|state| state.inner.as_deref());
-            match self.now(way, inner, alarm, now_ms) {
-                Now::All => return Some((channel, way, Choice::default())),
-                Now::People(people, waits_until, passed) => {
-                    let choice = Choice {
-                        people: Some(people),
-                        waits_until,
-                        passed,
-                    };
-                    return Some((channel, way, choice));
-                }
+            let choice = match self.now(way, inner, alarm, now_ms) {
+                Now::All => Choice::default(),
+                Now::People(people, waits_until, passed) => Choice {
+                    people: Some(people),
+                    waits_until,
+                    passed,
+                },
                 Now::Wait(until) => {
-                    let state = progress.state(channel);
+                    let state = progress.state(at);
                     state.not_before_ms = until.max(now_ms + 1);
                     state.waits_for_window = true;
                     state.why = Some("outside the window".to_owned());
+                    continue;
                 }
                 Now::Nobody(end, reason, detail) => {
-                    let state = progress.state(channel);
+                    let state = progress.state(at);
                     state.end = Some(end);
                     state.reason = Some(reason.as_str().to_owned());
                     state.why = Some(detail);
+                    continue;
                 }
+            };
+            if wanted(way, inner) {
+                return Some((at, way, choice));
+            }
+            if first.is_none() {
+                first = Some((at, way, choice));
             }
         }
-        None
+        first
     }
 
     /// The windows in the zone of whoever is told.
@@ -296,7 +311,11 @@ impl Target for Notification {
         let alarm = Alarm::read(job.event);
         let mut progress = Progress::read(job.progress);
         let mut attempted = Attempted::unsent(Verdict::Delivered);
-        if let Some((channel, way, choice)) = self.choose(&mut progress, &alarm, now_ms) {
+        let permitted = |way: &Way, inner: Option<&str>| {
+            way.target.next_part(job.event, inner, &|_| false).channel == job.channel
+        };
+        if let Some((channel, way, choice)) = self.choose(&mut progress, &alarm, now_ms, permitted)
+        {
             let Choice {
                 people,
                 waits_until,
@@ -364,13 +383,27 @@ impl Target for Notification {
         channels.flat_map(|way| way.target.channels()).collect()
     }
 
-    fn channel_for(&self, event: &Event, progress: Option<&str>) -> Option<Channel> {
+    fn next_part(
+        &self,
+        event: &Event,
+        progress: Option<&str>,
+        is_busy: &(dyn Fn(&[u8; 16]) -> bool + Sync),
+    ) -> Part {
         let mut progress = Progress::read(progress);
-        let now_ms = self.clock.now_ms();
-        let (channel, way, _) = self.choose(&mut progress, &Alarm::read(event), now_ms)?;
-        let inner = progress.channels.get(&channel);
-        way.target
-            .channel_for(event, inner.and_then(|state| state.inner.as_deref()))
+        let (alarm, now_ms) = (Alarm::read(event), self.clock.now_ms());
+        let part = |way: &Way, inner: Option<&str>| way.target.next_part(event, inner, is_busy);
+        let free = |way: &Way, inner: Option<&str>| {
+            part(way, inner).channel.is_none_or(|key| !is_busy(&key))
+        };
+        let chosen = self.choose(&mut progress, &alarm, now_ms, free);
+        let channel = chosen.and_then(|(channel, way, _)| {
+            let state = progress.channels.get(&channel);
+            part(way, state.and_then(|state| state.inner.as_deref())).channel
+        });
+        Part {
+            channel,
+            done: progress.ended(),
+        }
     }
 
     fn folds(&self) -> bool {
