@@ -943,14 +943,17 @@ impl Committer {
             detail: Some(detail),
         };
         Self::release_next(round, work, status, now_ms);
-        let mut next_at_ms = None;
-        if let Next::Retry { due_at_ms, .. } = finished.next {
-            next_at_ms = Some(due_at_ms);
+        let (next_at_ms, trigger) = match finished.next {
+            Next::Retry { due_at_ms, .. } => (Some(due_at_ms), Trigger::Retry),
+            Next::More { .. } => (Some(now_ms), work.trigger),
+            _ => (None, work.trigger),
+        };
+        if let Some(due_at_ms) = next_at_ms {
             round.hints.push((work.delivery.target, due_at_ms));
             let again = work.pending(due_at_ms);
             round.batch.pending.push(Pending {
-                trigger: Trigger::Retry,
-                progress: if finished.batch {
+                trigger,
+                progress: if finished.shares {
                     finished.progress.clone()
                 } else {
                     again.progress
