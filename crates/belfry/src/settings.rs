@@ -30,7 +30,9 @@ use layers::Reader;
 pub use layers::{Effective, FileSource, Flag, Loaded, Origin, Problem, Sources, load};
 pub use table::{Section, Setting};
 use table::{default_toml, settings};
-pub use value::{ByteSize, Count, Isolation, LogFormat, Raw, Secret, SettingValue, Synchronous, Text};
+pub use value::{
+    ByteSize, Count, Isolation, LogFormat, Raw, Secret, SettingValue, Synchronous, Text,
+};
 
 /// The port of the server unless said otherwise; the command line looks for it there.
 pub const DEFAULT_PORT: u16 = 7311;

@@ -13,11 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use belfry_alarm::Sign;
+use belfry_functions::Outcome;
 use belfry_model::config::RateLimit;
 use belfry_model::delivery::Reason;
 use belfry_model::{NodeId, TargetId};
 use belfry_store::{Attempt, CircuitNote, EventFacts, NewLogEntry};
-use belfry_functions::Outcome;
 use belfry_targets::{Attempted, Folded, Job, RequestRecord, ResponseRecord, Verdict};
 use belfry_transform::Rendered;
 use futures_util::FutureExt as _;
@@ -584,10 +584,7 @@ impl Lane {
             },
             paused_until_ms: (paused > now_ms).then_some(paused),
             failures: state.circuit.failures(),
-            queued: state.queue.len()
-                + state.outbox.len()
-                + state.batches.len()
-                + state.behind,
+            queued: state.queue.len() + state.outbox.len() + state.batches.len() + state.behind,
             in_flight: state.in_flight,
         }
     }

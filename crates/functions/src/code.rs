@@ -499,7 +499,9 @@ fn write_file(path: &Path, executable: bool, bytes: &mut dyn Read) -> Result<(),
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        let read = bytes.read(&mut buffer).map_err(|error| unreadable(&error))?;
+        let read = bytes
+            .read(&mut buffer)
+            .map_err(|error| unreadable(&error))?;
         let Some(part) = buffer.get(..read).filter(|part| !part.is_empty()) else {
             break;
         };

@@ -115,7 +115,10 @@ pub(crate) struct Log {
 }
 
 /// What Node.js prints when its heap is full.
-const HEAP_IS_FULL: [&str; 2] = ["JavaScript heap out of memory", "Fatal process out of memory"];
+const HEAP_IS_FULL: [&str; 2] = [
+    "JavaScript heap out of memory",
+    "Fatal process out of memory",
+];
 
 impl Log {
     pub(crate) fn new(
@@ -262,6 +265,18 @@ impl Log {
             .is_some_and(|line| line.stream == Stream::Platform && line.text.is_empty())
     }
 
+    /// The last lines so far.
+    pub(crate) fn last(&self, count: usize) -> Vec<String> {
+        let all = self.head.iter().chain(&self.tail);
+        let mut last: Vec<String> = all
+            .rev()
+            .take(count)
+            .map(|line| line.text.clone())
+            .collect();
+        last.reverse();
+        last
+    }
+
     /// The end: what is kept, how many bytes were printed, whether that is not all.
     pub(crate) fn finish(mut self) -> (Vec<Line>, u64, bool) {
         for stream in [Stream::Stdout, Stream::Stderr] {
@@ -300,6 +315,11 @@ impl Pipes {
             out_chunk: vec![0; CHUNK_BYTES].into(),
             err_chunk: vec![0; CHUNK_BYTES].into(),
         }
+    }
+
+    /// Standard output, where it is the answer.
+    pub(crate) fn take_out(&mut self) -> Option<ChildStdout> {
+        self.out.take()
     }
 
     /// Reads what comes next into the log. Waits for ever once nothing can come. May be dropped without losing anything.
@@ -395,7 +415,10 @@ mod tests {
         }
         let (lines, bytes, truncated) = log.finish();
         assert!(truncated);
-        assert_eq!(bytes, 20_000 * 6 + 10 + 90 * 2 + 900 * 3 + 9000 * 4 + 10_000 * 5);
+        assert_eq!(
+            bytes,
+            20_000 * 6 + 10 + 90 * 2 + 900 * 3 + 9000 * 4 + 10_000 * 5
+        );
         assert_eq!(lines[0].text, "line 0");
         assert_eq!(lines.last().unwrap().text, "line 19999");
         let kept: usize = lines.iter().map(|line| line.text.len() + 1).sum();
@@ -405,7 +428,11 @@ mod tests {
             .filter(|line| line.stream == Stream::Platform)
             .collect();
         assert_eq!(marks.len(), 1);
-        assert!(marks[0].text.contains(&bytes.to_string()), "{}", marks[0].text);
+        assert!(
+            marks[0].text.contains(&bytes.to_string()),
+            "{}",
+            marks[0].text
+        );
     }
 
     #[test]

@@ -249,7 +249,9 @@ impl FunctionSpec {
 
     /// Its handler, or that of its profile.
     pub fn handler(&self) -> &str {
-        self.handler.as_deref().unwrap_or_else(|| self.profile.handler())
+        self.handler
+            .as_deref()
+            .unwrap_or_else(|| self.profile.handler())
     }
 
     /// The name of the file that inline code becomes; `None`: the handler names none.

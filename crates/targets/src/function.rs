@@ -263,7 +263,9 @@ impl FunctionTarget {
     ) -> (Verdict, Option<String>) {
         let verdict = match outcome.retry() {
             Retry::Users if self.settings.retry_on_function_error => {
-                let before = job.progress.and_then(|text| serde_json::from_str(text).ok());
+                let before = job
+                    .progress
+                    .and_then(|text| serde_json::from_str(text).ok());
                 let Progress { failures } = before.unwrap_or_default();
                 let Some(wait_ms) = USERS_WAITS_MS.get(failures) else {
                     let detail = format!("{detail}; it has failed {} times", failures + 1);
@@ -369,7 +371,9 @@ fn detail(invocation: &Invocation) -> String {
         Outcome::NoFunction => "there is no such function",
         Outcome::NoVersion => "the function has no such version or alias",
         Outcome::Unavailable => "the function is disabled, or cannot be run by this server",
-        Outcome::Throttled => "all workers of the function are busy, or it is not started again yet",
+        Outcome::Throttled => {
+            "all workers of the function are busy, or it is not started again yet"
+        }
         Outcome::NotStarted => "the function's process could not be started",
         Outcome::ProtocolBroken => "the function's worker has broken the rules",
         Outcome::Internal => "the function was not run, by a mistake of Belfry",

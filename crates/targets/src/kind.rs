@@ -188,7 +188,11 @@ mod tests {
             panic!("found")
         };
         assert_eq!(error.pointer, "/type");
-        assert!(error.detail.starts_with("expected one of webhook, log, function, "));
+        assert!(
+            error
+                .detail
+                .starts_with("expected one of webhook, log, function, ")
+        );
         assert!(
             error
                 .detail

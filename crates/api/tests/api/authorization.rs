@@ -108,18 +108,8 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         "/v1/buses/default/archives/none",
         "",
     ),
-    (
-        "get /v1/secrets",
-        "config:read",
-        "/v1/secrets",
-        "",
-    ),
-    (
-        "get /v1/secrets/{name}",
-        "config:read",
-        "/v1/secrets/x",
-        "",
-    ),
+    ("get /v1/secrets", "config:read", "/v1/secrets", ""),
+    ("get /v1/secrets/{name}", "config:read", "/v1/secrets/x", ""),
     (
         "put /v1/secrets/{name}",
         "config:write",
@@ -138,12 +128,7 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         "/v1/secrets/x",
         "",
     ),
-    (
-        "get /v1/functions",
-        "config:read",
-        "/v1/functions",
-        "",
-    ),
+    ("get /v1/functions", "config:read", "/v1/functions", ""),
     (
         "get /v1/functions/{namespace}/{name}",
         "config:read",
@@ -252,12 +237,7 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         "/v1/functions/default/none/logs?follow=1",
         "",
     ),
-    (
-        "get /v1/invocations",
-        "history:read",
-        "/v1/invocations",
-        "",
-    ),
+    ("get /v1/invocations", "history:read", "/v1/invocations", ""),
     (
         "get /v1/invocations/{request_id}",
         "history:read",

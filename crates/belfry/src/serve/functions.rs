@@ -48,12 +48,23 @@ fn machine(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Machine, String
     let code = CodeStore::open(dir.join("code")).map_err(told)?;
     let program = PathBuf::from("/proc/self/exe");
     let launcher = Launcher::new(program, instance(&dir));
-    let runner = Runner::start(settings.runner(dir.clone()), launcher, clock).map_err(told)?;
-    if let Some(why) = runner.unavailable() {
-        return Err(why.to_owned());
+    let with = settings.runner(dir.clone());
+    let (has_node, has_python) = (with.node.is_some(), with.python.is_some());
+    let level = with.level;
+    let runner = Runner::start(with, launcher, clock).map_err(told)?;
+    let status = runner.status();
+    if status.isolation.is_none() {
+        return Err(format!(
+            "functions are to be shut in ({level:?}), and this machine cannot: {}; see functions.isolation and functions.allow_unsandboxed",
+            status.support.why_not.join("; ")
+        ));
     }
     Ok(Machine {
-        workers: Arc::new(Running(runner)),
+        workers: Arc::new(Running {
+            runner,
+            has_node,
+            has_python,
+        }),
         code: Arc::new(code),
     })
 }
@@ -62,37 +73,52 @@ fn machine(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Machine, String
 fn instance(dir: &Path) -> String {
     use std::os::unix::ffi::OsStrExt as _;
     let hash = Sha256::digest(dir.as_os_str().as_bytes());
-    let first: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let first: String = hash
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("belfry-{first}-")
 }
 
 /// The runner, as the use-cases ask for it.
-struct Running(Arc<Runner>);
+struct Running {
+    runner: Arc<Runner>,
+    has_node: bool,
+    has_python: bool,
+}
 
 #[async_trait]
 impl Workers for Running {
     fn missing(&self, runtime: RuntimeKind) -> Option<String> {
-        self.0.missing(runtime)
+        let missing = |what: &str, setting: &str| {
+            format!("this server has no {what}; install it, or name it with functions.{setting}")
+        };
+        match runtime {
+            RuntimeKind::NodeJs if !self.has_node => Some(missing("Node.js", "node")),
+            RuntimeKind::Python if !self.has_python => Some(missing("Python 3", "python")),
+            _ => None,
+        }
     }
     async fn invoke(&self, program: &Arc<Program>, call: Call<'_>, request_id: Uuid) -> Invocation {
-        self.0.invoke(program, call, request_id).await
+        self.runner.invoke(program, call, request_id).await
     }
     async fn validate(&self, program: &Arc<Program>) -> Result<ColdStart, FunctionFailure> {
-        self.0.validate(program).await
+        self.runner.validate(program).await
     }
     fn retire(&self, function: &FunctionName, keep: &[[u8; 32]]) {
-        self.0.retire(function, keep);
+        self.runner.retire(function, keep);
     }
     fn forget(&self, function: &FunctionName) {
-        self.0.forget(function);
+        self.runner.forget(function);
     }
     fn status(&self) -> Value {
-        serde_json::to_value(self.0.status()).unwrap_or_default()
+        serde_json::to_value(self.runner.status()).unwrap_or_default()
     }
     fn follow(&self) -> broadcast::Receiver<LiveLine> {
-        self.0.follow()
+        self.runner.follow()
     }
     async fn shutdown(&self, grace: Duration) {
-        self.0.shutdown(grace).await;
+        self.runner.shutdown(grace).await;
     }
 }

@@ -8,13 +8,14 @@ use belfry_app::{AppSettings, SealError, Sealer};
 use belfry_egress::{EgressLimits, EgressPolicy};
 use belfry_engine::EngineSettings;
 use belfry_eval::EvalLimits;
-use belfry_functions::{CodeLimits, SpecLimits};
+use belfry_functions::{CodeLimits, RunnerSettings, SpecLimits};
 use belfry_model::event::EventLimits;
+use belfry_sandbox::Level;
 use belfry_store::PostgresOptions;
 use belfry_store::sqlite::{SqliteOptions, Synchronous as StoreSynchronous};
 use tokio_util::sync::CancellationToken;
 
-use super::value::Synchronous;
+use super::value::{Isolation, Synchronous};
 use super::{Secret, Settings};
 use crate::serve::listener::ListenLimits;
 
@@ -158,6 +159,32 @@ impl Settings {
         }
     }
 
+    /// For what runs functions, which keeps what it needs in `dir`.
+    pub fn runner(&self, dir: PathBuf) -> RunnerSettings {
+        let functions = &self.functions;
+        RunnerSettings {
+            level: match functions.isolation {
+                Isolation::Process => Level::Process,
+                Isolation::Landlock => Level::Landlock,
+                Isolation::Namespace => Level::Namespace,
+            },
+            allow_unsandboxed: functions.allow_unsandboxed,
+            node: functions
+                .node
+                .clone()
+                .or_else(|| on_path(&["node", "nodejs"])),
+            python: functions.python.clone().or_else(|| on_path(&["python3"])),
+            exec_allowed: functions.exec_allowed.clone(),
+            workers_max: functions.workers_max.as_usize(),
+            queue_max: functions.queue_max.as_usize(),
+            event_bytes_max: functions.event_bytes_max.as_usize(),
+            answer_bytes_max: functions.answer_bytes_max.as_usize(),
+            log_bytes_max: functions.log_bytes_max.as_usize(),
+            wait_for_worker: functions.worker_wait,
+            ..RunnerSettings::new(dir)
+        }
+    }
+
     /// Where what functions need on this machine is kept.
     pub fn functions_dir(&self) -> PathBuf {
         self.data.dir.join("functions")
@@ -244,4 +271,16 @@ pub(super) fn sealer_of(key: &Secret) -> Result<Sealer, SealError> {
         .map(|line| line.split('#').next().unwrap_or_default())
         .collect();
     Sealer::from_base64(&keys.join("\n"))
+}
+
+/// The first of these programs that is found on the PATH.
+fn on_path(names: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let found = names
+        .iter()
+        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
+        .find(|program| program.is_absolute() && program.is_file())?;
+    // What it links to is what a function may see.
+    found.canonicalize().ok()
 }

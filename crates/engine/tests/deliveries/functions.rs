@@ -229,7 +229,11 @@ impl Plant {
     }
 
     async fn post(&self, ids: std::ops::Range<usize>) -> Result<Vec<EventId>> {
-        let one = |id| event(&json!({"id": format!("e{id}"), "source": "tests", "type": "t", "subject": "disk", "data": {"id": id}}));
+        let one = |id| {
+            event(
+                &json!({"id": format!("e{id}"), "source": "tests", "type": "t", "subject": "disk", "data": {"id": id}}),
+            )
+        };
         let bus = "default".parse()?;
         let mut accepted = Vec::new();
         let ids: Vec<_> = ids.collect();
@@ -330,8 +334,16 @@ async fn how_a_run_ended_decides_about_its_delivery() -> Result<()> {
             assert_eq!(runs.len(), 4, "after 5, 30 and 120 s: {outcome:?}");
         }
         if !counted {
-            assert!((50..=300).contains(&runs.len()), "{outcome:?}: {}", runs.len());
-            assert!(found.detail.is_some_and(|detail| detail.contains("no disk")));
+            assert!(
+                (50..=300).contains(&runs.len()),
+                "{outcome:?}: {}",
+                runs.len()
+            );
+            assert!(
+                found
+                    .detail
+                    .is_some_and(|detail| detail.contains("no disk"))
+            );
             continue;
         }
         let last = runs.last().unwrap();
@@ -370,7 +382,10 @@ async fn a_functions_own_fault_is_not_repeated_where_the_target_says_so() -> Res
     plant.made.state().always.clear();
     plant.engine.redrive(&[delivery], &[], &[], None).await?;
     plant.settle(target, 1, Duration::from_secs(10)).await?;
-    assert_eq!(plant.count(target), BTreeMap::from([(("delivered", None), 1)]));
+    assert_eq!(
+        plant.count(target),
+        BTreeMap::from([(("delivered", None), 1)])
+    );
     assert_eq!(plant.made.runs("default/f")[1].attempt, 2);
     Ok(())
 }
@@ -410,7 +425,10 @@ async fn a_batch_is_one_run_with_one_outcome() -> Result<()> {
         assert_eq!(run.events, 1000);
         let list = run.given["EventList"].as_array().unwrap();
         assert_eq!(list.len(), 1000);
-        assert!((0..1000).all(|n| list[n]["id"] == format!("e{n}")), "in order");
+        assert!(
+            (0..1000).all(|n| list[n]["id"] == format!("e{n}")),
+            "in order"
+        );
     }
     assert_eq!(
         plant.count(target),
@@ -471,7 +489,12 @@ async fn a_batch_that_waits_survives_a_crash_and_says_what_it_waits_for() -> Res
     plant.crash().await?;
     plant.post(60..100).await?;
     plant.settle(target, 100, Duration::from_secs(60)).await?;
-    let all: usize = plant.made.runs("default/f").iter().map(|run| run.events).sum();
+    let all: usize = plant
+        .made
+        .runs("default/f")
+        .iter()
+        .map(|run| run.events)
+        .sum();
     assert_eq!(all, 100, "each once");
     Ok(())
 }
@@ -510,7 +533,10 @@ async fn a_result_is_an_event_that_is_stored_with_the_outcome() -> Result<()> {
     let runs = plant.made.runs("default/f");
     assert_eq!(runs.len(), 2);
     assert_eq!(runs[0].delivery, runs[1].delivery);
-    assert_eq!(plant.outcome(ids[0], first).status, DeliveryStatus::Delivered);
+    assert_eq!(
+        plant.outcome(ids[0], first).status,
+        DeliveryStatus::Delivered
+    );
     let told = plant.events("belfry.function.succeeded");
     assert_eq!(told.len(), 1);
     let document = json!({
@@ -597,7 +623,9 @@ async fn a_run_may_take_long_and_what_waits_behind_it_is_run_once() -> Result<()
     let target = plant.target("default", "f", json!({}), one).await?;
     plant.made.state().takes = Duration::from_secs(900);
     plant.post(0..6).await?;
-    plant.settle(target, 6, Duration::from_secs(6 * 950)).await?;
+    plant
+        .settle(target, 6, Duration::from_secs(6 * 950))
+        .await?;
     let runs = plant.made.runs("default/f");
     let mut deliveries: Vec<_> = runs.iter().map(|run| run.delivery).collect();
     deliveries.sort();
@@ -624,7 +652,10 @@ async fn a_trial_runs_the_function_and_leaves_no_delivery() -> Result<()> {
     let response = made[0].response.as_ref().context("an answer")?;
     assert_eq!((response.status, &*response.body), (200, r#"{"n":1.50}"#));
     let runs = plant.made.runs("default/f");
-    assert_eq!((runs[0].invoked_by, runs[0].delivery), (InvokedBy::Test, None));
+    assert_eq!(
+        (runs[0].invoked_by, runs[0].delivery),
+        (InvokedBy::Test, None)
+    );
     plant.engine.flush().await;
     assert_eq!(plant.maps.rows().events.len(), 0);
     Ok(())

@@ -113,7 +113,11 @@ impl Checked {
         if let Some(batch) = settings.batch {
             let ranges = [
                 ("maxCount", batch.max_count, BATCH_COUNT_MAX),
-                ("maxWaitSeconds", batch.max_wait_seconds, BATCH_WAIT_SECONDS_MAX),
+                (
+                    "maxWaitSeconds",
+                    batch.max_wait_seconds,
+                    BATCH_WAIT_SECONDS_MAX,
+                ),
             ];
             for (member, value, most) in ranges {
                 let pointer = format!("/batch/{member}");
@@ -197,8 +201,16 @@ mod tests {
                 "default/restart",
                 Some("$LATEST"),
             ),
-            ("qcs::scf:gz:uin/1:namespace/ops/function/a-b/3", "ops/a-b", Some("3")),
-            ("qcs::scf:gz:uin/1:namespace/ops/function/a-b", "ops/a-b", None),
+            (
+                "qcs::scf:gz:uin/1:namespace/ops/function/a-b/3",
+                "ops/a-b",
+                Some("3"),
+            ),
+            (
+                "qcs::scf:gz:uin/1:namespace/ops/function/a-b",
+                "ops/a-b",
+                None,
+            ),
             ("qcs::scf::uin/:namespace/ops/function/a-b", "ops/a-b", None),
         ] {
             let (found, found_version) = named(text).unwrap();
