@@ -21,8 +21,7 @@ use uuid::Uuid;
 use crate::call::Call;
 use crate::exec;
 use crate::invocation::{ColdStart, Failure, Invocation};
-use crate::live::{Live, LiveLine};
-use crate::log::{Log, LogLimits, Secrets};
+use crate::log::{LiveLine, LivePart, Log, LogLimits, Secrets};
 use crate::outcome::Outcome;
 use crate::pool::{Offer, PoolStatus, Pools, Refused, Slot};
 use crate::program::Program;
@@ -277,7 +276,7 @@ impl Runner {
         invocation.isolation = self.isolation.map(|level| level_name(level).into());
         let secrets = Arc::new(Secrets::new(&program.secrets));
         let mut log = self.log(program, &secrets, request_id);
-        log.tell(Live::Began(program.version.clone()));
+        log.tell(LivePart::Start);
         let mut end = self.run(program, &call, &mut invocation, &mut log).await;
         if let Some(failure) = &mut end.failure {
             failure.message = secrets.mask(&failure.message).into_owned();
@@ -287,7 +286,7 @@ impl Runner {
                 .map(|stack| secrets.mask(stack).into_owned());
         }
         let outcome = end.outcome.unwrap_or(Outcome::Internal);
-        log.tell(Live::Ended(outcome));
+        log.tell(LivePart::End(outcome));
         (
             invocation.log,
             invocation.log_bytes,
@@ -548,7 +547,8 @@ impl Runner {
         };
         gauge("belfry_function_workers", "idle", idle);
         gauge("belfry_function_workers", "busy", busy);
-        gauge("belfry_function_queue_depth", "waiting", waiting);
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        metrics::gauge!("belfry_function_queue_depth").set(waiting as f64);
     }
 
     fn warm_up(&self, program: Arc<Program>, slot: Slot) {
