@@ -342,28 +342,25 @@ async fn deploy(args: &DeployArgs) -> Result {
         json!({"inline": read_input(&args.code)?})
     };
     let is_there = client.find(&Call::get(&function)).await?.is_some();
-    let call = match whole {
+    let call = if let Some(mut spec) = whole {
         // What the folder says is all there is; options say it better.
-        Some(mut spec) => {
-            for (name, value) in options {
-                merge(spec.entry(name).or_insert(Value::Null), value);
-            }
-            spec.insert("code".to_owned(), code);
-            Call::new(Method::PUT, &function).json(&spec.into())
+        for (name, value) in options {
+            merge(spec.entry(name).or_insert(Value::Null), value);
         }
-        None => {
-            let mut spec = options;
-            spec.insert("code".to_owned(), code);
-            if is_there {
-                // A merge patch: code that was inline does not stay beside a zip file.
-                forget_other_code(&mut spec);
-                Call::new(Method::PATCH, &function).body(
-                    "application/merge-patch+json",
-                    Value::from(spec).to_string(),
-                )
-            } else {
-                Call::new(Method::PUT, &function).json(&spec.into())
-            }
+        spec.insert("code".to_owned(), code);
+        Call::new(Method::PUT, &function).json(&spec.into())
+    } else {
+        let mut spec = options;
+        spec.insert("code".to_owned(), code);
+        if is_there {
+            // A merge patch: code that was inline does not stay beside a zip file.
+            forget_other_code(&mut spec);
+            Call::new(Method::PATCH, &function).body(
+                "application/merge-patch+json",
+                Value::from(spec).to_string(),
+            )
+        } else {
+            Call::new(Method::PUT, &function).json(&spec.into())
         }
     };
     let answer = client.call(&call).await?;
