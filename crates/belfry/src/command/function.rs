@@ -616,6 +616,13 @@ fn follow_one(out: Output, event: &SseEvent) -> Result {
     match event.name.as_str() {
         "start" => out.line(format!("START RequestId: {}", of("/requestId"))),
         "line" => out.line(of("/line/text")),
+        "skipped" => {
+            out.note(format!(
+                "{} lines were missed: more happened than could be shown",
+                of("/count")
+            ));
+            Ok(())
+        }
         "end" => out.line(format!(
             "END RequestId: {} {}",
             of("/requestId"),
@@ -661,8 +668,12 @@ async fn alias(command: AliasCommand) -> Result {
             set_alias(&client, out, &name, &alias, &spec).await
         }
         AliasCommand::List(args) => {
+            let (client, out) = args.remote.open()?;
             let path = path(&args.name, "/aliases")?;
-            list(&args.remote, &path, show::FUNCTION_ALIASES, usize::MAX).await
+            let mut all = client.value(&Call::get(path)).await?;
+            let aliases = all.get_mut("items").map(Value::take).unwrap_or_default();
+            let aliases = aliases.as_array().map_or(&[] as &[Value], Vec::as_slice);
+            show::list(out, show::FUNCTION_ALIASES, aliases)
         }
         AliasCommand::Delete {
             name,
