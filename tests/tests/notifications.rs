@@ -1,10 +1,14 @@
 //! Contacts, groups and a notification policy, over HTTP and a real mail server.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
+use belfry_testkit::sink::Reply;
 use belfry_testkit::smtp::{Options, SmtpServer};
+use belfry_testkit::wait::wait_until;
 use belfry_testkit::{Im, Server};
 use belfry_tests::{post, put_rule, settled, text};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const KEY: &str = "693a91f6-7aaa-4bc4-97a0-0ec2sifa5aaa";
 
@@ -97,5 +101,84 @@ async fn a_policy_reaches_whom_it_can_and_says_whom_it_could_not() -> Result<()>
         mails.len() == 2 && mails[1].recipients == ["eve@example.com"],
         "{mails:?}"
     );
+    Ok(())
+}
+
+fn disk_is_full(n: usize) -> Value {
+    json!({
+        "specversion": "1.0", "id": n.to_string(), "source": "/disk", "type": "disk.full",
+        "subject": format!("vd{n}"), "severity": "error", "status": "1",
+    })
+}
+
+#[tokio::test]
+async fn a_robot_of_a_policy_and_of_another_target_has_one_limit() -> Result<()> {
+    let server = Server::start().await?;
+    let admin = server.admin()?;
+    let wecom = Im::wecom(KEY).await?;
+    let dingtalk = Im::dingtalk(KEY, None, None).await?;
+    let ding = json!({ "accessToken": KEY, "baseUrl": dingtalk.base() });
+    let policy = json!({ "channels": [
+        { "type": "wecom", "key": KEY, "baseUrl": wecom.base() },
+        { "type": "dingtalk", "accessToken": KEY, "baseUrl": dingtalk.base() },
+    ]});
+    let rule = json!({ "pattern": { "type": ["disk.full"] }, "targets": {
+        "policy": { "type": "notification", "settings": policy },
+        "ding": { "type": "dingtalk", "settings": ding },
+    }});
+    put_rule(&admin, "disks", &rule).await?;
+    // Two messages each to a robot that takes twenty a minute.
+    let mut uids = Vec::new();
+    for n in 0..15 {
+        uids.push(post(&admin, &disk_is_full(n)).await?);
+    }
+    for uid in uids {
+        let limit = Duration::from_secs(150);
+        wait_until("deliveries that have ended", limit, async || {
+            let found = belfry_tests::history(&admin, &uid).await?;
+            let deliveries = found["deliveries"].as_array().cloned().unwrap_or_default();
+            let done = deliveries.len() == 2
+                && deliveries
+                    .iter()
+                    .all(|delivery| delivery["status"] == "delivered");
+            Ok(done.then_some(()))
+        })
+        .await?;
+    }
+    for im in [&wecom, &dingtalk] {
+        ensure!(im.refused().is_empty(), "{:?}", im.refused());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_throttled_robot_does_not_delay_the_mail_of_its_policy() -> Result<()> {
+    let server = Server::start().await?;
+    let admin = server.admin()?;
+    let mail = SmtpServer::start(&Options::default())?;
+    let wecom = Im::wecom(KEY).await?;
+    // For a minute.
+    wecom.script([Reply::Answer {
+        status: 200,
+        headers: Vec::new(),
+        body: r#"{"errcode":45009,"errmsg":"api freq out of limit"}"#.into(),
+    }]);
+    let ann = json!({ "email": "ann@example.com" });
+    admin.put("/v1/contacts/ann", &ann).await?.expect(201)?;
+    let policy = json!({
+        "people": { "contacts": ["ann"] },
+        "channels": [
+            { "type": "wecom", "key": KEY, "baseUrl": wecom.base() },
+            { "type": "email", "smtp": { "host": "127.0.0.1", "port": mail.port, "security": "none" }, "from": "alarms@example.com" },
+        ],
+    });
+    let rule = json!({ "pattern": { "type": ["disk.full"] }, "targets": { "policy": { "type": "notification", "settings": policy } } });
+    put_rule(&admin, "disks", &rule).await?;
+    for n in 0..4 {
+        post(&admin, &disk_is_full(n)).await?;
+    }
+    let mails = async || Ok((mail.mails().len() == 4).then_some(()));
+    wait_until("the mails", Duration::from_secs(30), mails).await?;
+    ensure!(wecom.taken().is_empty(), "{:?}", wecom.taken());
     Ok(())
 }

@@ -5,14 +5,17 @@
 //! with one permit: nobody knows what was sent just before. Beside other nodes this one has its part of the limit.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use belfry_model::{Clock, DeliveryId, TargetId};
-use belfry_targets::ChannelLimit;
+use belfry_targets::{ChannelLimit, VendorLimits};
 use tokio::sync::Notify;
 
 use crate::circuit::{Bucket, Rate};
+use crate::engine::Engine;
+use crate::shared::Shared;
 use crate::shares::Share;
 
 /// A vendor's pause is at most a day.
@@ -283,6 +286,53 @@ impl Channels {
                 let limit = channel.lock().limit;
                 channel.divide(limit, share(drawn_by(key)));
             }
+        }
+    }
+}
+
+/// The channels of an engine, for targets that use several of them in one delivery. Targets are given it before there is an
+/// engine; until [`Limits::of`] names one nothing is limited.
+#[derive(Debug, Default)]
+pub struct Limits(OnceLock<Weak<Shared>>);
+
+impl Limits {
+    /// Says whose limits they are; once.
+    pub fn of(&self, engine: &Engine) {
+        // Weak: the engine holds its targets, and they hold this.
+        self.0.get_or_init(|| engine.downgrade());
+    }
+
+    fn channel(&self, wanted: &belfry_targets::Channel) -> Option<Arc<Channel>> {
+        let shared = self.0.get()?.upgrade()?;
+        let share = |target| shared.lease.share(target);
+        Some(shared.channels.of(wanted, share, &shared.clock))
+    }
+}
+
+#[async_trait]
+impl VendorLimits for Limits {
+    async fn permit(
+        &self,
+        channel: &belfry_targets::Channel,
+        urgent: bool,
+        delivery: DeliveryId,
+        at_most: Duration,
+    ) -> bool {
+        let Some(channel) = self.channel(channel) else {
+            return true;
+        };
+        let class = if urgent {
+            Class::Critical
+        } else {
+            Class::Other
+        };
+        let permit = channel.permit(Rank { class, delivery });
+        tokio::time::timeout(at_most, permit).await.is_ok()
+    }
+
+    fn pause(&self, channel: &belfry_targets::Channel, wait_ms: Option<u64>) {
+        if let Some(channel) = self.channel(channel) {
+            channel.pause(wait_ms);
         }
     }
 }

@@ -504,6 +504,7 @@ mod tests {
                 clock,
                 user_agent: "tests".to_owned(),
                 directory: Arc::new(belfry_targets::NoDirectory),
+                limits: Arc::new(belfry_targets::NoLimits),
                 functions: Arc::new(belfry_functions::NoFunctions),
             }),
         };

@@ -73,6 +73,8 @@ pub(crate) struct Lane {
     own_place: Semaphore,
     /// What its vendor counts a limit by.
     channel: ArcSwapOption<Channel>,
+    /// Others that its attempts may use: held, so that what has passed is not forgotten.
+    further: Mutex<Vec<Arc<Channel>>>,
     /// Something has come into the queue of a gated target, or a message has gone.
     stirred: Notify,
     shared: Arc<Shared>,
@@ -161,6 +163,8 @@ struct Letter {
     digest: bool,
     /// Whether they are together because the target takes many at once: they share what becomes of them.
     batch: bool,
+    /// Whether the channel has let it pass.
+    has_permit: bool,
 }
 
 impl Letter {
@@ -170,6 +174,7 @@ impl Letter {
             folded: Vec::new(),
             digest: false,
             batch: false,
+            has_permit: false,
         }
     }
 
@@ -231,6 +236,7 @@ impl Lane {
             }),
             own_place: Semaphore::new(1),
             channel: ArcSwapOption::new(channel_of(&entry, &shared)),
+            further: Mutex::new(further_channels(&entry, &shared)),
             stirred: Notify::new(),
             entry: ArcSwap::new(entry),
             deleted: AtomicBool::new(false),
@@ -270,6 +276,8 @@ impl Lane {
         }
         self.ask_again(&mut state);
         self.channel.store(channel_of(&entry, &self.shared));
+        *self.further.lock().unwrap_or_else(PoisonError::into_inner) =
+            further_channels(&entry, &self.shared);
         self.entry.store(entry);
         drop(state);
         self.stirred.notify_one();
@@ -464,7 +472,10 @@ impl Lane {
         if state.slots == 0 {
             return Err(now_ms + NEVER_MS);
         }
-        let paused_until_ms = state.paused_until_ms.max(self.channel_pause(now_ms));
+        let mut paused_until_ms = state.paused_until_ms;
+        if !self.has_further_channels() {
+            paused_until_ms = paused_until_ms.max(self.channel_pause(now_ms));
+        }
         if paused_until_ms > now_ms {
             return Err(paused_until_ms);
         }
@@ -788,9 +799,14 @@ impl Lane {
         ) {
             return Check::Ends(next);
         }
+        let channel_pause = if self.has_further_channels() {
+            0
+        } else {
+            self.channel_pause(now_ms)
+        };
         let state = self.lock();
         let elsewhere = (state.slots == 0).then_some((now_ms, Reason::OtherNode));
-        let paused_until_ms = state.paused_until_ms.max(self.channel_pause(now_ms));
+        let paused_until_ms = state.paused_until_ms.max(channel_pause);
         let paused = (paused_until_ms > now_ms).then_some((paused_until_ms, Reason::RateLimited));
         let open = state.circuit.is_open(now_ms);
         let waits = elsewhere
@@ -1036,6 +1052,7 @@ impl Lane {
             folded: &folded,
             digest: letter.digest,
             progress: work.progress.as_deref(),
+            has_permit: letter.has_permit,
             link: link.as_deref(),
             trial: false,
             note: None,
@@ -1233,6 +1250,15 @@ fn channel_of(entry: &TargetEntry, shared: &Shared) -> Option<Arc<Channel>> {
     let share = |target| shared.lease.share(target);
     let wanted = entry.channel.as_ref()?;
     Some(shared.channels.of(wanted, share, &shared.clock))
+}
+
+fn further_channels(entry: &TargetEntry, shared: &Shared) -> Vec<Arc<Channel>> {
+    let share = |target| shared.lease.share(target);
+    let handler = entry.handler.iter();
+    let wanted = handler.flat_map(|handler| handler.further_channels());
+    wanted
+        .map(|wanted| shared.channels.of(&wanted, share, &shared.clock))
+        .collect()
 }
 
 /// What the next attempt has to know. One that is too long ends the delivery: it must not grow without a bound.

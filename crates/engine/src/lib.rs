@@ -53,6 +53,7 @@ pub use api::{
     EngineStatus, FindKind, IdempotencyKey, LaneStatus, Random, StartError, SystemRandom, Unseal,
 };
 pub use archives::Archives;
+pub use channel::Limits;
 pub use documents::{NoDocuments, Parsed, ReadDocument};
 pub use engine::Engine;
 pub use people::People;

@@ -35,10 +35,12 @@ pub(crate) struct Ready {
     class: Class,
     severity: Severity,
     group: Option<GroupKey>,
+    /// It waits for no channel.
+    free: bool,
 }
 
 impl Ready {
-    pub(crate) fn new(work: Arc<Work>, alarm: &Alarm, group: Option<GroupKey>) -> Self {
+    pub(crate) fn new(work: Arc<Work>, alarm: &Alarm, group: Option<GroupKey>, free: bool) -> Self {
         let critical = alarm.severity == Severity::Critical && alarm.state != AlarmState::Recovered;
         Self {
             work,
@@ -49,6 +51,7 @@ impl Ready {
             },
             severity: alarm.severity,
             group,
+            free,
         }
     }
 
@@ -66,6 +69,8 @@ pub(crate) struct Parcel {
     pub(crate) works: Vec<Arc<Work>>,
     /// Whether they are together because of a storm.
     pub(crate) digest: bool,
+    /// Whether it goes without a permit of the channel.
+    pub(crate) free: bool,
     /// Whether they are together because the target takes many at once.
     pub(crate) batch: bool,
 }
@@ -75,6 +80,7 @@ impl Parcel {
         Self {
             works: deliveries.into_iter().map(|ready| ready.work).collect(),
             digest,
+            free: false,
             batch: false,
         }
     }
@@ -85,6 +91,8 @@ impl Parcel {
 pub(crate) enum Turn {
     /// Send what [`Outbox::take`] gives.
     Send(Rank),
+    /// The same, but it waits for no channel.
+    SendFree,
     /// Nothing before this time, ms since 1970, unless something comes.
     Wait(i64),
     Nothing,
@@ -93,6 +101,8 @@ pub(crate) enum Turn {
 /// What waits.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
+    /// What waits for no channel.
+    free: BTreeMap<Rank, Ready>,
     singles: BTreeMap<Rank, Ready>,
     groups: HashMap<GroupKey, Vec<Ready>>,
     /// When the messages of groups are due, and when the last one went.
@@ -127,6 +137,11 @@ impl Storm {
 
 impl Outbox {
     pub(crate) fn len(&self) -> usize {
+        self.free.len() + self.waiting()
+    }
+
+    /// How many wait for the channel.
+    pub(crate) fn waiting(&self) -> usize {
         self.singles.len() + self.groups.values().map(Vec::len).sum::<usize>()
     }
 
@@ -179,7 +194,9 @@ impl Outbox {
     }
 
     pub(crate) fn push(&mut self, ready: Ready) {
-        if let Some(group) = ready.group {
+        if ready.free {
+            self.free.insert(ready.rank(), ready);
+        } else if let Some(group) = ready.group {
             self.groups.entry(group).or_default().push(ready);
         } else {
             if let Some(storm) = &mut self.storm {
@@ -189,12 +206,18 @@ impl Outbox {
         }
     }
 
+    /// What waits by itself waits for the channel no longer.
+    pub(crate) fn free_singles(&mut self) {
+        self.free.append(&mut self.singles);
+    }
+
     /// Everything, to be given back.
     pub(crate) fn drain(&mut self) -> Vec<Ready> {
         let groups = std::mem::take(&mut self.groups);
         let singles = std::mem::take(&mut self.singles);
-        singles
-            .into_values()
+        let free = std::mem::take(&mut self.free);
+        free.into_values()
+            .chain(singles.into_values())
             .chain(groups.into_values().flatten())
             .collect()
     }
@@ -203,6 +226,9 @@ impl Outbox {
     /// there is no limit. `folds`: whether one message can tell of several.
     pub(crate) fn turn(&mut self, load: Option<(usize, usize)>, folds: bool, now_ms: i64) -> Turn {
         self.follow_storm(load.filter(|_| folds), now_ms);
+        if !self.free.is_empty() {
+            return Turn::SendFree;
+        }
         let single = self.single().map(Ready::rank);
         let group = self
             .due_group(now_ms)
@@ -224,8 +250,16 @@ impl Outbox {
         folds: bool,
         now_ms: i64,
     ) -> Option<Parcel> {
-        let Turn::Send(best) = self.turn(load, folds, now_ms) else {
-            return None;
+        let best = match self.turn(load, folds, now_ms) {
+            Turn::Send(best) => best,
+            Turn::SendFree => {
+                let (_, ready) = self.free.pop_first()?;
+                return Some(Parcel {
+                    free: true,
+                    ..Parcel::of(vec![ready], false)
+                });
+            }
+            Turn::Wait(_) | Turn::Nothing => return None,
         };
         if self.single().is_some_and(|ready| ready.rank() == best) {
             let ready = self.singles.remove(&best)?;
@@ -394,6 +428,7 @@ mod tests {
             Arc::new(Work::new(delivery, event, Option::None, Option::None)),
             &alarm,
             group,
+            false,
         )
     }
 

@@ -113,8 +113,8 @@ pub(crate) fn decide(facts: Facts<'_>, verdict: Verdict) -> Next {
 /// Another attempt, if the policy still allows one.
 fn again(facts: Facts<'_>, reason: Reason, detail: String, asked_ms: Option<u64>) -> Next {
     let waits = match reason {
-        // A time of the week that has not come is no failure, and has no schedule.
-        Reason::OutsideWindow => Some(0),
+        // A time of the week that has not come is no failure, and has no schedule; nor has a vendor's limit.
+        Reason::OutsideWindow | Reason::ChannelLimit => Some(0),
         // Whoever asks for another run of a function says when, and how often: not as often as a receiver that is away.
         Reason::FunctionError
         | Reason::FunctionTimeout

@@ -113,6 +113,14 @@ impl TargetEntry {
         self.folds || self.channel.is_some() || self.target.spec.alarms.is_some()
     }
 
+    /// Whether the next attempt of a delivery waits for no channel, though some of the target do.
+    pub(crate) fn waits_for_no_channel(&self, work: &crate::work::Work) -> bool {
+        let Some(handler) = self.handler.as_ref().filter(|_| self.channel.is_some()) else {
+            return false;
+        };
+        handler.channel_of_next(work.progress.as_deref()).is_none()
+    }
+
     /// Why events for it are recorded as skipped, if they are.
     pub fn disabled(&self) -> Option<String> {
         if let Some(disabled) = &self.target.disabled {

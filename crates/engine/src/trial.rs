@@ -125,6 +125,7 @@ fn job<'a>(
         folded: &[],
         digest: false,
         progress,
+        has_permit: false,
         link: None,
         trial: true,
         note: None,

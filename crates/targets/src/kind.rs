@@ -19,6 +19,7 @@ use crate::feishu::Feishu;
 use crate::function::FunctionKind;
 use crate::gateway::Gateway;
 use crate::gotify::Gotify;
+use crate::limits::VendorLimits;
 use crate::log::LogKind;
 use crate::messenger::Kind;
 use crate::notification::NotificationKind;
@@ -133,6 +134,8 @@ pub struct ConnectContext {
     pub user_agent: String,
     /// Who contacts and groups are.
     pub directory: Arc<dyn Directory>,
+    /// What vendors let pass.
+    pub limits: Arc<dyn VendorLimits>,
     /// Runs functions.
     pub functions: Arc<dyn Functions>,
 }

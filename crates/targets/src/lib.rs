@@ -8,6 +8,7 @@
 //! | `kind` | what a kind is, and the list of them |
 //! | `target` | one attempt: what goes in, what comes out |
 //! | `directory` | who people are, by name |
+//! | `limits` | rate limits of vendors that targets share |
 //! | `secret` | masking settings for readers, taking masks back from writers |
 //! | `record` | what of a request and an answer may be kept |
 //! | `settings` | strict reading of settings |
@@ -38,6 +39,7 @@ mod function;
 mod gateway;
 mod gotify;
 mod kind;
+mod limits;
 mod log;
 mod message;
 mod messenger;
@@ -64,6 +66,7 @@ mod wecom;
 pub use directory::{Directory, NoDirectory};
 pub use function::called_function;
 pub use kind::{ConnectContext, GeneratedSecret, LabelPair, REGISTRY, TargetKind, find_kind};
+pub use limits::{NoLimits, VendorLimits};
 pub use message::escape::DIALECTS;
 pub use people::{Person, Reach};
 pub use secret::{MASK, mask, unmask, unmask_with};

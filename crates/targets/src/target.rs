@@ -35,6 +35,18 @@ pub trait Target: Send + Sync {
         None
     }
 
+    /// The channel that the next attempt of a delivery waits for before it is made; `progress` is what the last one has left
+    /// behind. `None`: it need not wait, and asks [`VendorLimits`](crate::VendorLimits) itself.
+    fn channel_of_next(&self, progress: Option<&str>) -> Option<Channel> {
+        let _ = progress;
+        self.channel()
+    }
+
+    /// Channels besides [`channel`](Self::channel) that its attempts may use.
+    fn further_channels(&self) -> Vec<Channel> {
+        Vec::new()
+    }
+
     /// Whether one message can tell of several events ([`Job::folded`]).
     fn folds(&self) -> bool {
         false
@@ -95,6 +107,8 @@ pub struct Job<'a> {
     pub digest: bool,
     /// What the last attempt of this delivery has left behind ([`Attempted::progress`]).
     pub progress: Option<&'a str>,
+    /// Whether a permit of [`Target::channel`] was taken for this attempt.
+    pub has_permit: bool,
     /// Where a person sees this delivery.
     pub link: Option<&'a str>,
     /// Somebody tries the target out: messages say so, in their title.

@@ -5,7 +5,7 @@
 //! Deliveries of an alarm are in order (its key), so nothing is decided before what came earlier has ended and is known to
 //! the store.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use belfry_alarm::{Alarm, Quiet, Sign, Silence};
@@ -31,7 +31,8 @@ const UNKNOWN_MS: i64 = 1_000;
 /// What the worker does next.
 enum Step {
     Look(Arc<Work>),
-    Send(Rank),
+    /// `None`: it waits for no channel.
+    Send(Option<Rank>),
     /// Until this time, ms since 1970, or until something happens.
     Rest(Option<i64>),
     /// Goes on looking.
@@ -68,6 +69,15 @@ impl Lane {
             .map_or(0, |channel| channel.paused_until_ms(now_ms))
     }
 
+    /// Whether a pause of the channel does not stop all of a message: it has other ways.
+    pub(super) fn has_further_channels(&self) -> bool {
+        !self
+            .further
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
+    }
+
     /// Whether a message would have to wait for the channel now.
     pub(crate) fn is_channel_busy(&self, now_ms: i64) -> bool {
         let channel = self.channel.load();
@@ -94,8 +104,8 @@ impl Lane {
 
     /// Something has changed: of what waits for its turn it is asked again whether it may be sent.
     pub(super) fn ask_again(&self, state: &mut State) {
+        self.count_waiting(state.outbox.waiting(), 0);
         let waited = state.outbox.drain();
-        self.count_waiting(waited.len(), 0);
         state
             .queue
             .extend(waited.into_iter().map(|ready| ready.work));
@@ -121,9 +131,9 @@ impl Lane {
                 }
             }
             Step::Send(rank) => {
-                let channel = self.channel.load_full();
+                let channel = self.channel.load_full().filter(|_| rank.is_some());
                 let permit = async {
-                    if let Some(channel) = &channel {
+                    if let (Some(channel), Some(rank)) = (&channel, rank) {
                         channel.permit(rank).await;
                     }
                 };
@@ -131,11 +141,14 @@ impl Lane {
                     biased;
                     () = self.shared.closing.cancelled() => {}
                     () = permit => {
-                        if let Some(parcel) = self.take() {
+                        let parcel = self.take();
+                        let unused = parcel.as_ref().is_none_or(|parcel| parcel.free);
+                        if let Some(channel) = channel.filter(|_| unused) {
+                            channel.give_back();
+                        }
+                        if let Some(parcel) = parcel {
                             let lane = Arc::clone(self);
                             self.shared.tracker.spawn(async move { lane.send(parcel).await });
-                        } else if let Some(channel) = channel {
-                            channel.give_back();
                         }
                     }
                     // Something better may have come, or has been there all the time.
@@ -167,16 +180,22 @@ impl Lane {
             return Step::Look(work);
         }
         state.looked = 0;
+        if self.goes_round(now_ms) {
+            let waited = state.outbox.waiting();
+            state.outbox.free_singles();
+            self.count_waiting(waited, state.outbox.waiting());
+        }
         let turn = match batch {
             Some(batch) => state.batches.turn(batch, now_ms),
             None => state.outbox.turn(load, folds, now_ms),
         };
         match turn {
             Turn::Send(rank) if state.sending < SENDS_MAX.min(state.slots.max(1)) => {
-                Step::Send(rank)
+                Step::Send(Some(rank))
             }
+            Turn::SendFree if state.sending < SENDS_MAX.min(state.slots.max(1)) => Step::Send(None),
             _ if !state.queue.is_empty() => Step::Again,
-            Turn::Send(_) => Step::Rest(None),
+            Turn::Send(_) | Turn::SendFree => Step::Rest(None),
             Turn::Wait(until_ms) => Step::Rest(Some(until_ms)),
             Turn::Nothing => {
                 state.workers -= 1;
@@ -202,12 +221,12 @@ impl Lane {
         let batch = self.entry.load().batch;
         let now_ms = self.shared.clock.now_ms();
         let mut state = self.lock();
-        let before = state.outbox.len();
+        let before = state.outbox.waiting();
         let parcel = match batch {
             Some(batch) => state.batches.take(batch, now_ms)?,
             None => state.outbox.take(load, folds, now_ms)?,
         };
-        self.count_waiting(before, state.outbox.len());
+        self.count_waiting(before, state.outbox.waiting());
         state.in_flight += parcel.works.len();
         state.sending += 1;
         Some(parcel)
@@ -251,15 +270,21 @@ impl Lane {
         self.keep(work, &alarm, group, now_ms).await;
     }
 
+    /// Whether messages do not wait for the channel though they would, since it is paused and they have other ways.
+    fn goes_round(&self, now_ms: i64) -> bool {
+        self.has_further_channels() && self.channel_pause(now_ms) > now_ms
+    }
+
     async fn keep(&self, work: Arc<Work>, alarm: &Alarm, group: Option<GroupKey>, now_ms: i64) {
-        let waits = group.is_none() && self.is_channel_busy(now_ms);
+        let free = self.entry.load().waits_for_no_channel(&work) || self.goes_round(now_ms);
+        let waits = group.is_none() && !free && self.is_channel_busy(now_ms);
         {
             let mut state = self.lock();
             state.in_flight = state.in_flight.saturating_sub(1);
-            let ready = Ready::new(Arc::clone(&work), alarm, group);
-            let before = state.outbox.len();
+            let ready = Ready::new(Arc::clone(&work), alarm, group, free);
+            let before = state.outbox.waiting();
             state.outbox.push(ready);
-            self.count_waiting(before, state.outbox.len());
+            self.count_waiting(before, state.outbox.waiting());
         }
         if waits {
             let waiting = Done::Waiting(work, Reason::ChannelLimit, now_ms);
@@ -390,6 +415,7 @@ impl Lane {
                 folded: pieces.collect(),
                 digest: parcel.digest,
                 batch: parcel.batch,
+                has_permit: !parcel.free,
             };
             let first = Arc::clone(&letter.first.work);
             let folded: Vec<_> = letter
@@ -405,7 +431,7 @@ impl Lane {
                 self.settle(work, of_folded).await;
             }
             went = Some(of_first);
-        } else if let Some(channel) = &*self.channel.load() {
+        } else if let (false, Some(channel)) = (parcel.free, &*self.channel.load()) {
             channel.give_back();
         }
         drop(counted);

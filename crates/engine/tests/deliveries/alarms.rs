@@ -279,6 +279,7 @@ async fn start(maps: &Arc<Maps>, vendor: &Arc<Vendor>) -> Result<(Engine, Arc<Fl
             clock: vendor.clock.clone(),
             user_agent: "tests".to_owned(),
             directory: Arc::new(belfry_targets::NoDirectory),
+            limits: Arc::new(belfry_targets::NoLimits),
             functions: Arc::new(belfry_functions::NoFunctions),
         }),
     };

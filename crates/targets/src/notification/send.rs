@@ -14,6 +14,7 @@ use super::config::{Checked, NotificationSettings, Outside, Window};
 use super::progress::{End, Progress};
 use crate::directory::Directory;
 use crate::kind::ConnectContext;
+use crate::limits::VendorLimits;
 use crate::message::settings::Common;
 use crate::people::{self, Person, Reach};
 use crate::target::{
@@ -29,7 +30,13 @@ pub(crate) struct Notification {
     common: Common,
     clock: Arc<dyn Clock>,
     directory: Arc<dyn Directory>,
+    limits: Arc<dyn VendorLimits>,
 }
+
+/// How long an attempt waits for what a vendor lets pass, before another channel is used or the message waits.
+const PERMIT_WAIT: Duration = Duration::from_secs(2);
+/// When a channel is asked again that let nothing pass.
+const BUSY_MS: i64 = 5_000;
 
 /// A channel that is ready.
 struct Way {
@@ -101,6 +108,7 @@ impl Notification {
             common,
             clock: Arc::clone(&context.clock),
             directory: Arc::clone(&context.directory),
+            limits: Arc::clone(&context.limits),
         })
     }
 
@@ -193,6 +201,26 @@ impl Notification {
         }
     }
 
+    /// Whether the vendor behind a channel lets a message pass. `taken` is the permit that was taken for the attempt.
+    async fn may_pass(
+        &self,
+        channel: Option<&Channel>,
+        taken: &mut Option<[u8; 16]>,
+        job: &Job<'_>,
+        alarm: &Alarm,
+    ) -> bool {
+        let Some(channel) = channel.filter(|_| !job.trial) else {
+            return true;
+        };
+        if taken.take_if(|key| *key == channel.key).is_some() {
+            return true;
+        }
+        let urgent = alarm.severity == Severity::Critical;
+        self.limits
+            .permit(channel, urgent, job.delivery, PERMIT_WAIT)
+            .await
+    }
+
     /// Lets one channel make one attempt.
     async fn attempt(
         &self,
@@ -249,6 +277,10 @@ impl Target for Notification {
         let alarm = Alarm::read(job.event);
         let mut progress = Progress::read(job.progress);
         let mut attempted = Attempted::unsent(Verdict::Delivered);
+        let mut taken = self
+            .channel()
+            .filter(|_| job.has_permit)
+            .map(|channel| channel.key);
         // Channels that have nothing to send now are passed by; the first that has makes the attempt.
         while let Some(channel) = progress.next(self.used(&progress), now_ms) {
             let Some(way) = self.channels.get(channel) else {
@@ -274,6 +306,17 @@ impl Target for Notification {
                     continue;
                 }
             };
+            let limited = way.target.channel();
+            if !self
+                .may_pass(limited.as_ref(), &mut taken, job, &alarm)
+                .await
+            {
+                let state = progress.state(channel);
+                state.not_before_ms = self.clock.now_ms() + BUSY_MS;
+                state.reason = Some(Reason::ChannelLimit.as_str().to_owned());
+                state.why = Some("waits for the vendor's rate limit".to_owned());
+                continue;
+            }
             let made = self
                 .attempt(job, channel, way, people.as_deref(), &progress)
                 .await;
@@ -287,6 +330,17 @@ impl Target for Notification {
                 note = Some(format!("{told}not reached: {}", passed.join(", ")));
             }
             let now_ms = self.clock.now_ms();
+            if let (
+                Some(limited),
+                Verdict::Retry {
+                    reason: Reason::RateLimited,
+                    retry_after_ms,
+                    ..
+                },
+            ) = (&limited, &made.verdict)
+            {
+                self.limits.pause(limited, *retry_after_ms);
+            }
             if made.progress.is_some() {
                 progress.state(channel).inner = made.progress;
             }
@@ -327,16 +381,33 @@ impl Target for Notification {
 
     fn timeout(&self) -> Duration {
         let timeouts = self.channels.iter().map(|way| way.target.timeout());
-        timeouts.max().unwrap_or_default()
+        // Each channel may have to be waited for before one lets the message pass.
+        let waits = PERMIT_WAIT * u32::try_from(self.channels.len()).unwrap_or(u32::MAX);
+        timeouts.max().unwrap_or_default() + waits
     }
 
     fn channel(&self) -> Option<Channel> {
-        // One request an attempt: what the slowest of them can take is within the limit of the others.
+        // The slowest of them: what it cannot let pass is gathered into digests.
         let per_hour = |limit: &ChannelLimit| {
             u128::from(limit.permits) * 3_600_000 / limit.per.as_millis().max(1)
         };
         let channels = self.channels.iter().filter_map(|way| way.target.channel());
         channels.min_by_key(|channel| per_hour(&channel.limit))
+    }
+
+    fn channel_of_next(&self, progress: Option<&str>) -> Option<Channel> {
+        let progress = Progress::read(progress);
+        let next = progress.next(self.used(&progress), self.clock.now_ms())?;
+        let next = self.channels.get(next)?.target.channel()?;
+        self.channel().filter(|channel| channel.key == next.key)
+    }
+
+    fn further_channels(&self) -> Vec<Channel> {
+        let own = self.channel();
+        let channels = self.channels.iter().filter_map(|way| way.target.channel());
+        channels
+            .filter(|channel| own.is_none_or(|own| own.key != channel.key))
+            .collect()
     }
 
     fn folds(&self) -> bool {
