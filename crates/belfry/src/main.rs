@@ -12,6 +12,13 @@ use clap::Parser as _;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // The way into a cage is short: nothing is read, made or started that the program in it has no use for.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|mode| mode == belfry_sandbox::LAUNCH)
+    {
+        return belfry_sandbox::launch();
+    }
     // Before anything else: whoever makes a TLS connection relies on it. A second one in the process is no harm.
     drop(rustls::crypto::ring::default_provider().install_default());
     match run(Cli::parse()) {

@@ -28,6 +28,7 @@ mod engine;
 mod exchange;
 mod gate;
 mod idempotency;
+mod in_force;
 mod keeper;
 mod lane;
 mod loader;
@@ -55,6 +56,7 @@ pub use api::{
 pub use archives::Archives;
 pub use documents::{NoDocuments, Parsed, ReadDocument};
 pub use engine::Engine;
+pub use in_force::InForce;
 pub use people::People;
 pub use replay::{ReplayCount, ReplayError};
 pub use snapshot::{BusRules, RuleEntry, Snapshot, TargetEntry, compile_transform};

@@ -7,9 +7,10 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
+use belfry_sandbox::{Level, Support};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -234,6 +235,7 @@ impl Templates {
             context: None,
         };
         helper.ask(&write(&first)?).await?;
+        say_what_is_missing();
         Ok(helper)
     }
 
@@ -261,6 +263,20 @@ impl Templates {
                 .0 += 1;
         }
     }
+}
+
+/// Templates are evaluated wherever Belfry runs; that a kernel cannot keep them from everything is worth a word.
+fn say_what_is_missing() {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        let support = Support::of_kernel();
+        if support.highest() < Level::Landlock {
+            tracing::warn!(
+                missing = support.why_not.join("; "),
+                "the helper process for templates has limits of memory and time only"
+            );
+        }
+    });
 }
 
 impl Helper {

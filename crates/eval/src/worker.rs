@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use belfry_sandbox::{Cage, Support};
 use serde_json::value::RawValue;
 
 use crate::frame::{Answer, Question, length, write};
@@ -43,16 +43,20 @@ pub fn work() -> io::Result<()> {
     }
 }
 
-/// What this process may not do from here on, whatever a template finds.
+/// What this process may not do from here on, whatever a template finds: it needs nothing but what it has open. A kernel that lacks
+/// some of it is no reason to do without templates: the limits of memory hold everywhere.
 fn restrict() -> io::Result<()> {
-    let at_most = |most| Rlimit {
-        current: Some(most),
-        maximum: Some(most),
+    let support = Support::of_kernel();
+    let cage = Cage {
+        level: support.highest(),
+        read: Vec::new(),
+        write: Vec::new(),
+        network: !support.seccomp,
+        data_bytes: Some(MEMORY_BYTES_MAX),
+        files: FILES_MAX,
+        file_bytes: 0,
+        processes: None,
+        nice: 0,
     };
-    setrlimit(Resource::Data, at_most(MEMORY_BYTES_MAX))?;
-    setrlimit(Resource::Nofile, at_most(FILES_MAX))?;
-    setrlimit(Resource::Core, at_most(0))?;
-    #[cfg(target_os = "linux")]
-    rustix::thread::set_no_new_privs(true)?;
-    Ok(())
+    belfry_sandbox::restrict(&cage)
 }

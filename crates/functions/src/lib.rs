@@ -7,10 +7,14 @@
 //! | module | owns |
 //! |---|---|
 //! | `spec` | a function as an operator writes it |
+//! | `code` | code on this machine's disk |
+//! | `runtimes` | the interpreters of this machine |
+//! | `custom` | the HTTP side of workers that bring their own runtime |
 //! | `profile` | contexts and environments like those of the vendors |
 //! | `program` | a version of it, ready to run |
 //! | `outcome` | how an invocation can end, and what follows: the failure table |
 //! | `invocation` | what is on record of one |
+//! | `live` | what is told of one while it runs |
 //! | `record` | it as it is kept |
 //! | `call` | asking for one: the trait that the rest of the product uses |
 //!
@@ -19,17 +23,35 @@
 #![forbid(unsafe_code)]
 
 mod call;
+mod code;
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "until the pool starts such workers")
+)]
+mod custom;
 mod invocation;
+mod live;
 mod outcome;
 mod profile;
 mod program;
 mod record;
+mod runtimes;
 mod spec;
+mod text;
 
 pub use call::{Call, Functions, NoFunctions};
+pub use code::{
+    CodeError, CodeLimits, CodeStore, ZipFacts, allowed_path, inline_digest, inspect_zip,
+    layer_path,
+};
 pub use invocation::{ColdStart, Failure, Invocation, InvokedBy, Line, Stream};
+pub use live::{Live, LiveLine};
 pub use outcome::{Outcome, Retry};
 pub use profile::{context, environment};
 pub use program::{Limits, Program};
 pub use record::{RESULT_BYTES_KEPT, Record, log_text};
-pub use spec::{CodeSpec, Drain, EnvValue, FunctionSpec, Network, Profile, RuntimeKind, ZipRef};
+pub use text::scf_text;
+pub use runtimes::{Interpreter, RuntimeSettings, Runtimes};
+pub use spec::{
+    CodeSpec, Drain, EnvValue, FunctionSpec, Network, Profile, RuntimeKind, SpecLimits, ZipRef,
+};

@@ -91,7 +91,7 @@ pub(crate) mod tests_support {
                 memory_mb: 128,
                 concurrency: 2,
                 min_warm: 0,
-                idle: Duration::from_secs(300),
+                idle: Duration::from_mins(5),
                 invocations_per_worker: 10_000,
             },
             network: Network::All,

@@ -7,17 +7,31 @@
 //! | module | owns |
 //! |---|---|
 //! | `cage` | what a process may do, as data |
-//! | `start` | from the server: starting one, and ending it with everything that it has started |
+//! | `start` | from the server: starting a program |
+//! | `launch` | from there on: the mode of the binary that restricts itself and becomes the program |
+//! | `restrict` | taking the restrictions of a cage upon oneself: limits, files (Landlock), system calls (seccomp) |
+//! | `namespace` | the level above: namespaces, by the program `bwrap` |
+//! | `support` | what this machine can do, and why not more |
+//! | `family` | a program and everything that it has started: finding, measuring, ending them |
 //!
 //! It must never know what is run and why: functions, templates, workers.
 
 #![forbid(unsafe_code)]
 
 mod cage;
+mod family;
+mod launch;
+mod namespace;
+mod restrict;
 mod start;
+mod support;
 
 pub use cage::{Cage, Level};
+pub use family::{Family, kill_all, leftovers};
+pub use launch::{LAUNCH_FAILED, launch};
+pub use restrict::restrict;
 pub use start::{Launcher, Plan, Started};
+pub use support::Support;
 
 /// The mode of the binary in which [`launch`] runs: its one argument.
 pub const LAUNCH: &str = "launch";

@@ -19,7 +19,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::json;
 use tempfile::TempDir;
 
-pub use self::binary::binary;
+pub use self::binary::{binary, launcher};
 use self::output::Output;
 use crate::{Client, wait_until};
 

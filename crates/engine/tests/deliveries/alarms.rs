@@ -42,7 +42,7 @@ thread_local! {
 }
 
 #[derive(Debug)]
-struct Paused(Instant);
+pub(crate) struct Paused(pub(crate) Instant);
 
 impl Clock for Paused {
     fn now_ms(&self) -> i64 {

@@ -1,4 +1,4 @@
-//! Where the built binary is.
+//! Where the built binaries are.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,15 +16,30 @@ pub fn binary() -> Result<PathBuf> {
         .map_err(|error| anyhow!("the belfry binary: {error}"))
 }
 
+/// The launcher of programs that must not be trusted, as a binary of its own: for tests of crates below `belfry`.
+pub fn launcher() -> Result<PathBuf> {
+    static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    FOUND
+        .get_or_init(|| {
+            built("belfry-sandbox", "belfry-launch").map_err(|error| format!("{error:#}"))
+        })
+        .clone()
+        .map_err(|error| anyhow!("the launcher: {error}"))
+}
+
 fn find() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("BELFRY_BIN") {
-        let path = PathBuf::from(path);
-        if !path.is_file() {
-            bail!("BELFRY_BIN names {}, which is no file", path.display());
-        }
-        return std::path::absolute(path).context("BELFRY_BIN");
+    let Some(path) = std::env::var_os("BELFRY_BIN") else {
+        return built("belfry", "belfry");
+    };
+    let path = PathBuf::from(path);
+    if !path.is_file() {
+        bail!("BELFRY_BIN names {}, which is no file", path.display());
     }
-    // target/<profile>/deps/<test> or target/<profile>/<program>, and the binary is target/<profile>/belfry.
+    std::path::absolute(path).context("BELFRY_BIN")
+}
+
+fn built(package: &str, name: &str) -> Result<PathBuf> {
+    // target/<profile>/deps/<test> or target/<profile>/<program>, and the binary is target/<profile>/<name>.
     let own = std::env::current_exe().context("the own executable")?;
     let folder = own.parent().map(|folder| {
         if folder.ends_with("deps") {
@@ -34,9 +49,9 @@ fn find() -> Result<PathBuf> {
         }
     });
     let folder = folder.context("the own executable is not in a target directory")?;
-    let binary = folder.join("belfry");
+    let binary = folder.join(name);
     if !is_current(&binary) {
-        build(folder)?;
+        build(folder, package)?;
     }
     Ok(binary)
 }
@@ -66,7 +81,7 @@ fn is_current(binary: &Path) -> bool {
 
 /// Builds the binary into the target directory of the test. Tests in several processes may come here at once: cargo
 /// lets one build and the others wait.
-fn build(folder: &Path) -> Result<()> {
+fn build(folder: &Path, package: &str) -> Result<()> {
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") => "dev",
         Some(other) => other,
@@ -82,7 +97,7 @@ fn build(folder: &Path) -> Result<()> {
             "build",
             "--quiet",
             "--package",
-            "belfry",
+            package,
             "--profile",
             profile,
         ])
