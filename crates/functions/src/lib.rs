@@ -16,6 +16,13 @@
 //! | `invocation` | what is on record of one |
 //! | `live` | what is told of one while it runs |
 //! | `record` | it as it is kept |
+//! | `text` | it as Tencent SCF shows it |
+//! | `runner` | running programs |
+//! | `pool` | who gets a worker |
+//! | `worker` | one process: its start, an invocation, its end |
+//! | `talk` | what is said to a worker and by it |
+//! | `log` | what a function prints |
+//! | `exec` | the runtime that starts a program for each event |
 //! | `call` | asking for one: the trait that the rest of the product uses |
 //!
 //! It must never know rules, targets, stores or HTTP servers of the product's own.
@@ -29,15 +36,21 @@ mod code;
     allow(dead_code, reason = "until the pool starts such workers")
 )]
 mod custom;
+mod exec;
 mod invocation;
 mod live;
+mod log;
 mod outcome;
+mod pool;
 mod profile;
 mod program;
 mod record;
+mod runner;
 mod runtimes;
 mod spec;
+mod talk;
 mod text;
+mod worker;
 
 pub use call::{Call, Functions, NoFunctions};
 pub use code::{
@@ -47,11 +60,13 @@ pub use code::{
 pub use invocation::{ColdStart, Failure, Invocation, InvokedBy, Line, Stream};
 pub use live::{Live, LiveLine};
 pub use outcome::{Outcome, Retry};
+pub use pool::PoolStatus;
 pub use profile::{context, environment};
 pub use program::{Limits, Program};
 pub use record::{RESULT_BYTES_KEPT, Record, log_text};
-pub use text::scf_text;
+pub use runner::{Runner, RunnerSettings, RunnerStatus};
 pub use runtimes::{Interpreter, RuntimeSettings, Runtimes};
 pub use spec::{
     CodeSpec, Drain, EnvValue, FunctionSpec, Network, Profile, RuntimeKind, SpecLimits, ZipRef,
 };
+pub use text::scf_text;

@@ -15,7 +15,7 @@ use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use crate::invocation::{Line, Stream};
-use crate::outcome::Outcome;
+use crate::live::{Live, LiveLine};
 
 /// What stands for a secret.
 const MASK: &str = "********";
@@ -25,28 +25,6 @@ const SECRET_BYTES_MIN: usize = 6;
 const CHUNK_BYTES: usize = 16 * 1024;
 /// At the end of an invocation at most this many chunks are read: something that it has left behind may print without end.
 const CHUNKS_AT_END: usize = 16;
-
-/// What happens in an invocation, told while it happens.
-#[derive(Debug, Clone)]
-pub struct LiveLine {
-    /// The function.
-    pub function: FunctionName,
-    /// The invocation.
-    pub request_id: Uuid,
-    /// What happens.
-    pub part: LivePart,
-}
-
-/// What happens in an invocation.
-#[derive(Debug, Clone)]
-pub enum LivePart {
-    /// It begins.
-    Start,
-    /// It has printed a line.
-    Line(Line),
-    /// It has ended.
-    End(Outcome),
-}
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +93,10 @@ pub(crate) struct Log {
 }
 
 /// What Node.js prints when its heap is full.
-const HEAP_IS_FULL: [&str; 2] = ["JavaScript heap out of memory", "Fatal process out of memory"];
+const HEAP_IS_FULL: [&str; 2] = [
+    "JavaScript heap out of memory",
+    "Fatal process out of memory",
+];
 
 impl Log {
     pub(crate) fn new(
@@ -147,13 +128,13 @@ impl Log {
     }
 
     /// Tells followers.
-    pub(crate) fn tell(&self, part: LivePart) {
+    pub(crate) fn tell(&self, what: Live) {
         if self.live.receiver_count() > 0 {
             // Nobody follows any more: nobody is told.
             drop(self.live.send(LiveLine {
                 function: self.function.clone(),
                 request_id: self.request_id,
-                part,
+                what,
             }));
         }
     }
@@ -228,7 +209,7 @@ impl Log {
             init: self.init,
         };
         if self.live.receiver_count() > 0 {
-            self.tell(LivePart::Line(line.clone()));
+            self.tell(Live::Printed(line.clone()));
         }
         let head_max = self.limits.bytes / 4 * 3;
         if self.tail.is_empty() && self.head_bytes + bytes <= head_max {
@@ -260,6 +241,18 @@ impl Log {
         self.head
             .last()
             .is_some_and(|line| line.stream == Stream::Platform && line.text.is_empty())
+    }
+
+    /// The last lines so far.
+    pub(crate) fn last(&self, count: usize) -> Vec<String> {
+        let all = self.head.iter().chain(&self.tail);
+        let mut last: Vec<String> = all
+            .rev()
+            .take(count)
+            .map(|line| line.text.clone())
+            .collect();
+        last.reverse();
+        last
     }
 
     /// The end: what is kept, how many bytes were printed, whether that is not all.
@@ -300,6 +293,11 @@ impl Pipes {
             out_chunk: vec![0; CHUNK_BYTES].into(),
             err_chunk: vec![0; CHUNK_BYTES].into(),
         }
+    }
+
+    /// Standard output, where it is the answer.
+    pub(crate) fn take_out(&mut self) -> Option<ChildStdout> {
+        self.out.take()
     }
 
     /// Reads what comes next into the log. Waits for ever once nothing can come. May be dropped without losing anything.
@@ -395,7 +393,10 @@ mod tests {
         }
         let (lines, bytes, truncated) = log.finish();
         assert!(truncated);
-        assert_eq!(bytes, 20_000 * 6 + 10 + 90 * 2 + 900 * 3 + 9000 * 4 + 10_000 * 5);
+        assert_eq!(
+            bytes,
+            20_000 * 6 + 10 + 90 * 2 + 900 * 3 + 9000 * 4 + 10_000 * 5
+        );
         assert_eq!(lines[0].text, "line 0");
         assert_eq!(lines.last().unwrap().text, "line 19999");
         let kept: usize = lines.iter().map(|line| line.text.len() + 1).sum();
@@ -405,7 +406,11 @@ mod tests {
             .filter(|line| line.stream == Stream::Platform)
             .collect();
         assert_eq!(marks.len(), 1);
-        assert!(marks[0].text.contains(&bytes.to_string()), "{}", marks[0].text);
+        assert!(
+            marks[0].text.contains(&bytes.to_string()),
+            "{}",
+            marks[0].text
+        );
     }
 
     #[test]

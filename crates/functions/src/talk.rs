@@ -161,7 +161,8 @@ impl Talk for SocketTalk {
                     self.line_bytes_max
                 ));
             }
-            self.line.extend_from_slice(bytes.get(..taken).unwrap_or_default());
+            self.line
+                .extend_from_slice(bytes.get(..taken).unwrap_or_default());
             self.from.consume(taken + usize::from(end.is_some()));
             if end.is_some() {
                 let line = std::mem::take(&mut self.line);
@@ -248,7 +249,10 @@ mod tests {
                 r#""result","id":"ID","done":true,"value":{"a": 1.50},"more":1"#,
                 answer(r#"{"a": 1.50}"#, true),
             ),
-            (r#""ready","initUs":7,"version":"20""#, Heard::Ready { init_us: 7 }),
+            (
+                r#""ready","initUs":7,"version":"20""#,
+                Heard::Ready { init_us: 7 },
+            ),
             (r#""done","id":"ID""#, Heard::Done { id }),
         ] {
             assert_eq!(read(text(line).as_bytes()), Ok(heard), "{line}");
@@ -256,7 +260,10 @@ mod tests {
         for (line, word) in [
             (r#""done""#, "without its id"),
             (r#""init_error""#, "without its error"),
-            (r#""error","id":"ID","error":{"type":"E","message":"m"}"#, "without its kind"),
+            (
+                r#""error","id":"ID","error":{"type":"E","message":"m"}"#,
+                "without its kind",
+            ),
             (r#""result","id":"ID","value":NaN"#, "no message"),
             (r#""dance","id":"ID""#, "no message"),
         ] {
