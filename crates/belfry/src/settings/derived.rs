@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use belfry_api::ApiSettings;
+use belfry_app::functions::FunctionSettings;
 use belfry_app::{AppSettings, SealError, Sealer};
 use belfry_egress::{EgressLimits, EgressPolicy};
 use belfry_engine::EngineSettings;
 use belfry_eval::EvalLimits;
+use belfry_functions::{CodeLimits, SpecLimits};
 use belfry_model::event::EventLimits;
 use belfry_store::PostgresOptions;
 use belfry_store::sqlite::{SqliteOptions, Synchronous as StoreSynchronous};
@@ -88,7 +90,7 @@ impl Settings {
             sweep_every: engine.sweep_every,
             config_poll: engine.config_poll,
             retention_age: retention.age,
-            invocations_age: retention.age,
+            invocations_age: retention.invocations,
             retention_bytes: retention.bytes.map(|size| size.0),
             disk_free_min_bytes: retention.disk_free_min.0,
             size_max_bytes: retention.size_max.map(|size| size.0),
@@ -133,6 +135,32 @@ impl Settings {
             unparsed_bytes_max: self.sources.unparsed_bytes_max.as_usize(),
             handshake_timeout: self.sources.handshake_timeout,
         }
+    }
+
+    /// For functions.
+    pub fn functions(&self) -> FunctionSettings {
+        let functions = &self.functions;
+        FunctionSettings {
+            enabled: functions.enabled,
+            limits: SpecLimits {
+                code_paths: functions.code_paths.clone(),
+                layers: functions.layers_dir.is_some(),
+                exec_allowed: functions.exec_allowed.clone(),
+            },
+            code: CodeLimits {
+                zip_bytes_max: functions.zip_bytes_max.0,
+                unpacked_bytes_max: functions.unpacked_bytes_max.0,
+            },
+            layers_dir: functions.layers_dir.clone(),
+            event_bytes_max: functions.event_bytes_max.as_usize(),
+            async_event_bytes_max: functions.async_event_bytes_max.as_usize(),
+            shutdown_grace: functions.shutdown_grace,
+        }
+    }
+
+    /// Where what functions need on this machine is kept.
+    pub fn functions_dir(&self) -> PathBuf {
+        self.data.dir.join("functions")
     }
 
     /// For templates.
