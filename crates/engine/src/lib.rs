@@ -54,5 +54,7 @@ pub use archives::Archives;
 pub use documents::{NoDocuments, Parsed, ReadDocument};
 pub use engine::Engine;
 pub use people::People;
+pub use render::Made;
 pub use replay::{ReplayCount, ReplayError};
 pub use snapshot::{BusRules, RuleEntry, Snapshot, TargetEntry, compile_transform};
+pub use trial::Tried;
