@@ -33,7 +33,7 @@ use crate::frame::Wrong;
 use crate::{OUTPUT_BYTES_MAX, SCRIPT_BYTES_MAX};
 
 /// Statements of one evaluation, in all its functions and turns of loops.
-const STEPS_MAX: u64 = 1_000_000;
+const STEPS_MAX: u64 = 500_000;
 /// How often memory is looked at, in steps.
 const STEPS_PER_LOOK: u64 = 64;
 /// Memory of an evaluation's values, in bytes.
@@ -118,10 +118,13 @@ impl Scripts {
         script: &Script,
         context: Option<&str>,
     ) -> Result<Option<Ran>, Wrong> {
-        let sources = script.vars.iter().filter_map(|(_, variable)| match variable {
-            Variable::Script(source) => Some(source.len()),
-            Variable::Value(_) => None,
-        });
+        let sources = script
+            .vars
+            .iter()
+            .filter_map(|(_, variable)| match variable {
+                Variable::Script(source) => Some(source.len()),
+                Variable::Value(_) => None,
+            });
         if script.source.len() + sources.sum::<usize>() > SCRIPT_BYTES_MAX {
             return Err(wrong(format!(
                 "the script is larger than {SCRIPT_BYTES_MAX} bytes"
@@ -139,8 +142,8 @@ impl Scripts {
         let Some(context) = context else {
             return Ok(None);
         };
-        let message: Message =
-            serde_json::from_str(context).map_err(|error| wrong(format!("the context: {error}")))?;
+        let message: Message = serde_json::from_str(context)
+            .map_err(|error| wrong(format!("the context: {error}")))?;
         let printed = Printed::default();
         match run(&steps, &entry, &message, &printed) {
             Ok(output) => Ok(Some(Ran {
@@ -166,7 +169,10 @@ impl Scripts {
             None => self.globals.insert(library::globals()?),
         };
         let module = module(SCRIPT, source, globals)?;
-        let entry = module.get(ENTRY).ok().filter(|entry| is_function(entry.value()));
+        let entry = module
+            .get(ENTRY)
+            .ok()
+            .filter(|entry| is_function(entry.value()));
         let entry = entry.ok_or_else(|| Wrong {
             hint: Some("def dw_process(msg):".to_owned()),
             ..wrong("the script has no function dw_process(msg)".to_owned())
@@ -214,9 +220,7 @@ fn module(name: &str, source: &str, globals: &Globals) -> Result<FrozenModule, W
         limit(&mut evaluator, &printed)?;
         evaluator.eval_module(ast, globals).map_err(at)?;
     }
-    module
-        .freeze()
-        .map_err(|error| wrong(format!("{error:?}")))
+    module.freeze().map_err(|error| wrong(format!("{error:?}")))
 }
 
 fn run(
@@ -271,7 +275,11 @@ fn alloc_message<'v>(
 }
 
 fn output(value: Value<'_>) -> Result<Output, Wrong> {
-    let too_large = || wrong(format!("the result is larger than {OUTPUT_BYTES_MAX} bytes"));
+    let too_large = || {
+        wrong(format!(
+            "the result is larger than {OUTPUT_BYTES_MAX} bytes"
+        ))
+    };
     match value.get_type() {
         "NoneType" => Ok(Output::Nothing),
         "string" => {
@@ -287,7 +295,9 @@ fn output(value: Value<'_>) -> Result<Output, Wrong> {
             match serde_json::to_writer(&mut bytes, &value) {
                 Ok(()) => Ok(Output::Json(bytes.into_text())),
                 Err(error) if error.is_io() => Err(too_large()),
-                Err(error) => Err(wrong(format!("the result cannot be written as JSON: {error}"))),
+                Err(error) => Err(wrong(format!(
+                    "the result cannot be written as JSON: {error}"
+                ))),
             }
         }
         other => Err(wrong(format!(
@@ -333,10 +343,7 @@ fn is_function(value: Value<'_>) -> bool {
     value.get_type() == "function"
 }
 
-fn limit<'a>(
-    evaluator: &mut Evaluator<'_, 'a, '_>,
-    printed: &'a Printed,
-) -> Result<(), Wrong> {
+fn limit<'a>(evaluator: &mut Evaluator<'_, 'a, '_>, printed: &'a Printed) -> Result<(), Wrong> {
     evaluator
         .set_max_callstack_size(DEPTH_MAX)
         .map_err(|error| wrong(error.to_string()))?;
@@ -408,17 +415,21 @@ fn in_var(name: &str) -> impl Fn(Wrong) -> Wrong {
 fn told(error: &starlark::Error) -> Wrong {
     let own = |span: &&FileSpan| span.filename() == SCRIPT;
     let callers = error.call_stack().frames.iter().rev();
-    let span = error
-        .span()
-        .filter(own)
-        .or_else(|| callers.filter_map(|frame| frame.location.as_ref()).find(own));
+    let span = error.span().filter(own).or_else(|| {
+        callers
+            .filter_map(|frame| frame.location.as_ref())
+            .find(own)
+    });
     let message = error.without_diagnostic().to_string();
     let message = message.lines().next().unwrap_or_default().to_owned();
     let begin = span.map(|span| span.resolve_span().begin);
     Wrong {
         line: begin.map_or(0, |begin| begin.line + 1),
         column: begin.map_or(0, |begin| begin.column + 1),
-        hint: hints::find(&message, span.map(FileSpan::source_span).unwrap_or_default()),
+        hint: hints::find(
+            &message,
+            span.map(FileSpan::source_span).unwrap_or_default(),
+        ),
         message,
         ..Wrong::default()
     }

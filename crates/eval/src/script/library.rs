@@ -75,7 +75,10 @@ fn builder() -> GlobalsBuilder {
 /// When it is, and what chance is made of, for one evaluation.
 pub(super) fn set_occasion(module: &Module, now_ms: i64, seed: &str) {
     let digest = Sha256::digest(seed);
-    let seed = digest.iter().take(8).fold(0, |seed, byte| (seed << 8) | i64::from(*byte));
+    let seed = digest
+        .iter()
+        .take(8)
+        .fold(0, |seed, byte| (seed << 8) | i64::from(*byte));
     module.set_extra_value(module.heap().alloc((now_ms, seed)));
 }
 
@@ -146,14 +149,21 @@ fn numbers_and_texts(builder: &mut GlobalsBuilder) {
     fn dedent(#[starlark(require = pos)] text: &str) -> anyhow::Result<String> {
         let blanks = |line: &str| line.len() - line.trim_start_matches([' ', '\t']).len();
         let lines = text.split('\n').skip(1);
-        let margin = lines.filter(|line| !line.trim().is_empty()).map(blanks).min();
+        let margin = lines
+            .filter(|line| !line.trim().is_empty())
+            .map(blanks)
+            .min();
         let margin = margin.unwrap_or(0);
         let mut out = String::with_capacity(text.len());
         for (n, line) in text.split('\n').enumerate() {
             if n > 0 {
                 out.push('\n');
             }
-            let cut = if n == 0 { blanks(line) } else { margin.min(blanks(line)) };
+            let cut = if n == 0 {
+                blanks(line)
+            } else {
+                margin.min(blanks(line))
+            };
             out.push_str(line.get(cut..).unwrap_or_default());
         }
         Ok(out)
@@ -245,7 +255,10 @@ fn time(builder: &mut GlobalsBuilder) {
     /// Seconds since 1970 when the attempt began.
     fn time(eval: &mut Evaluator<'_, '_, '_>) -> anyhow::Result<f64> {
         let (now_ms, _) = occasion(eval)?;
-        #[allow(clippy::cast_precision_loss, reason = "exact for hundreds of thousands of years")]
+        #[allow(
+            clippy::cast_precision_loss,
+            reason = "exact for hundreds of thousands of years"
+        )]
         Ok(now_ms as f64 / 1000.0)
     }
 
@@ -297,7 +310,11 @@ fn instant(value: Value<'_>) -> anyhow::Result<DateTime<Utc>> {
 
 /// Seconds up to the year 5138, milliseconds above.
 fn from_number(number: f64) -> anyhow::Result<DateTime<Utc>> {
-    let ms = if number.abs() < 1e11 { number * 1000.0 } else { number };
+    let ms = if number.abs() < 1e11 {
+        number * 1000.0
+    } else {
+        number
+    };
     at_ms(whole(ms.floor())?)
 }
 
@@ -344,7 +361,10 @@ fn number(value: Value<'_>) -> anyhow::Result<f64> {
 
 fn whole(x: f64) -> anyhow::Result<i64> {
     if x.abs() < 9e18 {
-        #[allow(clippy::cast_possible_truncation, reason = "its range was just looked at")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "its range was just looked at"
+        )]
         Ok(x as i64)
     } else {
         Err(anyhow!("{x} is no whole number of up to 63 bits"))
@@ -354,10 +374,12 @@ fn whole(x: f64) -> anyhow::Result<i64> {
 fn power<'v>(base: Value<'v>, exponent: Value<'v>, heap: &'v Heap) -> anyhow::Result<Value<'v>> {
     let int = |value: Value<'v>| i64::unpack_value(value).ok().flatten();
     if let (Some(base), Some(exponent @ 0..)) = (int(base), int(exponent)) {
-        let result = u32::try_from(exponent).ok().and_then(|exponent| base.checked_pow(exponent));
-        return result
-            .map(|result| heap.alloc(result))
-            .ok_or_else(|| anyhow!("the result has more than 63 bits; `math.pow` gives it roughly"));
+        let result = u32::try_from(exponent)
+            .ok()
+            .and_then(|exponent| base.checked_pow(exponent));
+        return result.map(|result| heap.alloc(result)).ok_or_else(|| {
+            anyhow!("the result has more than 63 bits; `math.pow` gives it roughly")
+        });
     }
     Ok(heap.alloc(number(base)?.powf(number(exponent)?)))
 }
@@ -468,7 +490,11 @@ fn hidden(builder: &mut GlobalsBuilder) {
     ) -> anyhow::Result<Value<'v>> {
         let regex = regex(pattern)?;
         let mut found = regex.create_captures();
-        let anchored = if at_start { Anchored::Yes } else { Anchored::No };
+        let anchored = if at_start {
+            Anchored::Yes
+        } else {
+            Anchored::No
+        };
         regex.captures(Input::new(text).anchored(anchored), &mut found);
         if !found.is_match() {
             return Ok(Value::new_none());
@@ -502,7 +528,10 @@ fn hidden(builder: &mut GlobalsBuilder) {
                         rest.next();
                         let group = digit.to_digit(10).unwrap_or(0) as usize;
                         let span = found.get_group(group);
-                        out.push_str(span.and_then(|span| text.get(span.range())).unwrap_or_default());
+                        out.push_str(
+                            span.and_then(|span| text.get(span.range()))
+                                .unwrap_or_default(),
+                        );
                     }
                     ('\\', Some('\\')) => {
                         rest.next();
@@ -527,7 +556,9 @@ fn regex(pattern: &str) -> anyhow::Result<Regex> {
         .configure(Regex::config().nfa_size_limit(Some(REGEX_BYTES_MAX)))
         .build(pattern)
         .map_err(|error| {
-            let why = error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string);
+            let why = error
+                .syntax_error()
+                .map_or_else(|| error.to_string(), ToString::to_string);
             let why = why.lines().last().unwrap_or_default().to_owned();
             anyhow!("`{pattern}` is no regular expression: {why}")
         })
