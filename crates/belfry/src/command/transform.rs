@@ -66,7 +66,8 @@ pub async fn run(command: TransformCommand) -> Result {
 }
 
 fn shown(out: Output, value: &Value) -> Result {
-    for line in show::cell(value, &["/printed"]).lines() {
+    let printed = value.get("printed").and_then(Value::as_str);
+    for line in printed.unwrap_or_default().lines() {
         out.note(format!("print: {}", printable(line)));
     }
     let skipped = show::cell(value, &["/skipped"]);
