@@ -71,6 +71,7 @@ pub(crate) fn split() -> (Router<Shared>, Value) {
         .routes(routes!(testing::test_rules))
         .routes(routes!(testing::preview_target))
         .routes(routes!(testing::test_target))
+        .routes(routes!(testing::test_transform))
         .routes(routes!(testing::test_pattern))
         .routes(routes!(targets::list_targets))
         .routes(routes!(

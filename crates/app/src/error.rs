@@ -123,6 +123,17 @@ impl Error {
         self
     }
 
+    /// The same error with its places renamed.
+    pub(crate) fn map_pointers(mut self, rename: impl Fn(&str) -> String) -> Self {
+        for fault in &mut self.0.errors {
+            fault.pointer = rename(&fault.pointer);
+        }
+        if !self.0.errors.is_empty() {
+            self.0.detail = summary(&self.0.errors);
+        }
+        self
+    }
+
     /// One thing that is wrong with a request.
     pub fn field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::invalid(Code::InvalidRequest, vec![Fault::new(pointer, detail)])

@@ -17,7 +17,9 @@ use crate::config::pattern_faults;
 use crate::error::{Code, Error, Fault, Result};
 use crate::input;
 
-pub use targets::{TargetPreviewView, TargetTestView, TrialView};
+pub use targets::{
+    TargetPreviewView, TargetTestView, TransformFaultView, TransformTestView, TrialView,
+};
 
 /// Rules that are explained unless the request says otherwise.
 const EXPLAIN_DEFAULT: u32 = 20;

@@ -7,7 +7,7 @@ use crate::bench;
 use crate::client::{Client, ClientArgs};
 use crate::command::{
     alarm, apply, catalog, config, db, delivery, function, key, log, replay, resource, send, tail,
-    target, test,
+    target, test, transform,
 };
 use crate::failure::{Context as _, Result};
 use crate::output::{Format, Output};
@@ -84,6 +84,9 @@ enum Command {
     /// Shows what a target would send, or sends a test message
     #[command(subcommand)]
     Target(target::TargetCommand),
+    /// Tries a transform on an event
+    #[command(subcommand)]
+    Transform(transform::TransformCommand),
     /// What is open now, and who was told of it
     #[command(subcommand)]
     Alarm(alarm::AlarmCommand),
@@ -123,7 +126,7 @@ enum Command {
     },
     /// Prints the `OpenAPI` document of the server
     Openapi,
-    /// Evaluates templates for a server that has started it; not for people
+    /// Evaluates templates and scripts for a server that has started it; not for people
     #[command(name = EVAL_WORKER, hide = true)]
     EvalWorker,
 }
@@ -151,6 +154,7 @@ pub fn run(cli: Cli) -> Result {
         Command::Rule(command) => block_on(test::rule(command)),
         Command::Pattern(command) => block_on(test::pattern(command)),
         Command::Target(command) => block_on(target::run(command)),
+        Command::Transform(command) => block_on(transform::run(command)),
         Command::Event(command) => block_on(delivery::event(command)),
         Command::Delivery(command) => block_on(delivery::delivery(command)),
         Command::Alarm(command) => block_on(alarm::run(command)),

@@ -16,6 +16,7 @@ pub mod show;
 pub mod tail;
 pub mod target;
 pub mod test;
+pub mod transform;
 
 use std::io::Read as _;
 use std::path::Path;

@@ -199,7 +199,7 @@ settings! {
         idle_per_host_max: Count<0, 10_000> = "32",
     }
 
-    /// Jinja templates of operators, evaluated in helper processes.
+    /// Templates (Jinja) and scripts of operators, evaluated in helper processes.
     [templates] TemplateSettings {
         /// Helper processes at once; started when they are needed.
         processes: Count<1, 64> = "2",

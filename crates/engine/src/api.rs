@@ -152,7 +152,7 @@ pub struct Collaborators {
     pub kinds: FindKind,
     /// What targets connect with.
     pub connect: Arc<belfry_targets::ConnectContext>,
-    /// Where Jinja templates are evaluated.
+    /// Where Jinja templates and scripts are evaluated.
     pub templates: Arc<belfry_eval::Templates>,
 }
 

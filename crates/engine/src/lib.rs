@@ -58,5 +58,7 @@ pub use documents::{NoDocuments, Parsed, ReadDocument};
 pub use engine::Engine;
 pub use in_force::InForce;
 pub use people::People;
+pub use render::Made;
 pub use replay::{ReplayCount, ReplayError};
 pub use snapshot::{BusRules, RuleEntry, Snapshot, TargetEntry, compile_transform};
+pub use trial::Tried;

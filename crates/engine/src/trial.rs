@@ -4,18 +4,31 @@
 //! recorded, no circuit learns from it, no limit of the target or its channel is asked.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use belfry_eval::Fault;
 use belfry_model::config::Target;
 use belfry_model::{BusName, DeliveryId, Event, EventId};
 use belfry_targets::{Attempted, Job, RequestRecord, Verdict};
 use belfry_transform::TransformSpec;
 
 use crate::engine::Engine;
-use crate::render::Occasion;
+use crate::render::{Made, Occasion, Transformed, question};
 use crate::snapshot::{self, TargetEntry};
 
 /// A notification goes out in as many requests as it has channels; more than this is no trial.
 const PARTS_MAX: usize = 20;
+
+/// A transformation that was tried out.
+#[derive(Debug)]
+pub struct Tried {
+    /// What it made of the event.
+    pub made: Result<Made, Fault>,
+    /// What a script printed.
+    pub printed: String,
+    /// How long it took, a first start of a helper process included.
+    pub duration: Duration,
+}
 
 impl Engine {
     /// A target that is tried out without being stored; secrets in it may be in clear.
@@ -27,13 +40,33 @@ impl Engine {
     ///
     /// # Errors
     /// What is wrong with its template, or that no helper process could be asked.
-    pub async fn check_template(&self, spec: &TransformSpec) -> Result<(), belfry_eval::Fault> {
+    pub async fn check_template(&self, spec: &TransformSpec) -> Result<(), Fault> {
+        let templates = &self.shared.with.templates;
+        if let Some(script) = spec.script() {
+            return templates.check_script(&question(&script)).await;
+        }
         match spec {
-            TransformSpec::Jinja { template, .. } => {
-                self.shared.with.templates.check(template).await
-            }
+            TransformSpec::Jinja { template, .. } => templates.check(template).await,
             _ => Ok(()),
         }
+    }
+
+    /// What the target's transformation makes of this event; `None` when it has none.
+    pub async fn try_transform(&self, entry: &TargetEntry, event: &Event) -> Option<Tried> {
+        let transform = entry.transform.as_ref()?;
+        let occasion = self.occasion(entry);
+        let escape = entry.handler.as_ref().map(|handler| handler.escape());
+        let escape = escape.unwrap_or_default();
+        let templates = &self.shared.with.templates;
+        let begun = Instant::now();
+        let Transformed { made, printed } = entry
+            .carry_out(transform, event, occasion, escape, templates)
+            .await;
+        Some(Tried {
+            made,
+            printed,
+            duration: begun.elapsed(),
+        })
     }
 
     /// What the target would send for this event; the error says why it would send nothing.

@@ -5,33 +5,57 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::script::{Ran, Script};
 use crate::template::Piece;
 
-/// Longest frame: an event of the largest kind with its escapes, and a template.
+/// Longest frame: an event of the largest kind with its escapes, and a template or script.
 pub(crate) const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// To the helper.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Question<'a> {
-    /// The template.
-    pub(crate) template: String,
-    /// An object: the names that the template may use. Absent: it is only checked.
+    /// What is to be evaluated.
+    pub(crate) task: Task,
+    /// An object: the names that a template may use, or the members of a script's message. Absent: the task is only checked.
     #[serde(borrow, default)]
     pub(crate) context: Option<&'a RawValue>,
+}
+
+/// What a helper can evaluate.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Task {
+    /// A Jinja template.
+    Template(String),
+    /// A Starlark script.
+    Script(Script),
 }
 
 /// From the helper.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
-    /// What came out.
+    /// What came out of a template; nothing when it was only checked.
     Pieces(Vec<Piece>),
-    /// The template is at fault.
-    Fault {
-        /// Where, from 1; 0 when that is not known.
-        line: usize,
-        /// What is wrong.
-        message: String,
-    },
+    /// What came out of a script.
+    Ran(Ran),
+    /// The template or script is at fault.
+    Fault(Wrong),
+}
+
+/// What is wrong with a template or script.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Wrong {
+    /// Where, from 1; 0 when that is not known.
+    pub(crate) line: usize,
+    /// Where in the line, in characters from 1; 0 when that is not known.
+    pub(crate) column: usize,
+    /// What is wrong.
+    pub(crate) message: String,
+    /// What the author may have meant.
+    pub(crate) hint: Option<String>,
+    /// The variable whose script it is.
+    pub(crate) variable: Option<String>,
+    /// What the script printed before.
+    pub(crate) printed: String,
 }
 
 /// The bytes of a frame.

@@ -7,6 +7,7 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
 
+use crate::frame::Wrong;
 use crate::{OUTPUT_BYTES_MAX, TEMPLATE_BYTES_MAX};
 
 /// Steps of one evaluation: loops over an event of the largest kind fit, endless ones end in a millisecond.
@@ -24,16 +25,12 @@ pub enum Piece {
     Value(String),
 }
 
-/// What is wrong with a template.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Wrong {
-    pub(crate) line: usize,
-    pub(crate) message: String,
-}
-
 /// Evaluates a template; without a context it is only read.
 pub(crate) fn evaluate(template: &str, context: Option<&str>) -> Result<Vec<Piece>, Wrong> {
-    let wrong = |message: String| Wrong { line: 0, message };
+    let wrong = |message: String| Wrong {
+        message,
+        ..Wrong::default()
+    };
     if template.len() > TEMPLATE_BYTES_MAX {
         return Err(wrong(format!(
             "the template is larger than {TEMPLATE_BYTES_MAX} bytes"
@@ -108,7 +105,11 @@ fn told(error: &minijinja::Error) -> Wrong {
         (kind, Some(detail)) => format!("{kind}: {detail}"),
         (kind, None) => kind.to_string(),
     };
-    Wrong { line, message }
+    Wrong {
+        line,
+        message,
+        ..Wrong::default()
+    }
 }
 
 #[cfg(test)]

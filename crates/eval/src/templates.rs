@@ -17,7 +17,8 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use crate::frame::{Answer, Question, length, write};
+use crate::frame::{Answer, Question, Task, Wrong, length, write};
+use crate::script::{Ran, Script};
 use crate::template::Piece;
 
 /// How long a template that has ended helpers is not tried again.
@@ -54,40 +55,68 @@ impl Default for EvalLimits {
 pub struct Fault {
     /// Whether it may work later.
     pub kind: FaultKind,
-    /// The line of the template, from 1; `None` when the fault has no place.
+    /// The line of the template or script, from 1; `None` when the fault has no place.
     pub line: Option<usize>,
+    /// The column in that line, in characters from 1.
+    pub column: Option<usize>,
     /// What is wrong, for people.
     pub message: String,
+    /// What the author may have meant.
+    pub hint: Option<String>,
+    /// The variable in whose script it is.
+    pub variable: Option<String>,
+    /// What the script printed before.
+    pub printed: String,
 }
 
 /// Whose fault it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
-    /// The template's: it fails again.
+    /// The template's or script's: it fails again.
     Template,
     /// The machine's: no helper could be started.
     Unavailable,
 }
 
+impl Fault {
+    /// A template or script that fails again, without a place.
+    pub fn template(message: String) -> Self {
+        Wrong {
+            message,
+            ..Wrong::default()
+        }
+        .into()
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "{} (line {line})", self.message),
-            None => f.write_str(&self.message),
+        if let Some(variable) = &self.variable {
+            write!(f, "variable {variable}: ")?;
+        }
+        f.write_str(&self.message)?;
+        match (self.line, self.column) {
+            (Some(line), Some(column)) => write!(f, " (line {line}, column {column})")?,
+            (Some(line), None) => write!(f, " (line {line})")?,
+            (None, _) => {}
+        }
+        match &self.hint {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
         }
     }
 }
 
 impl std::error::Error for Fault {}
 
-/// Evaluates templates.
+/// Evaluates templates and scripts.
 pub struct Templates {
     program: PathBuf,
     arguments: Vec<String>,
     limits: EvalLimits,
     places: Semaphore,
     idle: Mutex<Vec<Helper>>,
-    /// Templates that have ended helpers, by their hash.
+    /// Templates and scripts that have ended helpers, by their hash.
     culprits: Mutex<HashMap<u64, (u32, Instant)>>,
     hasher: RandomState,
 }
@@ -131,7 +160,8 @@ impl Templates {
     /// # Errors
     /// What is wrong with it, or that no helper could be asked.
     pub async fn check(&self, template: &str) -> Result<(), Fault> {
-        self.ask(template, None).await.map(drop)
+        let task = Task::Template(template.to_owned());
+        self.ask(task, None).await.map(drop)
     }
 
     /// Evaluates a template; `context` is the text of a JSON object.
@@ -139,24 +169,54 @@ impl Templates {
     /// # Errors
     /// What is wrong with it, or that no helper could be asked.
     pub async fn render(&self, template: &str, context: &str) -> Result<Vec<Piece>, Fault> {
-        let context: &RawValue = serde_json::from_str(context)
-            .map_err(|error| at_fault(format!("the context is no JSON: {error}")))?;
-        self.ask(template, Some(context)).await
+        let task = Task::Template(template.to_owned());
+        match self.ask(task, Some(context)).await? {
+            Answer::Pieces(pieces) => Ok(pieces),
+            Answer::Ran(_) | Answer::Fault(_) => Err(away("it answered something else")),
+        }
     }
 
-    async fn ask(&self, template: &str, context: Option<&RawValue>) -> Result<Vec<Piece>, Fault> {
-        let hash = self.hasher.hash_one(template);
-        if self.is_banned(hash) {
-            return Err(at_fault(
-                "the template has ended the helper process again and again (memory or time); it is not tried again for an hour".to_owned(),
-            ));
+    /// Whether a script can be compiled, and has the function it needs.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that no helper could be asked.
+    pub async fn check_script(&self, script: &Script) -> Result<(), Fault> {
+        let task = Task::Script(script.clone());
+        self.ask(task, None).await.map(drop)
+    }
+
+    /// Evaluates a script; `context` is the text of a JSON object with what `msg` is made of: `payload`, `attrs`, `id`,
+    /// `seq_id`, `error`; and `now_ms`, the time.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that no helper could be asked.
+    pub async fn run(&self, script: &Script, context: &str) -> Result<Ran, Fault> {
+        let task = Task::Script(script.clone());
+        match self.ask(task, Some(context)).await? {
+            Answer::Ran(ran) => Ok(ran),
+            Answer::Pieces(_) | Answer::Fault(_) => Err(away("it answered something else")),
         }
-        let question = Question {
-            template: template.to_owned(),
-            context,
+    }
+
+    async fn ask(&self, task: Task, context: Option<&str>) -> Result<Answer, Fault> {
+        let (what, hash) = match &task {
+            Task::Template(template) => ("template", self.hasher.hash_one(template)),
+            Task::Script(script) => {
+                let sources = serde_json::to_vec(script).unwrap_or_default();
+                ("script", self.hasher.hash_one(sources))
+            }
         };
-        let frame = write(&question)
-            .map_err(|_| at_fault("the event is too large for a template".to_owned()))?;
+        if self.is_banned(hash) {
+            return Err(Fault::template(format!(
+                "the {what} has ended the helper process again and again (memory or time); it is not tried again for an hour"
+            )));
+        }
+        let context = context
+            .map(serde_json::from_str::<&RawValue>)
+            .transpose()
+            .map_err(|error| Fault::template(format!("the context is no JSON: {error}")))?;
+        let frame = write(&Question { task, context })
+            .map_err(|_| Fault::template(format!("the event is too large for a {what}")))?;
         let _place = self.places.acquire().await.map_err(|_| away("closed"))?;
         let mut helper = self.helper().await?;
         let answer = timeout(self.limits.timeout, helper.ask(&frame)).await;
@@ -167,27 +227,22 @@ impl Templates {
                     self.idle().push(helper);
                 }
                 match answer {
-                    Answer::Pieces(pieces) => Ok(pieces),
-                    Answer::Fault { line, message } => Err(Fault {
-                        kind: FaultKind::Template,
-                        line: (line > 0).then_some(line),
-                        message,
-                    }),
+                    Answer::Fault(wrong) => Err(wrong.into()),
+                    answer => Ok(answer),
                 }
             }
             // The helper goes with it: `kill_on_drop`.
             Ok(Err(error)) => {
                 self.ended_one(hash);
-                tracing::warn!(%error, "a template has ended its helper process");
-                Err(at_fault(
-                    "the template takes more memory than it may; its helper process ended"
-                        .to_owned(),
-                ))
+                tracing::warn!(%error, "a {what} has ended its helper process");
+                Err(Fault::template(format!(
+                    "the {what} takes more memory than it may; its helper process ended"
+                )))
             }
             Err(_elapsed) => {
                 self.ended_one(hash);
-                Err(at_fault(format!(
-                    "the template takes longer than {} ms",
+                Err(Fault::template(format!(
+                    "the {what} takes longer than {} ms",
                     self.limits.timeout.as_millis()
                 )))
             }
@@ -231,7 +286,7 @@ impl Templates {
         };
         // So that the time of an evaluation is not that of a start.
         let first = Question {
-            template: String::new(),
+            task: Task::Template(String::new()),
             context: None,
         };
         helper.ask(&write(&first)?).await?;
@@ -291,19 +346,24 @@ impl Helper {
     }
 }
 
-fn at_fault(message: String) -> Fault {
-    Fault {
-        kind: FaultKind::Template,
-        line: None,
-        message,
+impl From<Wrong> for Fault {
+    fn from(wrong: Wrong) -> Self {
+        Self {
+            kind: FaultKind::Template,
+            line: (wrong.line > 0).then_some(wrong.line),
+            column: (wrong.column > 0).then_some(wrong.column),
+            message: wrong.message,
+            hint: wrong.hint,
+            variable: wrong.variable,
+            printed: wrong.printed,
+        }
     }
 }
 
 fn away(why: &str) -> Fault {
     Fault {
         kind: FaultKind::Unavailable,
-        line: None,
-        message: format!("no helper process for templates: {why}"),
+        ..Fault::template(format!("no helper process for templates: {why}"))
     }
 }
 

@@ -5,7 +5,8 @@ use std::io::{self, Read, Write};
 use belfry_sandbox::{Cage, Support};
 use serde_json::value::RawValue;
 
-use crate::frame::{Answer, Question, length, write};
+use crate::frame::{Answer, Question, Task, length, write};
+use crate::script::Scripts;
 use crate::template::evaluate;
 
 /// Memory of the helper, in bytes: far more than the largest event with its template needs.
@@ -20,6 +21,7 @@ const FILES_MAX: u64 = 32;
 pub fn work() -> io::Result<()> {
     restrict()?;
     let (mut stdin, mut stdout) = (io::stdin().lock(), io::stdout().lock());
+    let mut scripts = Scripts::default();
     let mut head = [0; 4];
     loop {
         match stdin.read_exact(&mut head) {
@@ -31,13 +33,13 @@ pub fn work() -> io::Result<()> {
         stdin.read_exact(&mut body)?;
         let question: Question<'_> = serde_json::from_slice(&body)?;
         let context = question.context.map(RawValue::get);
-        let answer = match evaluate(&question.template, context) {
-            Ok(pieces) => Answer::Pieces(pieces),
-            Err(wrong) => Answer::Fault {
-                line: wrong.line,
-                message: wrong.message,
-            },
+        let answer = match &question.task {
+            Task::Template(template) => evaluate(template, context).map(Answer::Pieces),
+            Task::Script(script) => scripts
+                .evaluate(script, context)
+                .map(|ran| ran.map_or(Answer::Pieces(Vec::new()), Answer::Ran)),
         };
+        let answer = answer.unwrap_or_else(Answer::Fault);
         stdout.write_all(&write(&answer)?)?;
         stdout.flush()?;
     }

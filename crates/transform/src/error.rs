@@ -160,8 +160,8 @@ pub enum RenderError {
         /// What was expected.
         message: String,
     },
-    /// A Jinja template, which is evaluated by whoever has a helper process.
-    #[error("a Jinja template is evaluated in a helper process")]
+    /// A Jinja template or a script, which is evaluated by whoever has a helper process.
+    #[error("templates and scripts of this kind are evaluated in a helper process")]
     Elsewhere,
     /// The transform decided that this event is not to be sent; not a failure.
     #[error("event is not sent on: {step} did not match")]

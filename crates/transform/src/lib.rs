@@ -40,6 +40,7 @@ mod json;
 pub mod limits;
 mod path;
 mod scan;
+mod script;
 mod spec;
 mod template;
 mod tencent;
@@ -47,6 +48,7 @@ mod tencent;
 pub use error::{RenderError, TransformError};
 pub use escape::Escape;
 pub use path::{Path, PathError};
+pub use script::{Script, Variable};
 pub use spec::{Missing, OnError, TransformSpec};
 pub use template::Context;
 pub use tencent::{
@@ -80,6 +82,11 @@ enum Plan {
     /// A Jinja template. Whoever renders it has a helper process for it; see [`Transform::jinja`].
     Jinja {
         template: String,
+        kind: ContentKind,
+    },
+    /// A script, likewise; see [`Transform::script`].
+    Script {
+        script: Script,
         kind: ContentKind,
     },
     /// A program whose output is JSON by construction.
@@ -196,6 +203,17 @@ impl Transform {
                     kind,
                 }
             }
+            TransformSpec::Script {
+                source,
+                vars,
+                content_type,
+                ..
+            } => {
+                let kind = content_kind(content_type.as_deref(), &mut errors);
+                let script = Script::read(source, vars);
+                script.check(&mut errors);
+                Plan::Script { script, kind }
+            }
             TransformSpec::Json { template, .. } => {
                 Plan::Json(json::compile(template, "/template", &mut errors))
             }
@@ -255,7 +273,7 @@ impl Transform {
     }
 
     /// The Jinja template, if it is one, and what escape its values need when they go where `escape` says. It is
-    /// evaluated by the caller, outside of this process, and comes back through [`Self::finish_jinja`].
+    /// evaluated by the caller, outside of this process, and comes back through [`Self::finish_text`].
     pub fn jinja(&self, escape: Escape) -> Option<(&str, Escape)> {
         match &self.plan {
             Plan::Jinja { template, kind } => {
@@ -270,9 +288,24 @@ impl Transform {
         }
     }
 
-    /// What a Jinja template gave, as a body.
-    pub fn finish_jinja(&self, text: String) -> Result<Rendered, RenderError> {
-        let Plan::Jinja { kind, .. } = &self.plan else {
+    /// The script, if it is one. It is evaluated by the caller, outside of this process, and comes back through
+    /// [`Self::finish_text`] or [`Self::finish_json`].
+    pub fn script(&self) -> Option<&Script> {
+        match &self.plan {
+            Plan::Script { script, .. } => Some(script),
+            _ => None,
+        }
+    }
+
+    /// The JSON text that a script gave, as a body.
+    pub fn finish_json(&self, text: String) -> Result<Rendered, RenderError> {
+        let limit = self.output_limit;
+        bounded(text.into_bytes(), limit, "the script", ContentKind::Json)
+    }
+
+    /// The text that a Jinja template or a script gave, as a body.
+    pub fn finish_text(&self, text: String) -> Result<Rendered, RenderError> {
+        let (Plan::Jinja { kind, .. } | Plan::Script { kind, .. }) = &self.plan else {
             return Err(RenderError::Elsewhere);
         };
         if *kind == ContentKind::Json {
@@ -340,7 +373,7 @@ impl Transform {
                 }
                 (body, kind.clone())
             }
-            Plan::Jinja { .. } => {
+            Plan::Jinja { .. } | Plan::Script { .. } => {
                 return Err(RenderError::Elsewhere);
             }
             Plan::Json(program) => (

@@ -28,5 +28,9 @@ pub const MATCHES_MAX: usize = 600_000;
 /// segment, so only crossing wildcards come near it.
 pub const PASSES_MAX: usize = 128;
 
+/// Longest script with its variables, in bytes.
+pub const SCRIPT_BYTES_MAX: usize = 64 * 1024;
+/// Variables of a script.
+pub const SCRIPT_VARS_MAX: usize = 50;
 /// Longest Jinja template, in bytes.
 pub const JINJA_BYTES_MAX: usize = 16 * 1024;

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
+use crate::script::Script;
 use crate::tencent::{EtlFilter, Extraction, OutputTransform};
 
 /// How an event becomes what a target receives, as stored with the target.
@@ -52,6 +53,20 @@ pub enum TransformSpec {
         /// The template.
         template: String,
         /// Media type of the result; plain text by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        content_type: Option<String>,
+        /// What to do when rendering fails.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        on_error: Option<OnError>,
+    },
+    /// A Starlark script, evaluated outside of the server's process.
+    Script {
+        /// The script, with `def dw_process(msg)`.
+        source: String,
+        /// Members of `msg.vars`, made in this order: a value as it is, or `{"script": "..."}`.
+        #[serde(default, skip_serializing_if = "Map::is_empty")]
+        vars: Map<String, Json>,
+        /// Media type of a text that the script returns; plain text by default.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         content_type: Option<String>,
         /// What to do when rendering fails.
@@ -118,10 +133,19 @@ impl TransformSpec {
             | Self::Path { on_error, .. }
             | Self::Template { on_error, .. }
             | Self::Jinja { on_error, .. }
+            | Self::Script { on_error, .. }
             | Self::Json { on_error, .. }
             | Self::Constant { on_error, .. }
             | Self::Aws { on_error, .. }
             | Self::Tencent { on_error, .. } => *on_error,
+        }
+    }
+
+    /// The script, if it is one.
+    pub fn script(&self) -> Option<Script> {
+        match self {
+            Self::Script { source, vars, .. } => Some(Script::read(source, vars)),
+            _ => None,
         }
     }
 
@@ -132,6 +156,7 @@ impl TransformSpec {
             Self::Path { .. } => "path",
             Self::Template { .. } => "template",
             Self::Jinja { .. } => "jinja",
+            Self::Script { .. } => "script",
             Self::Json { .. } => "json",
             Self::Constant { .. } => "constant",
             Self::Aws { .. } => "aws",
@@ -179,6 +204,7 @@ mod tests {
             json!({"kind": "path", "path": "$.data", "onError": "fail"}),
             json!({"kind": "template", "template": "${$.id}", "missing": "dash",
                    "contentType": "text/markdown", "onError": "sendOriginal"}),
+            json!({"kind": "script", "source": "def dw_process(msg): return", "vars": {"z": 1, "a": {"script": "x"}}}),
             json!({"kind": "json", "template": {"z": "${$.id}", "a": [1, null]}}),
             json!({"kind": "constant", "value": null}),
             json!({"kind": "constant", "text": "ping"}),
@@ -202,6 +228,7 @@ mod tests {
             r#"{"kind":"jina","template":"x"}"#,
             r#"{"kind":"path","path":"$","x":1}"#,
             r#"{"kind":"none","path":"$"}"#,
+            r#"{"kind":"script","source":"x","template":"y"}"#,
             r#"{"kind":"path","path":"$","onError":"send_original"}"#,
             r#"{"kind":"tencent","extraction":{"Format":"JSON","x":1}}"#,
             r#"{"path":"$"}"#,

@@ -3,7 +3,9 @@
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::header::CONTENT_TYPE;
-use belfry_app::testing::{PatternTestView, RulesTestView, TargetPreviewView, TargetTestView};
+use belfry_app::testing::{
+    PatternTestView, RulesTestView, TargetPreviewView, TargetTestView, TransformTestView,
+};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -141,4 +143,53 @@ pub(crate) async fn test_target(
     JsonBody(body): JsonBody,
 ) -> Result<Json<TargetTestView>, Problem> {
     Ok(Json(state.app.test_target(&caller.actor, &body).await?))
+}
+
+/// A transform to try out, and an event to try it with.
+#[derive(ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(
+    dead_code,
+    reason = "only its shape is used; some members are read as text"
+)]
+pub(crate) struct TransformTestBody {
+    /// The transform, as a target would have it.
+    #[schema(value_type = Object, examples(json!({"kind": "script", "source": "def dw_process(msg):\n    return msg.payload['subject']\n"})))]
+    transform: Value,
+    /// The target it is for, as it would be written: inserted values are escaped for its medium. Absent: they stay as they are.
+    #[schema(value_type = Option<Object>, required = false, examples(json!({"type": "wecom", "settings": {"key": "693a91f6-7aaa-4bc4-97a0-0ec2sifa5aaa"}})))]
+    target: Option<Value>,
+    /// What the transform sees as the bus; `default` when absent.
+    #[schema(required = false)]
+    bus: Option<String>,
+    /// What the transform sees as the rule; `trial` when absent.
+    #[schema(required = false)]
+    rule: Option<String>,
+    /// What the transform sees as the target's name; `trial` when absent.
+    #[schema(required = false)]
+    name: Option<String>,
+    /// An event in any form in which it can be posted as JSON. Absent, like `eventUid` and `template`: a sample alarm.
+    #[schema(value_type = Option<Object>, required = false)]
+    event: Option<Value>,
+    /// A stored event.
+    #[schema(required = false, examples("evt_01jd0c4z8k000"))]
+    event_uid: Option<String>,
+    /// An event of the catalog.
+    #[schema(required = false, examples("cvm/disk-readonly"))]
+    template: Option<String>,
+}
+
+/// Shows what a transform makes of an event.
+///
+/// It is evaluated exactly as for a delivery; nothing is sent. A transform that could not be saved is refused as it
+/// would be then; one that fails on this event answers 200 with `error`.
+#[utoipa::path(post, path = "/v1/transforms:test", tag = "targets", request_body = TransformTestBody, security(("key" = ["config:read"])),
+    responses((status = 200, description = "What it makes of the event", body = TransformTestView)))]
+pub(crate) async fn test_transform(
+    State(state): State<Shared>,
+    caller: Caller,
+    _: QueryOf<NoQuery>,
+    JsonBody(body): JsonBody,
+) -> Result<Json<TransformTestView>, Problem> {
+    Ok(Json(state.app.test_transform(&caller.actor, &body).await?))
 }

@@ -429,6 +429,12 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
         r#"{"target":{"type":"log","settings":{"log":"a"}}}"#,
     ),
     (
+        "post /v1/transforms:test",
+        "config:read",
+        "/v1/transforms:test",
+        r#"{"transform":{"kind":"constant","text":"a"}}"#,
+    ),
+    (
         "post /v1/targets:test",
         "config:write",
         "/v1/targets:test",

@@ -71,20 +71,29 @@ pub(crate) fn without_value(mut error: FieldError) -> FieldError {
 }
 
 impl App {
-    /// What only a helper process can say of a transform: whether its template can be read.
+    /// What only a helper process can say of a transform: whether its template or script can be read.
     pub(crate) async fn check_template(&self, transform: Option<&JsonText>) -> Result<(), Refusal> {
         let spec = transform.and_then(|text| json::from_slice(text.as_str().as_bytes()).ok());
-        let Some(spec) = spec else {
+        let Some::<TransformSpec>(spec) = spec else {
             // Whoever reads it says what is wrong with it.
             return Ok(());
         };
         match self.engine.check_template(&spec).await {
             Ok(()) => Ok(()),
             Err(fault) if fault.kind == FaultKind::Template => {
-                let line = fault.line.and_then(|line| u32::try_from(line).ok());
+                let member = match (&spec, &fault.variable) {
+                    (TransformSpec::Script { .. }, None) => "/source".to_owned(),
+                    (TransformSpec::Script { .. }, Some(name)) => {
+                        format!("/vars{}/script", json::pointer_to(name))
+                    }
+                    _ => "/template".to_owned(),
+                };
+                let number = |at: Option<usize>| at.and_then(|at| u32::try_from(at).ok());
                 Err(Refusal::Faults(vec![Fault {
-                    line,
-                    ..Fault::new("/transform/template", fault.message)
+                    line: number(fault.line),
+                    column: number(fault.column),
+                    hint: fault.hint,
+                    ..Fault::new(format!("/transform{member}"), fault.message)
                 }]))
             }
             Err(fault) => Err(Refusal::Failed(Error::internal(fault))),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use belfry_alarm::catalog::{self, Simulation};
-use belfry_engine::TargetEntry;
+use belfry_engine::{Made, TargetEntry};
 use belfry_functions::{Invocation, Line, Record};
 use belfry_model::access::Scope;
 use belfry_model::config::{Target, TargetSpec};
@@ -28,6 +28,64 @@ use crate::sources::Filler;
 
 /// What a trial tells of, unless the request says otherwise.
 const SAMPLE: &str = "cvm/ping-unreachable";
+
+/// Where a transform is tried when the request says nothing: its values are not escaped for any medium.
+const PLAIN_TARGET: &str = r#"{"type": "log", "settings": {"log": "trial"}}"#;
+
+/// What a transform makes of an event: one of `output`, `skipped` and `error`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = TransformTest)]
+pub struct TransformTestView {
+    /// The body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub output: Option<String>,
+    /// Media type of the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub content_type: Option<String>,
+    /// Why the event would not be sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub skipped: Option<String>,
+    /// Why there is no body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub error: Option<TransformFaultView>,
+    /// What a script printed, at most 4 KiB.
+    pub printed: String,
+    /// How long it took, in microseconds; the first one may start a helper process.
+    pub duration_us: u64,
+    /// The event it was made from.
+    #[schema(value_type = Object)]
+    pub event: JsonText,
+}
+
+/// Why a transform gave no body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = TransformFault)]
+pub struct TransformFaultView {
+    /// The variable whose script it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub variable: Option<String>,
+    /// Line of the template or script, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub line: Option<usize>,
+    /// Column in the line, in characters from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub column: Option<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What may help.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub hint: Option<String>,
+}
 
 /// What a target would send.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -180,11 +238,82 @@ impl App {
         })
     }
 
+    /// What a transform makes of an event; nothing is sent.
+    pub async fn test_transform(&self, actor: &Actor, body: &[u8]) -> Result<TransformTestView> {
+        actor.require(&Scope::ConfigRead)?;
+        let mut members = input::read_members(body, &["event"])?;
+        let transform = members
+            .take("transform")
+            .ok_or_else(|| Error::field("/transform", "this member is required and missing"))?;
+        let target = match members.take("target") {
+            Some(text) => text.as_str().to_owned(),
+            None => PLAIN_TARGET.to_owned(),
+        };
+        let event = members.take("event");
+        let which: Which = input::read(members.text(&[]).as_bytes())?;
+        let event = self.chosen_event(actor, &which, event).await?;
+        let mut members = input::read_members(target.as_bytes(), &["transform"])?;
+        members.set("transform", transform);
+        let spec = JsonText::parse(&members.text(&[])).map_err(Error::internal)?;
+        // What is wrong with the transform is told where it stands in this body.
+        let entry = self.trial_target(&which, &spec).await.map_err(|error| {
+            error.map_pointers(|pointer| match pointer.strip_prefix("/target/transform") {
+                Some(rest) => format!("/transform{rest}"),
+                None => pointer.to_owned(),
+            })
+        })?;
+        let tried = self.engine.try_transform(&entry, &event).await;
+        let Some(tried) = tried else {
+            return Err(Error::field("/transform", "expected a transform"));
+        };
+        let mut view = TransformTestView {
+            output: None,
+            content_type: None,
+            skipped: None,
+            error: None,
+            printed: tried.printed,
+            duration_us: u64::try_from(tried.duration.as_micros()).unwrap_or(u64::MAX),
+            event: document(&event)?,
+        };
+        match tried.made {
+            Ok(Made::Body(body)) => {
+                view.content_type = Some(body.content_type.as_str().to_owned());
+                view.output = Some(String::from_utf8_lossy(&body.body).into_owned());
+            }
+            Ok(Made::Nothing(why)) => view.skipped = Some(why),
+            Err(fault) => {
+                view.error = Some(TransformFaultView {
+                    variable: fault.variable,
+                    line: fault.line,
+                    column: fault.column,
+                    message: fault.message,
+                    hint: fault.hint,
+                });
+            }
+        }
+        Ok(view)
+    }
+
     async fn trial(&self, actor: &Actor, body: &[u8]) -> Result<(Arc<TargetEntry>, Event)> {
         let mut members = input::read_members(body, &["event"])?;
         let spec = members.take("target");
         let event = members.take("event");
         let which: Which = input::read(members.text(&["target", "event"]).as_bytes())?;
+        let event = self.chosen_event(actor, &which, event).await?;
+        let entry = match spec {
+            Some(spec) => self.trial_target(&which, &spec).await?,
+            None => self.stored_target(&which).await?,
+        };
+        Ok((entry, event))
+    }
+
+    /// The event that a trial names in one of three ways, or a sample.
+    async fn chosen_event(
+        &self,
+        actor: &Actor,
+        which: &Which,
+        event: Option<JsonText>,
+    ) -> Result<Event> {
         let one = [
             event.is_some(),
             which.event_uid.is_some(),
@@ -201,21 +330,16 @@ impl App {
                 "give one of event, eventUid and template",
             ));
         }
-        let event = match (event, which.event_uid) {
-            (Some(text), _) => self.trial_event(text.as_str().as_bytes().to_vec())?,
+        match (event, which.event_uid) {
+            (Some(text), _) => self.trial_event(text.as_str().as_bytes().to_vec()),
             (None, Some(id)) => {
                 actor.require(&Scope::HistoryRead)?;
                 let found = self.store.find_event(id).await?;
                 let found = found.ok_or_else(|| Error::not_found("event", &id))?;
-                Event::from_stored(found.doc).map_err(Error::internal)?
+                Event::from_stored(found.doc).map_err(Error::internal)
             }
-            (None, None) => self.trial_event(self.sample(which.template.as_deref())?)?,
-        };
-        let entry = match spec {
-            Some(spec) => self.trial_target(&which, &spec).await?,
-            None => self.stored_target(&which).await?,
-        };
-        Ok((entry, event))
+            (None, None) => self.trial_event(self.sample(which.template.as_deref())?),
+        }
     }
 
     fn trial_event(&self, body: Vec<u8>) -> Result<Event> {

@@ -27,6 +27,17 @@ pub enum TargetCommand {
 pub struct Trial {
     /// The target: RULE/TARGET or BUS/RULE/TARGET.
     target: String,
+    /// The event.
+    #[command(flatten)]
+    event: ChosenEvent,
+    /// Where the server is.
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// The event that something is tried out with.
+#[derive(Debug, Args)]
+pub(super) struct ChosenEvent {
     /// File with the event, - for standard input; without it a sample alarm.
     #[arg(long, conflicts_with_all = ["event_id", "template"])]
     event: Option<PathBuf>,
@@ -36,9 +47,6 @@ pub struct Trial {
     /// An event of the catalog, such as cvm/disk-readonly (`belfry catalog list`).
     #[arg(long)]
     template: Option<String>,
-    /// Where the server is.
-    #[command(flatten)]
-    remote: Remote,
 }
 
 /// Does it.
@@ -88,6 +96,14 @@ impl Trial {
         body.insert("bus".to_owned(), json!(bus));
         body.insert("rule".to_owned(), json!(rule));
         body.insert("name".to_owned(), json!(name));
+        self.event.add_to(&mut body)?;
+        Ok(Value::Object(body))
+    }
+}
+
+impl ChosenEvent {
+    /// Says it in the body of a trial.
+    pub(super) fn add_to(&self, body: &mut Map<String, Value>) -> Result {
         if let Some(path) = &self.event {
             let text = read_input(path)?;
             let event: Value = serde_json::from_str(text.trim_start_matches('\u{feff}'))
@@ -100,7 +116,7 @@ impl Trial {
         if let Some(template) = &self.template {
             body.insert("template".to_owned(), json!(template));
         }
-        Ok(Value::Object(body))
+        Ok(())
     }
 }
 

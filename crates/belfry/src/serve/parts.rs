@@ -73,7 +73,7 @@ impl Parts {
     }
 }
 
-/// Jinja templates are evaluated by this very program, in another mode.
+/// Jinja templates and scripts are evaluated by this very program, in another mode.
 fn templates(settings: &Settings) -> Result<Templates> {
     let program = std::env::current_exe().context("the path of this program")?;
     let arguments = vec![crate::cli::EVAL_WORKER.to_owned()];

@@ -150,7 +150,6 @@ async fn start(maps: &Arc<Maps>, made: &Arc<Made>) -> Result<(Engine, Arc<Flaky>
             user_agent: "tests".to_owned(),
             directory: Arc::new(belfry_targets::NoDirectory),
             functions: made.clone(),
-            limits: Arc::new(belfry_targets::NoLimits),
         }),
     };
     let settings = EngineSettings {
