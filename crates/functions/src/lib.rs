@@ -15,6 +15,13 @@
 //! | `outcome` | how an invocation can end, and what follows: the failure table |
 //! | `invocation` | what is on record of one |
 //! | `record` | it as it is kept |
+//! | `text` | it as Tencent SCF shows it |
+//! | `runner` | running programs |
+//! | `pool` | who gets a worker |
+//! | `worker` | one process: its start, an invocation, its end |
+//! | `talk` | what is said to a worker and by it |
+//! | `log` | what a function prints |
+//! | `exec` | the runtime that starts a program for each event |
 //! | `call` | asking for one: the trait that the rest of the product uses |
 //!
 //! It must never know rules, targets, stores or HTTP servers of the product's own.
@@ -23,18 +30,21 @@
 
 mod call;
 mod code;
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "until the pool starts such workers")
-)]
 mod custom;
+mod exec;
 mod invocation;
+mod log;
 mod outcome;
+mod pool;
 mod profile;
 mod program;
 mod record;
+mod runner;
 mod runtimes;
 mod spec;
+mod talk;
+mod text;
+mod worker;
 
 pub use call::{Call, Functions, NoFunctions};
 pub use code::{
@@ -42,11 +52,15 @@ pub use code::{
     layer_path,
 };
 pub use invocation::{ColdStart, Failure, Invocation, InvokedBy, Line, Stream};
+pub use log::{LiveLine, LivePart};
 pub use outcome::{Outcome, Retry};
+pub use pool::PoolStatus;
 pub use profile::{context, environment};
 pub use program::{Limits, Program};
 pub use record::{RESULT_BYTES_KEPT, Record, log_text};
+pub use runner::{Runner, RunnerSettings, RunnerStatus};
 pub use runtimes::{Interpreter, RuntimeSettings, Runtimes};
 pub use spec::{
     CodeSpec, Drain, EnvValue, FunctionSpec, Network, Profile, RuntimeKind, SpecLimits, ZipRef,
 };
+pub use text::scf_text;
