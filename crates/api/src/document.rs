@@ -12,8 +12,8 @@ use utoipa_axum::routes;
 use crate::Shared;
 use crate::problem::ProblemDocument;
 use crate::routes::{
-    alarms, archives, audit, buses, catalog, deliveries, documents, events, ingest, keys, logs,
-    meta, nodes, replays, rules, sources, tail, targets, testing,
+    alarms, archives, audit, buses, catalog, deliveries, documents, events, functions, ingest,
+    keys, logs, meta, nodes, replays, rules, sources, tail, targets, testing,
 };
 
 #[derive(OpenApi)]
@@ -115,6 +115,31 @@ pub(crate) fn split() -> (Router<Shared>, Value) {
         .routes(routes!(logs::list_logs))
         .routes(routes!(logs::put_log))
         .routes(routes!(logs::list_log_entries))
+        .routes(routes!(
+            functions::put_function_code,
+            functions::get_function_code
+        ))
+        .routes(routes!(
+            functions::publish_function,
+            functions::list_function_versions
+        ))
+        .routes(routes!(
+            functions::get_function_version,
+            functions::delete_function_version
+        ))
+        .routes(routes!(functions::list_function_aliases))
+        .routes(routes!(
+            functions::get_function_alias,
+            functions::put_function_alias,
+            functions::delete_function_alias
+        ))
+        .routes(routes!(functions::invoke_function))
+        .routes(routes!(functions::validate_function))
+        .routes(routes!(functions::list_function_invocations))
+        .routes(routes!(functions::follow_function))
+        .routes(routes!(functions::list_invocations))
+        .routes(routes!(functions::get_invocation))
+        .routes(routes!(functions::functions_status))
         .routes(routes!(keys::list_keys, keys::create_key))
         .routes(routes!(keys::get_key, keys::revoke_key))
         .routes(routes!(keys::rotate_key))

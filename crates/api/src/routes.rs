@@ -12,6 +12,7 @@ pub(crate) mod catalog;
 pub(crate) mod deliveries;
 pub(crate) mod documents;
 pub(crate) mod events;
+pub(crate) mod functions;
 pub(crate) mod ingest;
 pub(crate) mod keys;
 pub(crate) mod logs;

@@ -54,7 +54,8 @@ pub struct ChangeOptions {
     pub if_absent: bool,
     /// Everything but the write.
     pub dry_run: bool,
-    /// Whether a bus may be deleted with its rules, archives and documents.
+    /// Whether it may be deleted although something needs it: a bus with its rules, archives and documents, a function that
+    /// targets run.
     pub cascade: bool,
 }
 

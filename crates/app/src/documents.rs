@@ -30,6 +30,7 @@ use crate::config::{
 };
 use crate::cursor::{Listing, PageRequest};
 use crate::error::{Code, Error, Fault, Result, faults_under};
+use crate::functions;
 use crate::input::{self, unknown_nulls_by};
 use crate::secrets::{Sealer, masked};
 use crate::time::Stamp;
@@ -87,7 +88,7 @@ pub struct DocumentView {
 }
 
 impl DocumentView {
-    fn new(kind: &dyn DocumentKind, bus: Option<&BusName>, document: &Document) -> Self {
+    pub(crate) fn new(kind: &dyn DocumentKind, bus: Option<&BusName>, document: &Document) -> Self {
         let mut spec = masked(&document.spec);
         for pointer in kind.secret_pointers(&spec) {
             if let Some(secret) = spec.pointer_mut(&pointer) {
@@ -276,7 +277,7 @@ impl App {
         .await
     }
 
-    async fn change_document(
+    pub(crate) async fn change_document(
         &self,
         actor: &Actor,
         index: &Index,
@@ -300,6 +301,9 @@ impl App {
                 .ok()
         });
         let (spec, generated) = complete(kind, spec, old_clear.as_ref())?;
+        if kind.name() == FUNCTIONS {
+            self.check_function(&spec).await?;
+        }
         if let Some(same) = old.filter(|_| old_clear.as_ref() == Some(&spec)) {
             let value = DocumentView {
                 dry_run: options.dry_run,
@@ -370,16 +374,20 @@ impl App {
             let index = self.index().await?;
             let old = place.get(&index)?;
             options.check(Some(old.revision))?;
+            let mut changes = Vec::new();
+            if place.kind.name() == FUNCTIONS {
+                changes = functions::changes_with(&index, place.name, options.cascade)?;
+            }
             let mut value = DocumentView::new(place.kind, place.bus, old);
             let action = format!("{}.delete", place.kind.one());
             let audit = self.audit(actor, &action, &place.path(), Some(&value), None)?;
             value.dry_run = options.dry_run;
             if !options.dry_run {
-                let change = Change::DeleteDocument {
+                changes.push(Change::DeleteDocument {
                     place: place.stored(),
                     revision: old.revision,
-                };
-                self.apply(&[change], &[audit], self.now_ms()).await?;
+                });
+                self.apply(&changes, &[audit], self.now_ms()).await?;
             }
             Ok(value)
         })

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`config`] | buses, rules, targets, archives: read, put, patch, delete; validation; preconditions |
 //! | [`documents`] | named documents (contacts, silences ...): the same for every kind, and what is special to each |
+//! | [`functions`] | functions: versions, aliases, code, invoking them, what is on record of it |
 //! | [`keys`] | API keys, authentication, requests per second |
 //! | [`secrets`] | sealing, the key file |
 //! | [`testing`] | patterns and rules tried out |
@@ -31,6 +32,7 @@ pub mod config;
 pub mod cursor;
 pub mod documents;
 pub mod error;
+pub mod functions;
 pub mod history;
 pub mod idempotency;
 pub mod ingest;
@@ -63,6 +65,7 @@ pub use rate::RateState;
 pub use secrets::{SealError, Sealer};
 
 use config::Index;
+use functions::FunctionService;
 use idempotency::UnderWay;
 use keys::KeyRing;
 use sources::Certificates;
@@ -124,6 +127,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// What targets connect with; for checking URLs and for handshakes.
     pub connect: Arc<ConnectContext>,
+    /// Runs functions; the same one that targets run them by.
+    pub functions: Arc<FunctionService>,
     /// Bounds.
     pub settings: AppSettings,
 }
@@ -135,6 +140,7 @@ pub struct App {
     sealer: Arc<Sealer>,
     clock: Arc<dyn Clock>,
     connect: Arc<ConnectContext>,
+    functions: Arc<FunctionService>,
     settings: AppSettings,
     index: Mutex<Arc<Index>>,
     key_ring: KeyRing,
@@ -161,6 +167,7 @@ impl App {
             sealer: parts.sealer,
             clock: parts.clock,
             connect: parts.connect,
+            functions: parts.functions,
             settings: parts.settings,
             index: Mutex::default(),
             key_ring: KeyRing::default(),

@@ -54,6 +54,8 @@ pub struct EngineSettings {
     pub config_poll: Duration,
     /// How long events and their history are kept.
     pub retention_age: Duration,
+    /// How long invocations of functions are kept.
+    pub invocations_age: Duration,
     /// Bytes that the database may use; the oldest events are deleted beyond it. `None`: no limit.
     pub retention_bytes: Option<u64>,
     /// Events are refused while less than this is free on the disk.
@@ -95,6 +97,7 @@ impl Default for EngineSettings {
             sweep_every: Duration::from_secs(5),
             config_poll: Duration::from_secs(1),
             retention_age: Duration::from_hours(30 * 24),
+            invocations_age: Duration::from_hours(30 * 24),
             retention_bytes: None,
             disk_free_min_bytes: 256 * MIB as u64,
             size_max_bytes: None,

@@ -5,23 +5,23 @@
 //! with one permit: nobody knows what was sent just before. Beside other nodes this one has its part of the limit.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use belfry_model::{Clock, DeliveryId, TargetId};
-use belfry_targets::{ChannelLimit, VendorLimits};
+use belfry_targets::ChannelLimit;
 use tokio::sync::Notify;
 
 use crate::circuit::{Bucket, Rate};
-use crate::engine::Engine;
-use crate::shared::Shared;
 use crate::shares::Share;
 
 /// A vendor's pause is at most a day.
 const PAUSE_MS_MAX: i64 = 86_400_000;
 /// Digests begin when more waits than passes in this time.
 const PASSES_MS: i64 = 60_000;
+
+/// Tells channels apart.
+pub(crate) type Key = [u8; 16];
 
 /// How urgent a message is: what is smaller goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +42,7 @@ pub(crate) enum Class {
 
 /// A channel of this process.
 pub(crate) struct Channel {
+    key: Key,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     /// A permit was taken, given back or asked for, or a pause has changed.
@@ -89,7 +90,8 @@ impl Drop for Ask<'_> {
 }
 
 impl Channel {
-    fn new(limit: ChannelLimit, share: Share, clock: Arc<dyn Clock>) -> Self {
+    fn new(wanted: &belfry_targets::Channel, share: Share, clock: Arc<dyn Clock>) -> Self {
+        let (key, limit) = (wanted.key, wanted.limit);
         let now_ms = clock.now_ms();
         let bucket = part(limit, share).map(|rate| {
             let mut bucket = Bucket::empty(rate, now_ms);
@@ -97,6 +99,7 @@ impl Channel {
             bucket
         });
         Self {
+            key,
             clock,
             state: Mutex::new(State {
                 limit,
@@ -108,6 +111,10 @@ impl Channel {
             }),
             changed: Notify::new(),
         }
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        self.key
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -203,6 +210,11 @@ impl Channel {
         }
     }
 
+    /// Whether this node has a part of the limit.
+    pub(crate) fn has_part(&self) -> bool {
+        self.lock().bucket.is_some()
+    }
+
     /// Whether a message would have to wait now.
     pub(crate) fn is_busy(&self, now_ms: i64) -> bool {
         let mut state = self.lock();
@@ -249,14 +261,14 @@ fn millis(ms: i64) -> Duration {
 }
 
 /// What a channel is drawn by when limits are divided among nodes.
-pub(crate) fn drawn_by(key: &[u8; 16]) -> TargetId {
+pub(crate) fn drawn_by(key: &Key) -> TargetId {
     let [a, b, c, d, ..] = *key;
     TargetId(i32::from_le_bytes([a, b, c, d & 0x7f]))
 }
 
 /// The channels of this process that some target uses.
 #[derive(Default)]
-pub(crate) struct Channels(Mutex<HashMap<[u8; 16], Weak<Channel>>>);
+pub(crate) struct Channels(Mutex<HashMap<Key, Weak<Channel>>>);
 
 impl Channels {
     /// The channel of a target; it takes up the limit if it is another one.
@@ -273,7 +285,7 @@ impl Channels {
             return known;
         }
         all.retain(|_, channel| channel.strong_count() > 0);
-        let channel = Arc::new(Channel::new(wanted.limit, share, Arc::clone(clock)));
+        let channel = Arc::new(Channel::new(wanted, share, Arc::clone(clock)));
         all.insert(wanted.key, Arc::downgrade(&channel));
         channel
     }
@@ -286,53 +298,6 @@ impl Channels {
                 let limit = channel.lock().limit;
                 channel.divide(limit, share(drawn_by(key)));
             }
-        }
-    }
-}
-
-/// The channels of an engine, for targets that use several of them in one delivery. Targets are given it before there is an
-/// engine; until [`Limits::of`] names one nothing is limited.
-#[derive(Debug, Default)]
-pub struct Limits(OnceLock<Weak<Shared>>);
-
-impl Limits {
-    /// Says whose limits they are; once.
-    pub fn of(&self, engine: &Engine) {
-        // Weak: the engine holds its targets, and they hold this.
-        self.0.get_or_init(|| engine.downgrade());
-    }
-
-    fn channel(&self, wanted: &belfry_targets::Channel) -> Option<Arc<Channel>> {
-        let shared = self.0.get()?.upgrade()?;
-        let share = |target| shared.lease.share(target);
-        Some(shared.channels.of(wanted, share, &shared.clock))
-    }
-}
-
-#[async_trait]
-impl VendorLimits for Limits {
-    async fn permit(
-        &self,
-        channel: &belfry_targets::Channel,
-        urgent: bool,
-        delivery: DeliveryId,
-        at_most: Duration,
-    ) -> bool {
-        let Some(channel) = self.channel(channel) else {
-            return true;
-        };
-        let class = if urgent {
-            Class::Critical
-        } else {
-            Class::Other
-        };
-        let permit = channel.permit(Rank { class, delivery });
-        tokio::time::timeout(at_most, permit).await.is_ok()
-    }
-
-    fn pause(&self, channel: &belfry_targets::Channel, wait_ms: Option<u64>) {
-        if let Some(channel) = self.channel(channel) {
-            channel.pause(wait_ms);
         }
     }
 }

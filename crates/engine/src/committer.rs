@@ -13,15 +13,17 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use belfry_functions::{Invocation, Record, log_text};
 use belfry_model::config::DedupMode;
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
 use belfry_model::replay::ReplayMark;
 use belfry_model::{
-    ArchiveId, BusName, DeliveryId, Event, EventId, EventIdSource, OrderKey, TargetId,
+    ArchiveId, BusName, DeliveryId, Event, EventId, EventIdSource, NodeId, OrderKey, TargetId,
 };
 use belfry_pattern::Scratch;
 use belfry_store::{
-    Batch, EventKey, IdempotencyRecord, NewEvent, Outcome, Pending, Release, StoreError,
+    Batch, EventKey, IdempotencyRecord, NewEvent, NewInvocation, Outcome, Pending, Release,
+    StoreError,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -713,7 +715,7 @@ impl Committer {
             }
             let order = match (&entry.order, sign) {
                 (Some(order), _) => order.key(event),
-                (None, Some(sign)) if entry.is_gated() => Some(sign.order()),
+                (None, Some(sign)) if entry.tells_alarms() => Some(sign.order()),
                 _ => None,
             };
             if let Some(key) = order {
@@ -899,10 +901,16 @@ impl Committer {
         round.batch.attempts.extend(finished.attempt.clone());
         round.batch.log_entries.extend(finished.log_entry.clone());
         round.batch.told.extend(finished.told.iter().cloned());
+        let run = finished.invocation.iter();
+        let node = self.shared.lease.member.node;
+        round
+            .batch
+            .invocations
+            .extend(run.map(|run| kept(run, node)));
         for folded in &finished.folded {
             self.add_folded(round, snapshot, finished, status, folded, now_ms);
         }
-        for (bus, event) in &finished.dead_letters {
+        for (bus, event) in &finished.own_events {
             self.add_own(round, snapshot, bus, event, work.trace_id.clone(), now_ms);
         }
     }
@@ -919,9 +927,10 @@ impl Committer {
     ) {
         self.settle(round, work);
         let carrier = finished.work.delivery;
+        let together = if finished.batch { "batch" } else { "message" };
         let detail = match detail_of(&finished.next) {
-            Some(detail) => format!("in the message of {carrier}: {detail}"),
-            None => format!("in the message of {carrier}"),
+            Some(detail) => format!("in the {together} of {carrier}: {detail}"),
+            None => format!("in the {together} of {carrier}"),
         };
         let outcome = Outcome {
             delivery: work.delivery,
@@ -934,13 +943,22 @@ impl Committer {
             detail: Some(detail),
         };
         Self::release_next(round, work, status, now_ms);
-        let mut next_at_ms = None;
-        if let Next::Retry { due_at_ms, .. } = finished.next {
-            next_at_ms = Some(due_at_ms);
+        let (next_at_ms, trigger) = match finished.next {
+            Next::Retry { due_at_ms, .. } => (Some(due_at_ms), Trigger::Retry),
+            Next::More { .. } => (Some(now_ms), work.trigger),
+            _ => (None, work.trigger),
+        };
+        if let Some(due_at_ms) = next_at_ms {
             round.hints.push((work.delivery.target, due_at_ms));
+            let again = work.pending(due_at_ms);
             round.batch.pending.push(Pending {
-                trigger: Trigger::Retry,
-                ..work.pending(due_at_ms)
+                trigger,
+                progress: if finished.shares {
+                    finished.progress.clone()
+                } else {
+                    again.progress
+                },
+                ..again
             });
         }
         round.ended.push((
@@ -980,11 +998,20 @@ impl Committer {
     fn add_deferred(&mut self, round: &mut Round, snapshot: &Snapshot, deferred: &Deferred) {
         let work = &deferred.work;
         self.settle(round, work);
-        let outcome = waiting(work, deferred.reason, deferred.at_ms);
+        let outcome = Outcome {
+            detail: deferred.detail.clone(),
+            ..waiting(work, deferred.reason, deferred.at_ms)
+        };
         round.notice(snapshot, &outcome, &work.event, Some(deferred.due_at_ms));
         round.batch.outcomes.push(outcome);
         round.hints.push((work.delivery.target, deferred.due_at_ms));
         round.batch.pending.push(work.pending(deferred.due_at_ms));
+        let run = deferred.invocation.iter();
+        let node = self.shared.lease.member.node;
+        round
+            .batch
+            .invocations
+            .extend(run.map(|run| kept(run, node)));
     }
 
     /// An event of Belfry's own, matched like any other.
@@ -1049,9 +1076,7 @@ impl Committer {
                 status_code: None,
                 duration_ms: 0,
                 at_ms: now_ms,
-                reason: lane
-                    .is_some_and(|lane| lane.is_channel_busy(now_ms))
-                    .then_some(Reason::ChannelLimit),
+                reason: lane.and_then(|lane| lane.waits_for(now_ms)),
                 detail: None,
             });
             round.hints.push((work.delivery.target, lease_until_ms));
@@ -1104,6 +1129,22 @@ fn waiting(work: &Work, reason: Reason, at_ms: i64) -> Outcome {
     }
 }
 
+/// A run of a function as it is stored.
+fn kept(run: &Invocation, node: NodeId) -> NewInvocation {
+    NewInvocation {
+        request_id: run.request_id,
+        function: run.function.clone(),
+        version: run.version.clone(),
+        delivery: run.delivery,
+        started_at_ms: run.started_at_ms,
+        duration_us: run.duration_us,
+        outcome: Some(run.outcome.as_str().to_owned()),
+        node,
+        record: Record::of(run).text(),
+        log: log_text(&run.log),
+    }
+}
+
 /// What a sender is told when the store fails.
 fn refusal(error: &StoreError) -> AcceptError {
     match error {
@@ -1135,15 +1176,24 @@ fn cause(error: &StoreError) -> Option<String> {
 /// A result that the store did not take, without what is not needed to end its delivery; `None` when nothing can be
 /// left out.
 fn without_details(op: Done, error: &StoreError) -> Option<Done> {
-    let Done::Finished(mut finished) = op else {
-        tracing::error!(%error, result = ?op, "a result cannot be stored; its delivery is repeated at the next start");
-        return None;
+    let mut finished = match op {
+        Done::Finished(finished) => finished,
+        Done::Deferred(mut deferred) if deferred.invocation.is_some() => {
+            deferred.invocation = None;
+            tracing::error!(%error, delivery.id = %deferred.work.delivery, "the record of a run cannot be stored");
+            return Some(Done::Deferred(deferred));
+        }
+        op => {
+            tracing::error!(%error, result = ?op, "a result cannot be stored; its delivery is repeated at the next start");
+            return None;
+        }
     };
     let entry = finished.log_entry.take().is_some();
-    let letter = !std::mem::take(&mut finished.dead_letters).is_empty();
+    let letter = !std::mem::take(&mut finished.own_events).is_empty();
+    let run = finished.invocation.take().is_some();
     let attempt = finished.attempt.as_mut();
     let record = attempt.and_then(|attempt| attempt.record.take()).is_some();
-    tracing::error!(%error, delivery.id = %finished.work.delivery, entry, letter, record, "a result cannot be stored as it is");
+    tracing::error!(%error, delivery.id = %finished.work.delivery, entry, letter, run, record, "a result cannot be stored as it is");
     if entry {
         // The entry was the delivery.
         if let Some(attempt) = &mut finished.attempt {
@@ -1154,7 +1204,7 @@ fn without_details(op: Done, error: &StoreError) -> Option<Done> {
             detail: format!("its log entry cannot be stored: {error}"),
         };
     }
-    (entry || letter || record).then_some(Done::Finished(finished))
+    (entry || letter || run || record).then_some(Done::Finished(finished))
 }
 
 /// A sender that has gone away does not want its answer any more; its events are stored all the same.

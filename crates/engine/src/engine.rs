@@ -504,7 +504,6 @@ mod tests {
                 clock,
                 user_agent: "tests".to_owned(),
                 directory: Arc::new(belfry_targets::NoDirectory),
-                limits: Arc::new(belfry_targets::NoLimits),
                 functions: Arc::new(belfry_functions::NoFunctions),
             }),
         };
@@ -516,7 +515,9 @@ mod tests {
         let lane = engine.shared.lane(entry.target.id).unwrap();
         lane.update(Arc::new(TargetEntry {
             channel: None,
+            channels: Vec::new(),
             folds: false,
+            batch: None,
             target: entry.target.clone(),
             bus: entry.bus.clone(),
             rule: entry.rule.clone(),

@@ -202,6 +202,12 @@ async fn purge_old(shared: &Shared) {
         store.purge_replays(now_ms.saturating_sub(age_ms), chunk)
     })
     .await;
+    let age_ms = i64::try_from(shared.settings.invocations_age.as_millis()).unwrap_or(i64::MAX / 4);
+    let run_before_ms = now_ms.saturating_sub(age_ms);
+    in_chunks(shared, "old invocations of functions", || {
+        store.purge_invocations(run_before_ms, chunk)
+    })
+    .await;
     in_chunks(shared, "keys of earlier events", || {
         store.purge_keys(keys_before, chunk)
     })

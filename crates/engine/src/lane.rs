@@ -6,27 +6,30 @@
 
 mod gated;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use belfry_alarm::Sign;
+use belfry_functions::Outcome;
 use belfry_model::config::RateLimit;
 use belfry_model::delivery::Reason;
 use belfry_model::{NodeId, TargetId};
 use belfry_store::{Attempt, CircuitNote, EventFacts, NewLogEntry};
 use belfry_targets::{Attempted, Folded, Job, RequestRecord, ResponseRecord, Verdict};
+use belfry_transform::Rendered;
 use futures_util::FutureExt as _;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tracing::Instrument as _;
 
 use crate::api::LaneStatus;
+use crate::batch::Batches;
 use crate::channel::{self, Channel, drawn_by};
 use crate::circuit::{Bucket, Change, Circuit, Rate};
 use crate::gate::{Known, Left};
-use crate::outbox::Outbox;
+use crate::outbox::Outboxes;
 use crate::outcome::{self, Facts, Next};
 use crate::render::Occasion;
 use crate::report;
@@ -53,6 +56,10 @@ const KEPT_BACK_MS: i64 = 500;
 const PROBE_GRACE_MS: i64 = 3_000;
 /// A target whose receiver says so often in a row that it is set up wrong is disabled.
 const MISCONFIGURED_MAX: u32 = 3;
+/// The longest wait for room.
+const BUSY_MS_MAX: u64 = 60_000;
+/// After how long a batch goes on without the one of its deliveries whose time was over.
+const BATCH_AGAIN_MS: i64 = 60_000;
 /// Most that an attempt may leave behind for the next.
 const PROGRESS_BYTES_MAX: usize = 64 * 1024;
 
@@ -64,10 +71,8 @@ pub(crate) struct Lane {
     state: Mutex<State>,
     /// A place on the wire that is this target's alone, so that others which hang cannot take all there are.
     own_place: Semaphore,
-    /// What its vendor counts a limit by.
-    channel: ArcSwapOption<Channel>,
-    /// Others that its attempts may use: held, so that what has passed is not forgotten.
-    further: Mutex<Vec<Arc<Channel>>>,
+    /// What its vendors count limits by.
+    channels: ArcSwap<HashMap<channel::Key, Arc<Channel>>>,
     /// Something has come into the queue of a gated target, or a message has gone.
     stirred: Notify,
     shared: Arc<Shared>,
@@ -76,7 +81,9 @@ pub(crate) struct Lane {
 struct State {
     queue: VecDeque<Arc<Work>>,
     /// What may be sent and waits for its turn; only of a gated target.
-    outbox: Outbox,
+    outboxes: Outboxes,
+    /// What waits until there are enough; only where the target takes many at once.
+    batches: Batches,
     /// Its messages on the wire.
     sending: usize,
     /// Deliveries looked at in a row.
@@ -141,6 +148,8 @@ enum Check {
 struct Piece {
     work: Arc<Work>,
     about: Option<(Sign, Known)>,
+    /// What the transformation made of it; only in a batch, where it is known before.
+    body: Option<Rendered>,
 }
 
 /// What goes out as one message.
@@ -150,11 +159,23 @@ struct Letter {
     folded: Vec<Piece>,
     /// Whether they are together because of a storm.
     digest: bool,
-    /// Whether the channel has let it pass.
-    has_permit: bool,
+    /// Whether they are together because the target takes many at once: they share what becomes of them.
+    batch: bool,
+    /// Which it goes through.
+    channel: Option<Arc<Channel>>,
 }
 
 impl Letter {
+    fn alone(first: Piece) -> Self {
+        Self {
+            first,
+            folded: Vec::new(),
+            digest: false,
+            batch: false,
+            channel: None,
+        }
+    }
+
     fn pieces(&self) -> impl Iterator<Item = &Piece> {
         std::iter::once(&self.first).chain(&self.folded)
     }
@@ -167,6 +188,8 @@ enum Went {
     Ended,
     /// It waits in the store for its time.
     Waits,
+    /// The same, since there was no room for it, and none for others either for so long.
+    Busy { wait_ms: u64 },
     /// Nothing was done about it.
     Left,
 }
@@ -185,7 +208,8 @@ impl Lane {
             target: entry.target.id,
             state: Mutex::new(State {
                 queue: VecDeque::new(),
-                outbox: Outbox::default(),
+                outboxes: Outboxes::default(),
+                batches: Batches::default(),
                 sending: 0,
                 looked: 0,
                 misconfigured: 0,
@@ -209,8 +233,7 @@ impl Lane {
                 elsewhere: None,
             }),
             own_place: Semaphore::new(1),
-            channel: ArcSwapOption::new(channel_of(&entry, &shared)),
-            further: Mutex::new(further_channels(&entry, &shared)),
+            channels: ArcSwap::from_pointee(channels_of(&entry, &shared)),
             stirred: Notify::new(),
             entry: ArcSwap::new(entry),
             deleted: AtomicBool::new(false),
@@ -249,9 +272,8 @@ impl Lane {
             state.misconfigured = 0;
         }
         self.ask_again(&mut state);
-        self.channel.store(channel_of(&entry, &self.shared));
-        *self.further.lock().unwrap_or_else(PoisonError::into_inner) =
-            further_channels(&entry, &self.shared);
+        self.channels
+            .store(Arc::new(channels_of(&entry, &self.shared)));
         self.entry.store(entry);
         drop(state);
         self.stirred.notify_one();
@@ -359,10 +381,11 @@ impl Lane {
         if let Some((due_at_ms, reason)) = state.kept_back(now_ms, self.open_max_ms()) {
             return Admission::Later { due_at_ms, reason };
         }
+        let (count_max, bytes_max) = self.limits();
         let held = state.held();
         // A lane that holds nothing may always take one: other targets' backlogs must not keep it waiting.
-        let full = held >= settings.lane_deliveries_max
-            || (held > 0 && state.bytes + bytes > settings.lane_bytes_max)
+        let full = held >= count_max
+            || (held > 0 && state.bytes + bytes > bytes_max)
             || (state.bytes > 0
                 && self.shared.lanes_bytes.load(Ordering::Relaxed) + bytes
                     > settings.lanes_bytes_max);
@@ -445,10 +468,7 @@ impl Lane {
         if state.slots == 0 {
             return Err(now_ms + NEVER_MS);
         }
-        let mut paused_until_ms = state.paused_until_ms;
-        if !self.has_further_channels() {
-            paused_until_ms = paused_until_ms.max(self.channel_pause(now_ms));
-        }
+        let paused_until_ms = state.paused_until_ms.max(self.channel_pause(now_ms));
         if paused_until_ms > now_ms {
             return Err(paused_until_ms);
         }
@@ -468,12 +488,13 @@ impl Lane {
             None => usize::MAX,
         };
         // Claimed work fills half of the queue at most, so that first attempts do not wait behind late retries.
-        let half = settings.lane_deliveries_max.div_ceil(2);
+        let (count_max, bytes_max) = self.limits();
+        let half = count_max.div_ceil(2);
         let held = state.held();
         let all = settings
             .lanes_bytes_max
             .saturating_sub(self.shared.lanes_bytes.load(Ordering::Relaxed));
-        let bytes = (settings.lane_bytes_max / 2)
+        let bytes = (bytes_max / 2)
             .saturating_sub(state.bytes)
             .min(all)
             .max(usize::from(state.bytes == 0));
@@ -511,6 +532,15 @@ impl Lane {
 
     fn open_max_ms(&self) -> i64 {
         i64::try_from(self.shared.settings.circuit_open_max.as_millis()).unwrap_or(i64::MAX / 4)
+    }
+
+    /// How many deliveries and bytes may wait in memory: two batches at least, one of which may be on its way.
+    fn limits(&self) -> (usize, usize) {
+        let settings = &self.shared.settings;
+        let usual = (settings.lane_deliveries_max, settings.lane_bytes_max);
+        self.entry.load().batch.map_or(usual, |batch| {
+            (usual.0.max(2 * batch.count), usual.1.max(2 * batch.bytes))
+        })
     }
 
     /// How long a claim for this lane lasts.
@@ -558,7 +588,7 @@ impl Lane {
             },
             paused_until_ms: (paused > now_ms).then_some(paused),
             failures: state.circuit.failures(),
-            queued: state.queue.len() + state.outbox.len() + state.behind,
+            queued: state.queue.len() + state.outboxes.len() + state.batches.len() + state.behind,
             in_flight: state.in_flight,
         }
     }
@@ -590,10 +620,26 @@ impl Lane {
                     self.give_back(std::mem::take(&mut behind)).await;
                 }
                 Went::Ended => next = behind.pop_front(),
-                Went::Waits => self.give_back(std::mem::take(&mut behind)).await,
+                Went::Waits | Went::Busy { .. } => {
+                    self.give_back(std::mem::take(&mut behind)).await;
+                }
                 Went::Left => self.leave(work, std::mem::take(&mut behind)).await,
             }
             self.finish_one(bytes, next.is_some());
+            self.rest(went).await;
+        }
+    }
+
+    /// Where there was no room for a delivery there is none for the next: whoever made it waits, so that a backlog is not
+    /// taken out of the store and put back in vain.
+    async fn rest(&self, went: Went) {
+        if let Went::Busy { wait_ms } = went {
+            let wait = std::time::Duration::from_millis(wait_ms.min(BUSY_MS_MAX));
+            tokio::select! {
+                biased;
+                () = self.shared.closing.cancelled() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
         }
     }
 
@@ -700,12 +746,11 @@ impl Lane {
             }
         }
         let span = tracing::debug_span!("delivery", delivery.id = %work.delivery, attempt = work.attempts + 1);
-        let letter = Letter {
-            first: Piece { work, about: None },
-            folded: Vec::new(),
-            digest: false,
-            has_permit: false,
-        };
+        let letter = Letter::alone(Piece {
+            work,
+            about: None,
+            body: None,
+        });
         let (went, _) = self.attempt(letter, &entry, now_ms).instrument(span).await;
         went
     }
@@ -721,12 +766,17 @@ impl Lane {
     }
 
     fn may_go(&self, work: &Work, entry: &TargetEntry, now_ms: i64) -> Check {
-        if work
-            .lease_until_ms()
-            .is_some_and(|until| until - now_ms < self.timeout_ms() + COMMIT_MARGIN_MS)
+        if let Some(left_ms) = work.lease_until_ms().map(|until| until - now_ms)
+            && left_ms < self.timeout_ms() + COMMIT_MARGIN_MS
         {
-            // It waited too long in the queue: somebody may claim it before we could finish. Its row brings it back.
-            return Check::Left;
+            // It waited too long in the queue: somebody may claim it before we could finish. Where an attempt may take long,
+            // so may its lease; then it is put back, as long as that is certain to be done in time.
+            return if left_ms > LEASE_MARGIN_MS {
+                Check::Waits(now_ms, Reason::QueueFull)
+            } else {
+                // Its row brings it back.
+                Check::Left
+            };
         }
         if self.deleted.load(Ordering::Acquire) {
             return Check::Ends(skipped(Reason::TargetDeleted, "the target was deleted"));
@@ -742,14 +792,9 @@ impl Lane {
         ) {
             return Check::Ends(next);
         }
-        let channel_pause = if self.has_further_channels() {
-            0
-        } else {
-            self.channel_pause(now_ms)
-        };
         let state = self.lock();
         let elsewhere = (state.slots == 0).then_some((now_ms, Reason::OtherNode));
-        let paused_until_ms = state.paused_until_ms.max(channel_pause);
+        let paused_until_ms = state.paused_until_ms.max(self.channel_pause(now_ms));
         let paused = (paused_until_ms > now_ms).then_some((paused_until_ms, Reason::RateLimited));
         let open = state.circuit.is_open(now_ms);
         let waits = elsewhere
@@ -766,12 +811,48 @@ impl Lane {
             work,
             due_at_ms,
             reason,
+            detail: None,
+            invocation: None,
             at_ms,
         };
+        self.put_back(deferred).await
+    }
+
+    async fn put_back(&self, deferred: Deferred) -> Went {
         self.shared
             .hand_over(Done::Deferred(Box::new(deferred)))
             .await;
         Went::Waits
+    }
+
+    /// There was no room for a message: that was no attempt.
+    async fn busy(
+        &self,
+        letter: Letter,
+        attempted: Attempted,
+        (reason, detail, wait_ms): (Reason, String, u64),
+        at_ms: i64,
+    ) -> (Went, Went) {
+        self.lock().circuit.inconclusive(at_ms);
+        let wait_ms = wait_ms.min(BUSY_MS_MAX);
+        let due_at_ms = at_ms + i64::try_from(wait_ms).unwrap_or(0);
+        // One that only waited has nothing to tell.
+        let mut invocation = attempted
+            .invocation
+            .filter(|run| run.outcome != Outcome::Throttled);
+        for piece in std::iter::once(letter.first).chain(letter.folded) {
+            let deferred = Deferred {
+                work: piece.work,
+                due_at_ms,
+                reason,
+                detail: Some(detail.clone()),
+                invocation: invocation.take(),
+                at_ms,
+            };
+            self.put_back(deferred).await;
+        }
+        let busy = Went::Busy { wait_ms };
+        (busy, busy)
     }
 
     /// Makes the message. Tells what became of its first delivery, and of the others.
@@ -795,9 +876,31 @@ impl Lane {
         if attempted.duration_ms == 0 {
             attempted.duration_ms = u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX);
         }
+        self.conclude(letter, entry, started_at_ms, attempted).await
+    }
+
+    /// Hands over what has become of a message.
+    async fn conclude(
+        &self,
+        letter: Letter,
+        entry: &TargetEntry,
+        started_at_ms: i64,
+        mut attempted: Attempted,
+    ) -> (Went, Went) {
         let now_ms = self.shared.clock.now_ms().max(started_at_ms);
+        if let Verdict::Busy {
+            reason,
+            detail,
+            wait_ms,
+        } = &attempted.verdict
+        {
+            let why = (*reason, detail.clone(), *wait_ms);
+            return self.busy(letter, attempted, why, now_ms).await;
+        }
+        let work = Arc::clone(&letter.first.work);
         let progress = progress(&work, &mut attempted);
-        self.learn(entry, &attempted, now_ms).await;
+        self.learn(entry, &attempted, letter.channel.as_deref(), now_ms)
+            .await;
         self.shared
             .metrics
             .attempted(&entry.target.spec.kind, &attempted);
@@ -812,9 +915,10 @@ impl Lane {
             chance: fraction(self.shared.with.random.number()),
         };
         let delivered = matches!(attempted.verdict, Verdict::Delivered);
-        let record = (!delivered || self.shared.settings.record_successes)
-            .then(|| record(&attempted))
-            .flatten();
+        let record = record(
+            &attempted,
+            !delivered || self.shared.settings.record_successes,
+        );
         let append = attempted.append.take();
         let left = Left::by(&attempted);
         let next = outcome::decide(facts, attempted.verdict);
@@ -853,20 +957,35 @@ impl Lane {
         let mut folded: Vec<_> = letter.folded.into_iter().map(|piece| piece.work).collect();
         let mut others = None;
         if let Next::Expired { reason, .. } = &next {
-            // How old they may become is each one's own.
+            // How old they may become is each one's own. A batch would come again at once as often as it has deliveries.
+            let due_at_ms = now_ms + if letter.batch { BATCH_AGAIN_MS } else { 0 };
             for work in std::mem::take(&mut folded) {
-                others = Some(self.defer(work, now_ms, *reason, now_ms).await);
+                others = Some(self.defer(work, due_at_ms, *reason, now_ms).await);
             }
         }
+        // Of a message that tells of several, the parts that are done are done for all of them.
+        let shares = letter.batch
+            || matches!(next, Next::More { .. })
+            || entry
+                .next_part(&work.event, progress.as_deref(), |_| false)
+                .done
+                != 0;
+        let own_events = match next {
+            Next::Delivered | Next::Dead { .. } | Next::Expired { .. } => attempted.emit,
+            _ => Vec::new(),
+        };
         let finished = Finished {
             work,
             next,
             attempt,
             log_entry,
+            invocation: attempted.invocation,
             folded,
+            batch: letter.batch,
+            shares,
             told,
             progress,
-            dead_letters: Vec::new(),
+            own_events,
             at_ms: now_ms,
         };
         let went = self.finish(entry, finished).await;
@@ -887,18 +1006,15 @@ impl Lane {
                 retry_after_ms: None,
             });
         };
-        let occasion = Occasion {
-            delivery: work.delivery,
-            attempt: work.attempts + 1,
-            now_ms: self.shared.clock.now_ms(),
-        };
-        let templates = &self.shared.with.templates;
-        let rendered = match entry
-            .render(&work.event, occasion, handler.escape(), templates)
-            .await
-        {
-            Ok(rendered) => rendered,
-            Err(verdict) => return failed(verdict),
+        let rendered;
+        let body = if letter.batch {
+            letter.first.body.as_ref()
+        } else {
+            rendered = match self.render(work, entry).await {
+                Ok(rendered) => rendered,
+                Err(verdict) => return failed(verdict),
+            };
+            rendered.as_ref()
         };
         let folded: Vec<Folded> = letter
             .folded
@@ -906,6 +1022,7 @@ impl Lane {
             .map(|piece| Folded {
                 delivery: piece.work.delivery,
                 event: piece.work.event.clone(),
+                body: piece.body.clone(),
             })
             .collect();
         let link = self.shared.settings.public_url.as_deref().map(|url| {
@@ -918,7 +1035,7 @@ impl Lane {
             delivery: work.delivery,
             attempt: work.attempts + 1,
             event: &work.event,
-            body: rendered.as_ref(),
+            body,
             bus: entry.bus.as_str(),
             rule: &entry.rule,
             target: entry.target.name.as_str(),
@@ -932,10 +1049,10 @@ impl Lane {
             folded: &folded,
             digest: letter.digest,
             progress: work.progress.as_deref(),
-            has_permit: letter.has_permit,
             link: link.as_deref(),
             trial: false,
             note: None,
+            channel: letter.channel.as_ref().map(|channel| channel.key()),
         };
         let limit = handler.timeout() + std::time::Duration::from_millis(GRACE_MS);
         tokio::time::timeout(limit, handler.deliver(&job))
@@ -947,8 +1064,28 @@ impl Lane {
             })
     }
 
+    /// What the target's transformation makes of a delivery.
+    async fn render(&self, work: &Work, entry: &TargetEntry) -> Result<Option<Rendered>, Verdict> {
+        let occasion = Occasion {
+            delivery: work.delivery,
+            attempt: work.attempts + 1,
+            now_ms: self.shared.clock.now_ms(),
+        };
+        let escape = entry.handler.as_ref().map(|handler| handler.escape());
+        let templates = &self.shared.with.templates;
+        entry
+            .render(&work.event, occasion, escape.unwrap_or_default(), templates)
+            .await
+    }
+
     /// What an attempt says about the receiver: circuit, pause, disablement.
-    async fn learn(&self, entry: &TargetEntry, attempted: &Attempted, now_ms: i64) {
+    async fn learn(
+        &self,
+        entry: &TargetEntry,
+        attempted: &Attempted,
+        channel: Option<&Channel>,
+        now_ms: i64,
+    ) {
         // A receiver that answers is there, also when it does not want this event.
         let answered = |state: &mut State| {
             if attempted.status.is_some() {
@@ -957,6 +1094,11 @@ impl Lane {
             state.circuit.inconclusive(now_ms);
             None
         };
+        let throttled = attempted.verdict.throttled().or(attempted.throttled);
+        if let (Some(channel), Some(throttled)) = (channel, throttled) {
+            channel.pause(throttled.retry_after_ms);
+            self.shared.lease.look();
+        }
         let change = {
             let mut state = self.lock();
             match &attempted.verdict {
@@ -966,12 +1108,6 @@ impl Lane {
                     retry_after_ms,
                     ..
                 } => {
-                    if *reason == Reason::RateLimited
-                        && let Some(channel) = &*self.channel.load()
-                    {
-                        channel.pause(*retry_after_ms);
-                        self.shared.lease.look();
-                    }
                     if let Some(pause) = retry_after_ms {
                         let until = now_ms
                             .saturating_add(i64::try_from((*pause).min(86_400_000)).unwrap_or(0));
@@ -979,8 +1115,12 @@ impl Lane {
                         self.shared.lease.look();
                     }
                     match reason {
-                        // Says something about this event, or about us, not about the receiver.
-                        Reason::Http4xx | Reason::Internal => answered(&mut state),
+                        // Says something about this event, or about us, not about the receiver. Functions have a back-off of
+                        // their own.
+                        Reason::Http4xx
+                        | Reason::Internal
+                        | Reason::FunctionUnavailable
+                        | Reason::FunctionInternal => answered(&mut state),
                         _ => state.circuit.failed(now_ms),
                     }
                 }
@@ -1034,7 +1174,10 @@ impl Lane {
                 (state.misconfigured >= MISCONFIGURED_MAX).then_some(detail)
             }
             // Says nothing about it: the receiver did not come to look.
-            Verdict::Retry { .. } | Verdict::Later { .. } | Verdict::Skipped { .. } => None,
+            Verdict::Retry { .. }
+            | Verdict::Later { .. }
+            | Verdict::Busy { .. }
+            | Verdict::Skipped { .. } => None,
             _ => {
                 state.misconfigured = 0;
                 None
@@ -1050,12 +1193,13 @@ impl Lane {
         };
         let given_up = matches!(next, Next::Dead { .. } | Next::Expired { .. });
         if let (Some(wanted), true) = (&entry.target.spec.dead_letter, given_up) {
-            finished.dead_letters = std::iter::once(&finished.work)
+            let letters: Vec<_> = std::iter::once(&finished.work)
                 .chain(&finished.folded)
                 .filter(|work| work.event.kind() != report::DEAD_LETTER)
                 .filter_map(|work| report::dead_letter(entry, work, next, finished.at_ms))
                 .map(|event| (wanted.bus.clone(), event))
                 .collect();
+            finished.own_events.extend(letters);
         }
         self.shared
             .hand_over(Done::Finished(Box::new(finished)))
@@ -1067,7 +1211,7 @@ impl Lane {
 impl State {
     /// Deliveries in memory that are not being sent.
     fn held(&self) -> usize {
-        self.queue.len() + self.outbox.len() + self.reserved + self.behind
+        self.queue.len() + self.outboxes.len() + self.batches.len() + self.reserved + self.behind
     }
 }
 
@@ -1104,19 +1248,11 @@ fn part(entry: &TargetEntry, shared: &Shared) -> Part {
     part
 }
 
-fn channel_of(entry: &TargetEntry, shared: &Shared) -> Option<Arc<Channel>> {
+fn channels_of(entry: &TargetEntry, shared: &Shared) -> HashMap<channel::Key, Arc<Channel>> {
     let share = |target| shared.lease.share(target);
-    let wanted = entry.channel.as_ref()?;
-    Some(shared.channels.of(wanted, share, &shared.clock))
-}
-
-fn further_channels(entry: &TargetEntry, shared: &Shared) -> Vec<Arc<Channel>> {
-    let share = |target| shared.lease.share(target);
-    let handler = entry.handler.iter();
-    let wanted = handler.flat_map(|handler| handler.further_channels());
-    wanted
-        .map(|wanted| shared.channels.of(&wanted, share, &shared.clock))
-        .collect()
+    let of = |wanted| shared.channels.of(wanted, share, &shared.clock);
+    let wanted = entry.channels.iter();
+    wanted.map(|wanted| (wanted.key, of(wanted))).collect()
 }
 
 /// What the next attempt has to know. One that is too long ends the delivery: it must not grow without a bound.
@@ -1168,18 +1304,35 @@ fn failed(verdict: Verdict) -> Attempted {
     Attempted::unsent(verdict)
 }
 
-/// Request and response as they are kept.
-fn record(attempted: &Attempted) -> Option<String> {
+/// Request and response as they are kept, if they are; and where a run of a function is on record.
+fn record(attempted: &Attempted, whole: bool) -> Option<String> {
     #[derive(serde::Serialize)]
     struct Record<'a> {
         request: Option<&'a RequestRecord>,
         response: Option<&'a ResponseRecord>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        invocation: Option<Link<'a>>,
     }
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Link<'a> {
+        request_id: String,
+        outcome: &'static str,
+        version: Option<&'a str>,
+        duration_ms: u64,
+    }
+    let run = attempted.invocation.as_deref();
     let record = Record {
-        request: attempted.request.as_ref(),
-        response: attempted.response.as_ref(),
+        request: attempted.request.as_ref().filter(|_| whole),
+        response: attempted.response.as_ref().filter(|_| whole),
+        invocation: run.map(|run| Link {
+            request_id: run.request_id.to_string(),
+            outcome: run.outcome.as_str(),
+            version: run.version.as_deref(),
+            duration_ms: run.duration_us / 1000,
+        }),
     };
-    if record.request.is_none() && record.response.is_none() {
+    if record.request.is_none() && record.response.is_none() && record.invocation.is_none() {
         return None;
     }
     serde_json::to_string(&record).ok()

@@ -12,11 +12,13 @@
 //!
 //! A target of messages to people, which a vendor limits and which nobody wants too many of, is **gated**: its lane asks
 //! the `gate` whether to tell, and keeps what may be told in an `outbox` until its `channel` lets it pass.
+//! One that takes many events at once is gated as well: they gather in a `batch`.
 //!
 //! This crate knows no SQL and no HTTP server, and does not ask who may do what.
 
 mod api;
 mod archives;
+mod batch;
 mod channel;
 mod circuit;
 mod committer;
@@ -26,6 +28,7 @@ mod engine;
 mod exchange;
 mod gate;
 mod idempotency;
+mod in_force;
 mod keeper;
 mod lane;
 mod loader;
@@ -51,9 +54,9 @@ pub use api::{
     EngineStatus, FindKind, IdempotencyKey, LaneStatus, Random, StartError, SystemRandom, Unseal,
 };
 pub use archives::Archives;
-pub use channel::Limits;
 pub use documents::{NoDocuments, Parsed, ReadDocument};
 pub use engine::Engine;
+pub use in_force::InForce;
 pub use people::People;
 pub use replay::{ReplayCount, ReplayError};
 pub use snapshot::{BusRules, RuleEntry, Snapshot, TargetEntry, compile_transform};

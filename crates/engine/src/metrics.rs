@@ -114,9 +114,9 @@ impl Metrics {
             Verdict::Delivered | Verdict::More { .. } => {
                 return metrics.attempt_delivered.increment(1);
             }
-            Verdict::Retry { reason, .. } | Verdict::Later { reason, .. } => {
-                ("failed", reason.as_str())
-            }
+            Verdict::Retry { reason, .. }
+            | Verdict::Later { reason, .. }
+            | Verdict::Busy { reason, .. } => ("failed", reason.as_str()),
             Verdict::Permanent { reason, .. } => ("rejected", reason.as_str()),
             Verdict::Gone { .. } => ("rejected", "gone"),
             Verdict::Skipped { reason, .. } => ("skipped", reason.as_str()),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use belfry_alarm::{Alarm, AlarmState, Severity};
 use belfry_model::config::Alarms;
+use belfry_targets::Part;
 
 use crate::channel::{Class, Rank};
 use crate::gate::GroupKey;
@@ -35,12 +36,10 @@ pub(crate) struct Ready {
     class: Class,
     severity: Severity,
     group: Option<GroupKey>,
-    /// It waits for no channel.
-    free: bool,
 }
 
 impl Ready {
-    pub(crate) fn new(work: Arc<Work>, alarm: &Alarm, group: Option<GroupKey>, free: bool) -> Self {
+    pub(crate) fn new(work: Arc<Work>, alarm: &Alarm, group: Option<GroupKey>) -> Self {
         let critical = alarm.severity == Severity::Critical && alarm.state != AlarmState::Recovered;
         Self {
             work,
@@ -51,8 +50,12 @@ impl Ready {
             },
             severity: alarm.severity,
             group,
-            free,
         }
+    }
+
+    /// Whether it goes with others of its group.
+    pub(crate) fn is_grouped(&self) -> bool {
+        self.group.is_some()
     }
 
     fn rank(&self) -> Rank {
@@ -66,11 +69,21 @@ impl Ready {
 /// One message: the first delivery carries the others.
 #[derive(Debug)]
 pub(crate) struct Parcel {
-    pub(crate) deliveries: Vec<Ready>,
+    pub(crate) works: Vec<Arc<Work>>,
     /// Whether they are together because of a storm.
     pub(crate) digest: bool,
-    /// Whether it goes without a permit of the channel.
-    pub(crate) free: bool,
+    /// Whether they are together because the target takes many at once.
+    pub(crate) batch: bool,
+}
+
+impl Parcel {
+    fn of(deliveries: Vec<Ready>, digest: bool) -> Self {
+        Self {
+            works: deliveries.into_iter().map(|ready| ready.work).collect(),
+            digest,
+            batch: false,
+        }
+    }
 }
 
 /// What to do next.
@@ -78,8 +91,6 @@ pub(crate) struct Parcel {
 pub(crate) enum Turn {
     /// Send what [`Outbox::take`] gives.
     Send(Rank),
-    /// The same, but it waits for no channel.
-    SendFree,
     /// Nothing before this time, ms since 1970, unless something comes.
     Wait(i64),
     Nothing,
@@ -88,8 +99,6 @@ pub(crate) enum Turn {
 /// What waits.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    /// What waits for no channel.
-    free: BTreeMap<Rank, Ready>,
     singles: BTreeMap<Rank, Ready>,
     groups: HashMap<GroupKey, Vec<Ready>>,
     /// When the messages of groups are due, and when the last one went.
@@ -122,13 +131,33 @@ impl Storm {
     }
 }
 
-impl Outbox {
+/// What waits in one target's lane, by the part of it that goes next: what waits for one channel keeps back nothing that
+/// goes through another, and no message tells of deliveries of which different parts are done.
+#[derive(Debug, Default)]
+pub(crate) struct Outboxes(BTreeMap<Part, Outbox>);
+
+/// Parts that are remembered though nothing waits for them.
+const PARTS_MAX: usize = 64;
+
+impl Outboxes {
     pub(crate) fn len(&self) -> usize {
-        self.free.len() + self.waiting()
+        self.0.values().map(Outbox::len).sum()
     }
 
-    /// How many wait for the channel.
-    pub(crate) fn waiting(&self) -> usize {
+    pub(crate) fn of(&mut self, part: Part) -> &mut Outbox {
+        if self.0.len() >= PARTS_MAX && !self.0.contains_key(&part) {
+            self.0.retain(|_, outbox| outbox.len() > 0);
+        }
+        self.0.entry(part).or_default()
+    }
+
+    pub(crate) fn all(&mut self) -> impl Iterator<Item = (Part, &mut Outbox)> {
+        self.0.iter_mut().map(|(part, outbox)| (*part, outbox))
+    }
+}
+
+impl Outbox {
+    pub(crate) fn len(&self) -> usize {
         self.singles.len() + self.groups.values().map(Vec::len).sum::<usize>()
     }
 
@@ -181,9 +210,7 @@ impl Outbox {
     }
 
     pub(crate) fn push(&mut self, ready: Ready) {
-        if ready.free {
-            self.free.insert(ready.rank(), ready);
-        } else if let Some(group) = ready.group {
+        if let Some(group) = ready.group {
             self.groups.entry(group).or_default().push(ready);
         } else {
             if let Some(storm) = &mut self.storm {
@@ -193,18 +220,12 @@ impl Outbox {
         }
     }
 
-    /// What waits by itself waits for the channel no longer.
-    pub(crate) fn free_singles(&mut self) {
-        self.free.append(&mut self.singles);
-    }
-
     /// Everything, to be given back.
     pub(crate) fn drain(&mut self) -> Vec<Ready> {
         let groups = std::mem::take(&mut self.groups);
         let singles = std::mem::take(&mut self.singles);
-        let free = std::mem::take(&mut self.free);
-        free.into_values()
-            .chain(singles.into_values())
+        singles
+            .into_values()
             .chain(groups.into_values().flatten())
             .collect()
     }
@@ -213,9 +234,6 @@ impl Outbox {
     /// there is no limit. `folds`: whether one message can tell of several.
     pub(crate) fn turn(&mut self, load: Option<(usize, usize)>, folds: bool, now_ms: i64) -> Turn {
         self.follow_storm(load.filter(|_| folds), now_ms);
-        if !self.free.is_empty() {
-            return Turn::SendFree;
-        }
         let single = self.single().map(Ready::rank);
         let group = self
             .due_group(now_ms)
@@ -237,25 +255,12 @@ impl Outbox {
         folds: bool,
         now_ms: i64,
     ) -> Option<Parcel> {
-        let best = match self.turn(load, folds, now_ms) {
-            Turn::Send(best) => best,
-            Turn::SendFree => {
-                let (_, ready) = self.free.pop_first()?;
-                return Some(Parcel {
-                    deliveries: vec![ready],
-                    digest: false,
-                    free: true,
-                });
-            }
-            Turn::Wait(_) | Turn::Nothing => return None,
+        let Turn::Send(best) = self.turn(load, folds, now_ms) else {
+            return None;
         };
         if self.single().is_some_and(|ready| ready.rank() == best) {
             let ready = self.singles.remove(&best)?;
-            return Some(Parcel {
-                deliveries: vec![ready],
-                digest: false,
-                free: false,
-            });
+            return Some(Parcel::of(vec![ready], false));
         }
         if let Some(group) = self.due_group(now_ms)
             && self.group_rank(group) == Some(best)
@@ -347,11 +352,7 @@ impl Outbox {
         } else {
             self.groups.insert(group, rest);
         }
-        Parcel {
-            deliveries: waiting,
-            digest: false,
-            free: false,
-        }
+        Parcel::of(waiting, false)
     }
 
     fn take_digest(&mut self, load: Option<(usize, usize)>, now_ms: i64) -> Parcel {
@@ -366,11 +367,8 @@ impl Outbox {
         {
             storm.minute_over(others.saturating_sub(waiting.len()), passes, now_ms);
         }
-        Parcel {
-            digest: waiting.len() > 1,
-            deliveries: waiting,
-            free: false,
-        }
+        let digest = waiting.len() > 1;
+        Parcel::of(waiting, digest)
     }
 }
 
@@ -427,7 +425,6 @@ mod tests {
             Arc::new(Work::new(delivery, event, Option::None, Option::None)),
             &alarm,
             group,
-            false,
         )
     }
 
@@ -437,8 +434,8 @@ mod tests {
 
     fn take(outbox: &mut Outbox, now_ms: i64) -> Option<(Vec<i64>, bool)> {
         let parcel = outbox.take(Some(load(outbox)), true, now_ms)?;
-        let numbers = parcel.deliveries.iter();
-        let numbers = numbers.map(|ready| ready.work.delivery.event.get());
+        let numbers = parcel.works.iter();
+        let numbers = numbers.map(|work| work.delivery.event.get());
         Some((numbers.collect(), parcel.digest))
     }
 
@@ -543,7 +540,7 @@ mod tests {
         }
         for n in 0..30 {
             let parcel = outbox.take(Some((30, PASSES)), false, 0).unwrap();
-            assert_eq!(parcel.deliveries[0].work.delivery.event.get(), n);
+            assert_eq!(parcel.works[0].delivery.event.get(), n);
         }
     }
 

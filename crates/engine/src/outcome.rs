@@ -82,6 +82,12 @@ pub(crate) fn decide(facts: Facts<'_>, verdict: Verdict) -> Next {
             reason,
             detail,
             wait_ms,
+        }
+        // Whoever makes attempts does not ask about this one, since it was none.
+        | Verdict::Busy {
+            reason,
+            detail,
+            wait_ms,
         } => again(facts, reason, detail, Some(wait_ms)),
         Verdict::Permanent { reason, detail } => Next::Dead { reason, detail },
         Verdict::Gone { detail } => Next::Dead {
@@ -106,9 +112,15 @@ pub(crate) fn decide(facts: Facts<'_>, verdict: Verdict) -> Next {
 
 /// Another attempt, if the policy still allows one.
 fn again(facts: Facts<'_>, reason: Reason, detail: String, asked_ms: Option<u64>) -> Next {
-    // A time of the week that has not come is no failure, and has no schedule; nor has a vendor's limit.
     let waits = match reason {
-        Reason::OutsideWindow | Reason::ChannelLimit => Some(0),
+        // A time of the week that has not come is no failure, and has no schedule.
+        Reason::OutsideWindow => Some(0),
+        // Whoever asks for another run of a function says when, and how often: not as often as a receiver that is away.
+        Reason::FunctionError
+        | Reason::FunctionTimeout
+        | Reason::FunctionOom
+        | Reason::FunctionExit
+        | Reason::FunctionInitTimeout => Some(0),
         _ => facts.retry.wait_ms(facts.made),
     };
     let Some(wait_ms) = waits else {
@@ -209,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_of_the_week_is_waited_for_whatever_the_schedule_says() {
+    fn who_says_when_is_waited_for_whatever_the_schedule_says() {
         let retry = RetryPolicy::of(Schedule::None);
         let later = |reason| Verdict::Later {
             reason,
@@ -221,6 +233,19 @@ mod tests {
             Next::Retry {
                 due_at_ms: 3_600_000,
                 reason: Reason::OutsideWindow,
+                ..
+            }
+        ));
+        // A function's own fault has a schedule of its own, without chance in it.
+        let exact = Facts {
+            chance: 1.0,
+            ..facts(&retry)
+        };
+        assert!(matches!(
+            decide(exact, later(Reason::FunctionError)),
+            Next::Retry {
+                due_at_ms: 3_600_000,
+                reason: Reason::FunctionError,
                 ..
             }
         ));

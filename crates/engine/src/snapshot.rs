@@ -12,10 +12,12 @@ use belfry_model::config::{Archive, Bus, CONCURRENCY_DEFAULT, RetryPolicy, Rule,
 use belfry_model::{ArchiveId, BusId, BusName, DocumentId, DocumentName, Event, RuleId, TargetId};
 use belfry_pattern::{EventText, Pattern, RuleSet, Scratch};
 use belfry_store::{Config, ConfigDiff};
+use belfry_targets::Part;
 use belfry_transform::{OnError, Transform, TransformError, TransformSpec};
 
 use crate::api::Collaborators;
 use crate::archives::Archives;
+use crate::channel::Key;
 use crate::documents::{Documents, ReadDocument};
 use crate::order::KeyAt;
 use crate::pages::Pages;
@@ -83,10 +85,14 @@ pub struct TargetEntry {
     pub(crate) send_original: bool,
     /// By what its deliveries are kept in order.
     pub(crate) order: Option<KeyAt>,
-    /// What its vendor counts a limit by.
+    /// What its vendor counts a limit by, if all its requests go through one channel.
     pub(crate) channel: Option<belfry_targets::Channel>,
+    /// All channels that some request of it may go through.
+    pub(crate) channels: Vec<belfry_targets::Channel>,
     /// Whether one message can tell of several events.
     pub(crate) folds: bool,
+    /// How many events it takes at once, if it takes several.
+    pub(crate) batch: Option<belfry_targets::Batch>,
     pub(crate) handler: Option<Arc<dyn belfry_targets::Target>>,
 }
 
@@ -100,18 +106,29 @@ impl std::fmt::Debug for TargetEntry {
 }
 
 impl TargetEntry {
-    /// Whether it is asked of each delivery if and when it is to be sent: where messages go to people, or alarms are
-    /// chosen.
+    /// Whether it is asked of each delivery if and when it is to be sent: where alarms are told of, or many events go at
+    /// once.
     pub(crate) fn is_gated(&self) -> bool {
-        self.folds || self.channel.is_some() || self.target.spec.alarms.is_some()
+        self.tells_alarms() || self.batch.is_some()
     }
 
-    /// Whether the next attempt of a delivery waits for no channel, though some of the target do.
-    pub(crate) fn waits_for_no_channel(&self, work: &crate::work::Work) -> bool {
-        let Some(handler) = self.handler.as_ref().filter(|_| self.channel.is_some()) else {
-            return false;
-        };
-        handler.channel_of_next(work.progress.as_deref()).is_none()
+    /// Whether it matters what its deliveries tell of alarms: where messages go to people, or alarms are chosen.
+    pub(crate) fn tells_alarms(&self) -> bool {
+        self.folds || !self.channels.is_empty() || self.target.spec.alarms.is_some()
+    }
+
+    /// The part of a delivery that goes next, preferably one whose channel is not busy. `progress`: what an attempt has left
+    /// behind.
+    pub(crate) fn next_part(
+        &self,
+        event: &Event,
+        progress: Option<&str>,
+        is_busy: impl Fn(&Key) -> bool + Sync,
+    ) -> Part {
+        let handler = self.handler.as_ref();
+        handler
+            .map(|handler| handler.next_part(event, progress, &is_busy))
+            .unwrap_or_default()
     }
 
     /// Why events for it are recorded as skipped, if they are.
@@ -368,6 +385,9 @@ pub(crate) fn connect(
         .as_ref()
         .map(|kind| kind.default_schedule())
         .unwrap_or_default();
+    let default_concurrency = kind
+        .as_ref()
+        .map_or(CONCURRENCY_DEFAULT, |kind| kind.default_concurrency());
     let default_4xx = kind.as_ref().is_ok_and(|kind| kind.default_retry_on_4xx());
     let retry = target
         .spec
@@ -425,13 +445,18 @@ pub(crate) fn connect(
     TargetEntry {
         retry_on_4xx: retry.retry_on_4xx.unwrap_or(default_4xx),
         retry,
-        concurrency: usize::from(target.spec.concurrency.unwrap_or(CONCURRENCY_DEFAULT)),
+        concurrency: usize::from(target.spec.concurrency.unwrap_or(default_concurrency)),
         problem,
         transform,
         send_original,
         order,
         channel: handler.as_ref().and_then(|handler| handler.channel()),
+        channels: handler
+            .as_ref()
+            .map(|handler| handler.channels())
+            .unwrap_or_default(),
         folds: handler.as_ref().is_some_and(|handler| handler.folds()),
+        batch: handler.as_ref().and_then(|handler| handler.batch()),
         handler,
         bus,
         rule,

@@ -125,10 +125,10 @@ fn job<'a>(
         folded: &[],
         digest: false,
         progress,
-        has_permit: false,
         link: None,
         trial: true,
         note: None,
+        channel: None,
     }
 }
 
@@ -146,6 +146,7 @@ fn told(verdict: &Verdict) -> String {
         Verdict::More { detail }
         | Verdict::Retry { detail, .. }
         | Verdict::Later { detail, .. }
+        | Verdict::Busy { detail, .. }
         | Verdict::Permanent { detail, .. }
         | Verdict::Gone { detail }
         | Verdict::Skipped { detail, .. } => detail.clone(),

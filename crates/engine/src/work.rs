@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use belfry_functions::Invocation;
 use belfry_model::delivery::{Reason, Trigger};
 use belfry_model::replay::ReplayMark;
 use belfry_model::{BusName, DeliveryId, Event, OrderKey};
@@ -179,14 +180,20 @@ pub(crate) struct Finished {
     /// The request that was made; none when it ended before one.
     pub(crate) attempt: Option<Attempt>,
     pub(crate) log_entry: Option<NewLogEntry>,
+    /// The run of a function that it was.
+    pub(crate) invocation: Option<Box<Invocation>>,
     /// Further deliveries that its message told of: they share its fate.
     pub(crate) folded: Vec<Arc<Work>>,
+    /// Whether they are a batch.
+    pub(crate) batch: bool,
+    /// Whether what the next attempt has to know is the same for all of them.
+    pub(crate) shares: bool,
     /// What the target has been told of alarms by it.
     pub(crate) told: Vec<Told>,
     /// What the next attempt has to know.
     pub(crate) progress: Option<String>,
-    /// Where dead letters go.
-    pub(crate) dead_letters: Vec<(BusName, Event)>,
+    /// Events of Belfry's own that tell of it, and the buses that they go to: dead letters, results of functions.
+    pub(crate) own_events: Vec<(BusName, Event)>,
     pub(crate) at_ms: i64,
 }
 
@@ -199,9 +206,12 @@ impl Finished {
             next,
             attempt: None,
             log_entry: None,
+            invocation: None,
             folded: Vec::new(),
+            batch: false,
+            shares: false,
             told: Vec::new(),
-            dead_letters: Vec::new(),
+            own_events: Vec::new(),
             at_ms,
         }
     }
@@ -213,5 +223,9 @@ pub(crate) struct Deferred {
     pub(crate) work: Arc<Work>,
     pub(crate) due_at_ms: i64,
     pub(crate) reason: Reason,
+    /// For people, where there is more to say.
+    pub(crate) detail: Option<String>,
+    /// A run of a function that does not count as an attempt.
+    pub(crate) invocation: Option<Box<Invocation>>,
     pub(crate) at_ms: i64,
 }

@@ -1,5 +1,7 @@
 //! Asking for an invocation.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use belfry_model::{DeliveryId, EventId, FunctionName};
 use uuid::Uuid;
@@ -33,7 +35,17 @@ pub struct Call<'a> {
 pub trait Functions: Send + Sync {
     /// Runs one and waits until it has ended. Whatever goes wrong is told in the invocation.
     async fn invoke(&self, call: Call<'_>) -> Invocation;
+
+    /// The longest that [`invoke`](Self::invoke) of this function can take: waiting for a worker, loading the code, running,
+    /// ending. Unless somebody knows better, as long as the limits of functions allow.
+    fn longest(&self, function: &FunctionName) -> Duration {
+        let _ = function;
+        LONGEST
+    }
 }
+
+/// Waiting for a worker (10 s), loading the code (300 s), running (900 s), ending (10 s).
+const LONGEST: Duration = Duration::from_secs(1220);
 
 /// A server without functions.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,6 +57,10 @@ impl Functions for NoFunctions {
         let mut invocation = Invocation::begun(&call, Uuid::now_v7(), 0);
         invocation.outcome = Outcome::Unavailable;
         invocation
+    }
+
+    fn longest(&self, _: &FunctionName) -> Duration {
+        Duration::ZERO
     }
 }
 

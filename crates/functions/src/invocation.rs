@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::outcome::Outcome;
 
 /// One run of a function, or the attempt to run it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Invocation {
     /// Which: a UUID of version 7, ordered by time.

@@ -22,7 +22,8 @@ use uuid::Uuid;
 use crate::call::Call;
 use crate::exec;
 use crate::invocation::{ColdStart, Failure, Invocation};
-use crate::log::{LiveLine, LivePart, Log, LogLimits, Secrets};
+use crate::live::{Live, LiveLine};
+use crate::log::{Log, LogLimits, Secrets};
 use crate::outcome::Outcome;
 use crate::pool::{Offer, PoolStatus, Pools, Refused, Slot};
 use crate::program::Program;
@@ -300,7 +301,7 @@ impl Runner {
         invocation.isolation = self.isolation.map(|level| level_name(level).into());
         let secrets = Arc::new(Secrets::new(&program.secrets));
         let mut log = self.log(program, &secrets, request_id);
-        log.tell(LivePart::Start);
+        log.tell(Live::Began(program.version.clone()));
         let mut end = self.run(program, &call, &mut invocation, &mut log).await;
         if let Some(failure) = &mut end.failure {
             failure.message = secrets.mask(&failure.message).into_owned();
@@ -310,7 +311,7 @@ impl Runner {
                 .map(|stack| secrets.mask(stack).into_owned());
         }
         let outcome = end.outcome.unwrap_or(Outcome::Internal);
-        log.tell(LivePart::End(outcome));
+        log.tell(Live::Ended(outcome));
         (
             invocation.log,
             invocation.log_bytes,

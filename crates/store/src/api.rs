@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::alarms::{AlarmSign, Alarms, Told};
+use crate::functions::{Functions, NewInvocation};
 use crate::replays::{ReplayProgress, Replays};
 use crate::retention::Retention;
 use crate::sources::Sources;
@@ -84,6 +85,8 @@ pub struct Batch {
     pub signs: Vec<AlarmSign>,
     /// What targets were told of alarms; replaces what was known of the same alarm and target.
     pub told: Vec<Told>,
+    /// Runs of functions, ended; see [`Functions::put_invocations`].
+    pub invocations: Vec<NewInvocation>,
     /// Work to be done later; replaces what was pending for the same delivery.
     pub pending: Vec<Pending>,
     /// Deliveries that have no pending work any more (an unknown one is no error). Applied before `pending`.
@@ -115,6 +118,7 @@ impl Batch {
             && self.attempts.is_empty()
             && self.signs.is_empty()
             && self.told.is_empty()
+            && self.invocations.is_empty()
             && self.pending.is_empty()
             && self.done.is_empty()
             && self.unclaimed.is_empty()
@@ -1098,6 +1102,7 @@ pub trait Store:
     + ConfigStore
     + History
     + Alarms
+    + Functions
     + Replays
     + Retention
     + Sources
@@ -1111,6 +1116,7 @@ impl<T> Store for T where
         + ConfigStore
         + History
         + Alarms
+        + Functions
         + Replays
         + Retention
         + Sources

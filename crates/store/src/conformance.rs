@@ -7,6 +7,7 @@ pub(crate) mod commit;
 pub(crate) mod config;
 pub(crate) mod documents;
 pub(crate) mod fixtures;
+pub(crate) mod functions;
 pub(crate) mod history;
 pub(crate) mod keys;
 pub(crate) mod large;
@@ -90,6 +91,16 @@ macro_rules! conformance_suite {
                 a_commit_that_fails_leaves_no_sign_of_an_alarm,
                 what_was_told_of_an_alarm_is_replaced,
                 alarms_are_listed_by_their_newest_event_and_old_ones_go,
+            ],
+            functions: [
+                a_run_is_on_record_in_the_commit_of_its_attempt_or_not_at_all,
+                an_invocation_that_has_ended_does_not_run_again,
+                invocations_are_listed_newest_first_by_every_filter,
+                a_small_scan_limit_still_gets_to_every_invocation,
+                old_invocations_go_in_bounded_steps,
+                code_is_kept_once_and_goes_only_when_it_is_old,
+                a_call_is_taken_by_one_and_comes_back_until_it_is_finished,
+                what_an_earlier_run_left_behind_is_put_right,
             ],
             archive: [
                 archives_are_made_changed_and_deleted_with_their_bus,

@@ -63,6 +63,17 @@ pub(crate) enum Cell {
     Bytes(Option<Vec<u8>>),
 }
 
+impl Cell {
+    /// The bytes that it takes.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Number(_) => 8,
+            Self::Text(text) => text.as_ref().map_or(0, String::len),
+            Self::Bytes(bytes) => bytes.as_ref().map_or(0, Vec::len),
+        }
+    }
+}
+
 /// Some rows of a table, each in the order of its columns.
 pub(crate) type Rows = Vec<Vec<Cell>>;
 

@@ -16,6 +16,7 @@ pub mod api;
 mod conformance;
 pub mod copy;
 mod error;
+mod functions;
 pub mod postgres;
 mod process;
 mod replays;
@@ -27,6 +28,7 @@ mod usage;
 
 pub use alarms::*;
 pub use api::*;
+pub use functions::*;
 pub use postgres::{PostgresOptions, PostgresStore};
 pub use replays::*;
 pub use retention::*;

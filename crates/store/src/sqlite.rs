@@ -52,6 +52,8 @@ mod documents;
 mod event_log;
 #[path = "shared/find.rs"]
 mod find;
+#[path = "shared/functions.rs"]
+mod functions;
 #[path = "shared/history.rs"]
 mod history;
 #[path = "shared/keys.rs"]

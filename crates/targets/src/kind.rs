@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use belfry_egress::EgressClient;
 use belfry_functions::Functions;
-use belfry_model::config::Schedule;
+use belfry_model::config::{CONCURRENCY_DEFAULT, Schedule};
 use belfry_model::json::nearest;
-use belfry_model::{Clock, FieldError};
+use belfry_model::{BusName, Clock, FieldError};
 use serde_json::Value;
 
 use crate::bark::Bark;
@@ -16,9 +16,9 @@ use crate::directory::Directory;
 use crate::discord::Discord;
 use crate::email::EmailKind;
 use crate::feishu::Feishu;
+use crate::function::FunctionKind;
 use crate::gateway::Gateway;
 use crate::gotify::Gotify;
-use crate::limits::VendorLimits;
 use crate::log::LogKind;
 use crate::messenger::Kind;
 use crate::notification::NotificationKind;
@@ -43,6 +43,7 @@ pub type LabelPair = (&'static str, &'static str);
 pub static REGISTRY: &[&dyn TargetKind] = &[
     &WebhookKind,
     &LogKind,
+    &FunctionKind,
     &Kind::<WeCom>::ENTRY,
     &Kind::<DingTalk>::ENTRY,
     &Kind::<Feishu>::ENTRY,
@@ -88,6 +89,16 @@ pub trait TargetKind: Send + Sync {
     fn default_schedule(&self) -> Schedule;
     /// Whether answers 400 to 499 are tried again unless the target says otherwise.
     fn default_retry_on_4xx(&self) -> bool;
+    /// Requests at once of a target that does not say how many.
+    fn default_concurrency(&self) -> u16 {
+        CONCURRENCY_DEFAULT
+    }
+    /// The buses onto which a target of these settings puts events, each with the pointer to its name. Reads settings of any
+    /// shape.
+    fn buses(&self, settings: &Value) -> Vec<(String, BusName)> {
+        let _ = settings;
+        Vec::new()
+    }
     /// Fills in what the server makes. `existing` are the settings that are replaced, secrets in clear; what the
     /// server made for them is kept. What is new is returned, to be shown once.
     fn prepare(&self, settings: &mut Value, existing: Option<&Value>) -> Vec<GeneratedSecret>;
@@ -122,8 +133,6 @@ pub struct ConnectContext {
     pub user_agent: String,
     /// Who contacts and groups are.
     pub directory: Arc<dyn Directory>,
-    /// What vendors let pass.
-    pub limits: Arc<dyn VendorLimits>,
     /// Runs functions.
     pub functions: Arc<dyn Functions>,
 }
@@ -179,7 +188,11 @@ mod tests {
             panic!("found")
         };
         assert_eq!(error.pointer, "/type");
-        assert!(error.detail.starts_with("expected one of webhook, log, "));
+        assert!(
+            error
+                .detail
+                .starts_with("expected one of webhook, log, function, ")
+        );
         assert!(
             error
                 .detail

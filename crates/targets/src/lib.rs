@@ -8,7 +8,6 @@
 //! | `kind` | what a kind is, and the list of them |
 //! | `target` | one attempt: what goes in, what comes out |
 //! | `directory` | who people are, by name |
-//! | `limits` | rate limits of vendors that targets share |
 //! | `secret` | masking settings for readers, taking masks back from writers |
 //! | `record` | what of a request and an answer may be kept |
 //! | `settings` | strict reading of settings |
@@ -17,6 +16,7 @@
 //! | `people` | people whom a target reaches one by one |
 //! | `answer` | what an HTTP answer means by its status alone |
 //! | `webhook`, `log` | the kinds for programs |
+//! | `function` | the kind that runs code of the operator |
 //! | `wecom`, `dingtalk`, `feishu`, `slack`, `teams`, `telegram`, `discord` | the kinds for chats |
 //! | `pagerduty`, `opsgenie`, `ntfy`, `gotify`, `bark` | the kinds for paging and push |
 //! | `phone` | the frame of kinds that reach phones |
@@ -34,10 +34,10 @@ mod directory;
 mod discord;
 mod email;
 mod feishu;
+mod function;
 mod gateway;
 mod gotify;
 mod kind;
-mod limits;
 mod log;
 mod message;
 mod messenger;
@@ -62,12 +62,12 @@ mod webhook;
 mod wecom;
 
 pub use directory::{Directory, NoDirectory};
+pub use function::called_function;
 pub use kind::{ConnectContext, GeneratedSecret, LabelPair, REGISTRY, TargetKind, find_kind};
-pub use limits::{NoLimits, VendorLimits};
 pub use message::escape::DIALECTS;
 pub use people::{Person, Reach};
 pub use secret::{MASK, mask, unmask, unmask_with};
 pub use target::{
-    AlarmLife, Attempted, Channel, ChannelLimit, Folded, Handshake, Job, LogAppend, RequestRecord,
-    ResponseRecord, Target, Verdict,
+    AlarmLife, Attempted, Batch, Channel, ChannelLimit, Folded, Handshake, Job, LogAppend, Part,
+    RequestRecord, ResponseRecord, Target, Throttled, Verdict,
 };

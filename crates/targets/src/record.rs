@@ -14,9 +14,9 @@ use crate::secret::MASK;
 use crate::target::{RequestRecord, ResponseRecord};
 
 /// Most bytes of a request's body that are kept.
-const REQUEST_BODY_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const REQUEST_BODY_BYTES_MAX: usize = 16 * 1024;
 /// Most bytes of an answer's body that are kept.
-const RESPONSE_BODY_BYTES_MAX: usize = 4 * 1024;
+pub(crate) const RESPONSE_BODY_BYTES_MAX: usize = 4 * 1024;
 /// Most headers of an answer that are kept.
 const RESPONSE_HEADERS_MAX: usize = 32;
 /// Most bytes of an answer's headers that are kept.
@@ -245,7 +245,7 @@ pub(crate) fn response_record(
 }
 
 /// The first bytes as text; what is not UTF-8 is replaced.
-fn lossy(bytes: &[u8], max: usize) -> String {
+pub(crate) fn lossy(bytes: &[u8], max: usize) -> String {
     // A character more than wanted, so that one cut in two is dropped by the cut below rather than replaced.
     let some = bytes.get(..bytes.len().min(max + 4)).unwrap_or_default();
     cut_text(String::from_utf8_lossy(some).into_owned(), max)

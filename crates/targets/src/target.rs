@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use belfry_functions::Invocation;
 use belfry_model::delivery::Reason;
-use belfry_model::{DeliveryId, Event, LogName, ReplayId};
+use belfry_model::{BusName, DeliveryId, Event, LogName, ReplayId};
 use belfry_transform::{Escape, Rendered};
 use serde::{Deserialize, Serialize};
 
@@ -29,26 +30,40 @@ pub trait Target: Send + Sync {
     /// The longest that one [`deliver`](Self::deliver) can take.
     fn timeout(&self) -> Duration;
 
-    /// What the vendor counts its rate limit by, with a limit below it. Targets with the same key share it.
+    /// What the vendor counts its rate limit by, with a limit below it: the channel that every request goes through.
+    /// Targets with the same key share it.
     fn channel(&self) -> Option<Channel> {
         None
     }
 
-    /// The channel that the next attempt of a delivery waits for before it is made; `progress` is what the last one has left
-    /// behind. `None`: it need not wait, and asks [`VendorLimits`](crate::VendorLimits) itself.
-    fn channel_of_next(&self, progress: Option<&str>) -> Option<Channel> {
-        let _ = progress;
-        self.channel()
+    /// All channels that some request may go through.
+    fn channels(&self) -> Vec<Channel> {
+        self.channel().into_iter().collect()
     }
 
-    /// Channels besides [`channel`](Self::channel) that its attempts may use.
-    fn further_channels(&self) -> Vec<Channel> {
-        Vec::new()
+    /// The part of a delivery that is to go next: if several may, one whose channel is not busy. `progress` as in
+    /// [`Job::progress`].
+    fn next_part(
+        &self,
+        event: &Event,
+        progress: Option<&str>,
+        is_busy: &(dyn Fn(&[u8; 16]) -> bool + Sync),
+    ) -> Part {
+        let _ = (event, progress, is_busy);
+        Part {
+            channel: self.channel().map(|channel| channel.key),
+            done: 0,
+        }
     }
 
     /// Whether one message can tell of several events ([`Job::folded`]).
     fn folds(&self) -> bool {
         false
+    }
+
+    /// Whether it takes events many at once ([`Job::folded`]), whatever they tell of; all share what comes of it.
+    fn batch(&self) -> Option<Batch> {
+        None
     }
 
     /// How values that a text template of the operator's inserts are made harmless.
@@ -94,20 +109,21 @@ pub struct Job<'a> {
     pub traceparent: Option<String>,
     /// What is known of the alarm that the event belongs to, if it belongs to one.
     pub alarm: Option<&'a AlarmLife>,
-    /// Further deliveries that this message is to tell of; only for targets that [fold](Target::folds).
+    /// Further deliveries that this message is to tell of; only for targets that [fold](Target::folds), or take a
+    /// [batch](Target::batch).
     pub folded: &'a [Folded],
     /// Whether they are folded since the channel's limit is reached; else they are a group.
     pub digest: bool,
     /// What the last attempt of this delivery has left behind ([`Attempted::progress`]).
     pub progress: Option<&'a str>,
-    /// Whether a permit of [`Target::channel`] was taken for this attempt.
-    pub has_permit: bool,
     /// Where a person sees this delivery.
     pub link: Option<&'a str>,
     /// Somebody tries the target out: messages say so, in their title.
     pub trial: bool,
     /// For people, in the language of the message: what is to be said besides, such as that another channel failed.
     pub note: Option<&'a str>,
+    /// The channel ([`Part::channel`]) that a permit was given for: of several parts that may go now, one of it goes.
+    pub channel: Option<[u8; 16]>,
 }
 
 /// What is known of an alarm when one of its events is delivered.
@@ -130,6 +146,19 @@ pub struct Folded {
     pub delivery: DeliveryId,
     /// Its event.
     pub event: Event,
+    /// What the transformation made of it; only in a [batch](Target::batch).
+    pub body: Option<Rendered>,
+}
+
+/// How many events a target takes at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    /// At most so many.
+    pub count: usize,
+    /// At most about so many bytes of bodies, all together; a single one may be larger.
+    pub bytes: usize,
+    /// How long the first of them waits for others.
+    pub wait: Duration,
 }
 
 /// What a vendor counts its rate limit by: a bot, a hook, an account.
@@ -139,6 +168,15 @@ pub struct Channel {
     pub key: [u8; 16],
     /// What is kept below the vendor's limit.
     pub limit: ChannelLimit,
+}
+
+/// What a delivery waits for. Only deliveries that wait for the same may go in one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Part {
+    /// The [key](Channel::key) of the channel that its request goes through; `None`: through none, or nothing is to be sent.
+    pub channel: Option<[u8; 16]>,
+    /// Which parts of the delivery have ended already, a bit for each.
+    pub done: u32,
 }
 
 /// At most `burst` requests at once, and `permits` more in each `per`. Their sum must be within what the vendor allows
@@ -175,6 +213,14 @@ pub struct Attempted {
     pub thread: Option<String>,
     /// For people: what there is to say of a success, such as whom it has not reached.
     pub note: Option<String>,
+    /// The channel of the request wants to be left alone. A [`Verdict::Retry`] with reason `rate_limited` says it by itself;
+    /// this is for what goes on by other channels meanwhile.
+    pub throttled: Option<Throttled>,
+    /// The run of a function that it was, to be kept together with the outcome.
+    pub invocation: Option<Box<Invocation>>,
+    /// Events to be stored together with the outcome, on these buses, if the delivery ends with it: not before it is tried
+    /// again.
+    pub emit: Vec<(BusName, Event)>,
 }
 
 impl Attempted {
@@ -190,6 +236,32 @@ impl Attempted {
             progress: None,
             thread: None,
             note: None,
+            throttled: None,
+            invocation: None,
+            emit: Vec::new(),
+        }
+    }
+}
+
+/// A vendor wants less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Throttled {
+    /// How long it asks to be left alone, if it says so.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Verdict {
+    /// Whether it says that the vendor wants less.
+    pub fn throttled(&self) -> Option<Throttled> {
+        match self {
+            Self::Retry {
+                reason: Reason::RateLimited,
+                retry_after_ms,
+                ..
+            } => Some(Throttled {
+                retry_after_ms: *retry_after_ms,
+            }),
+            _ => None,
         }
     }
 }
@@ -221,6 +293,15 @@ pub enum Verdict {
         /// For people.
         detail: String,
         /// How long it waits at least, at most a day.
+        wait_ms: u64,
+    },
+    /// There was no room for it: this was no attempt, and the delivery waits as if it had not been tried.
+    Busy {
+        /// For programs.
+        reason: Reason,
+        /// For people.
+        detail: String,
+        /// How long it waits, at most a minute.
         wait_ms: u64,
     },
     /// Will not succeed, however often it is tried.

@@ -11,7 +11,7 @@
 //! | [`mod@chaos`] | chaos by hand |
 //! | [`postgres`] | the database server that the tests use |
 //! | [`needs`] | the tools that the tests need and how to install them |
-//! | [`packages`] | what tests need from the registries of npm and PyPI |
+//! | [`packages`] | what tests need from the registries of npm and Python |
 //! | [`arch`] | which crate may use which |
 //! | [`drift`] | generated pages and whether they are up to date |
 //! | [`changes`] | the fragments of the changelog |

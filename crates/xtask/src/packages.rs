@@ -1,4 +1,4 @@
-//! What tests of functions need from the registries of npm and PyPI, and how it gets onto a machine.
+//! What tests of functions need from the registries of npm and Python, and how it gets onto a machine.
 //!
 //! `tests/packages` says which packages, in exact versions. They are installed below `target/test-deps`, once for each
 //! change of what is said there, by the registries' ordinary clients. Tests find them by the environment ([`name_to`]).

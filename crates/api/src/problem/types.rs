@@ -139,6 +139,18 @@ pub static TYPES: &[ProblemType] = &[
         "Another bus's rule sends its dead letters here. Change that rule first.",
     ),
     of(
+        "FUNCTION_IN_USE",
+        409,
+        "Function is in use",
+        "Targets of rules run the function; the detail names them. Delete or change them first, or delete it with `force=true`: their deliveries are given up then.",
+    ),
+    of(
+        "FUNCTIONS_DISABLED",
+        409,
+        "Functions are disabled",
+        "This server runs no functions. Its operator turns them on with `functions.enabled = true` in the configuration; what that implies is in the guide to functions.",
+    ),
+    of(
         "LIMIT_REACHED",
         409,
         "Limit reached",

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use belfry_app::config::ChangeOptions;
 use belfry_app::documents::{DocumentKind, KINDS, Place};
 use belfry_model::name::InvalidName;
 use belfry_model::{BusName, DocumentName, Name};
@@ -62,6 +63,14 @@ impl DocumentPath {
             name: &self.name,
         }
     }
+}
+
+/// `?dryRun=&force=` of a deletion.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct DeleteQuery {
+    dry_run: Option<bool>,
+    force: Option<bool>,
 }
 
 type Kind = &'static dyn DocumentKind;
@@ -175,10 +184,21 @@ async fn delete(
     State(state): State<Shared>,
     caller: Caller,
     PathOf(path): PathOf<DocumentPath>,
-    QueryOf(query): QueryOf<ChangeQuery>,
+    QueryOf(query): QueryOf<DeleteQuery>,
     conditions: Conditions,
 ) -> Answer {
-    let (place, options) = (path.place(kind), conditions.options(query.dry_run));
+    if query.force.is_some() && !kind.is_needed() {
+        let detail = format!(
+            "a {} is deleted whoever needs it; leave this out",
+            kind.one()
+        );
+        return Err(Problem::at("query:force", detail));
+    }
+    let place = path.place(kind);
+    let options = ChangeOptions {
+        cascade: query.force.unwrap_or_default(),
+        ..conditions.options(query.dry_run)
+    };
     let document = state
         .app
         .delete_document(&caller.actor, place, &options)
@@ -384,6 +404,10 @@ fn operations(kind: Kind) -> [(&'static str, Value); 4] {
     });
     patch["responses"]["200"] = answer("Changed, or as it was", title);
 
+    if kind.is_needed() {
+        let about = "`true` deletes it although rules need it.";
+        change.push(parameter("query", "force", "boolean", about));
+    }
     let mut delete = operation("delete", format!("Deletes a {one}."), &change, &write);
     delete["responses"]["204"] = json!({ "description": "Deleted" });
     delete["responses"]["200"] = answer("Dry run: what would be deleted", title);

@@ -125,7 +125,6 @@ impl TestServer {
             clock: Arc::clone(&as_clock),
             user_agent: "belfry-test".to_owned(),
             directory: Arc::clone(&people) as Arc<dyn belfry_targets::Directory>,
-            limits: Arc::new(belfry_targets::NoLimits),
             functions: Arc::new(belfry_functions::NoFunctions),
         });
         let sealer = Arc::new(Sealer::from_keys(&[[7; 32]]).unwrap());

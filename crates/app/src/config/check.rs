@@ -2,9 +2,9 @@
 
 use belfry_engine::compile_transform;
 use belfry_eval::FaultKind;
-use belfry_model::FieldError;
 use belfry_model::config::{RuleSpec, TargetSpec};
 use belfry_model::json::{self, JsonText};
+use belfry_model::{DocumentName, FieldError};
 use belfry_pattern::{Pattern, PatternErrors};
 use belfry_targets::{TargetKind, find_kind};
 use belfry_transform::{Path, TransformSpec};
@@ -12,7 +12,9 @@ use serde_json::Value;
 
 use super::{Index, Refusal};
 use crate::App;
+use crate::documents::FUNCTIONS;
 use crate::error::{Error, Fault, faults_under};
+use crate::functions;
 
 /// Everything wrong with a rule.
 pub(super) fn rule_faults(spec: &RuleSpec) -> Vec<Fault> {
@@ -128,6 +130,19 @@ impl App {
                 format!("there is no bus {}; make it first", dead.bus),
             ));
         }
+        if spec.kind == functions::TARGET {
+            faults.extend(self.function_fault(index, &spec.settings));
+        }
         (faults, kind)
+    }
+
+    /// A target that runs a function which is not there would only fail.
+    fn function_fault(&self, index: &Index, settings: &Value) -> Option<Fault> {
+        let function = functions::function_of(functions::TARGET, settings)?;
+        let named = index.documents(FUNCTIONS, None);
+        let is_there =
+            named.is_some_and(|named| named.contains_key(&DocumentName::from(&function)));
+        let detail = format!("there is no function {function}; make it first");
+        (!is_there).then(|| Fault::new("/settings/function", detail))
     }
 }

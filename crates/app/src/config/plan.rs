@@ -1,5 +1,6 @@
 //! Changes of targets, worked out and checked before anything is written.
 
+use belfry_model::access::Scope;
 use belfry_model::config::{Target, TargetSpec};
 use belfry_model::{BusId, BusName, RuleId, RuleName, TargetId, TargetName};
 use belfry_store::{AuditEntry, Change, Expect};
@@ -10,6 +11,7 @@ use super::{GeneratedSecretView, Index, Refusal, TargetView, Way};
 use crate::App;
 use crate::actor::Actor;
 use crate::error::{Code, Error, Fault, Result, faults_under};
+use crate::functions::TARGET;
 
 /// Where a target stands.
 #[derive(Clone, Copy)]
@@ -126,6 +128,10 @@ impl App {
             now_ms: now,
             dry_run,
         } = way;
+        if planned.sealed.kind == TARGET {
+            actor.require(&Scope::FunctionsUse)?;
+            self.functions.must_be_enabled()?;
+        }
         self.check_template(planned.sealed.transform.as_ref())
             .await?;
         let handshake = if planned.handshake && !dry_run {

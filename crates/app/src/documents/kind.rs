@@ -53,6 +53,10 @@ pub trait DocumentKind: Send + Sync {
         let _ = name;
         None
     }
+    /// Whether rules may need one of them; it is deleted then only if that is said.
+    fn is_needed(&self) -> bool {
+        false
+    }
     /// Most of them on one bus, or on the server.
     fn max(&self) -> usize;
     /// What reading them takes.

@@ -81,6 +81,10 @@ codes! {
     BusNotEmpty = "BUS_NOT_EMPTY": Conflict,
     /// The bus is named as a dead-letter bus.
     BusInUse = "BUS_IN_USE": Conflict,
+    /// A rule's target runs the function.
+    FunctionInUse = "FUNCTION_IN_USE": Conflict,
+    /// This server runs no functions.
+    FunctionsDisabled = "FUNCTIONS_DISABLED": Conflict,
     /// There are as many as the server allows.
     LimitReached = "LIMIT_REACHED": Conflict,
     /// Somebody else changed it at the same time.

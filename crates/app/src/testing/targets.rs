@@ -21,6 +21,7 @@ use crate::actor::Actor;
 use crate::catalog::unknown_template;
 use crate::config::{Place, Refusal};
 use crate::error::{Code, Error, Result, faults_under};
+use crate::functions::TARGET;
 use crate::input;
 use crate::sources::Filler;
 
@@ -93,6 +94,7 @@ impl From<Attempted> for TrialView {
             Verdict::More { detail } => ("more", None, Some(detail)),
             Verdict::Retry { reason, detail, .. } => ("retry", Some(reason), Some(detail)),
             Verdict::Later { reason, detail, .. } => ("later", Some(reason), Some(detail)),
+            Verdict::Busy { reason, detail, .. } => ("busy", Some(reason), Some(detail)),
             Verdict::Permanent { reason, detail } => ("permanent", Some(reason), Some(detail)),
             Verdict::Gone { detail } => ("gone", None, Some(detail)),
             Verdict::Skipped { reason, detail } => ("skipped", Some(reason), Some(detail)),
@@ -139,6 +141,10 @@ impl App {
     pub async fn test_target(&self, actor: &Actor, body: &[u8]) -> Result<TargetTestView> {
         actor.require(&Scope::ConfigWrite)?;
         let (entry, event) = self.trial(actor, body).await?;
+        if entry.target.spec.kind == TARGET {
+            actor.require(&Scope::FunctionsInvoke)?;
+            self.functions.must_be_enabled()?;
+        }
         let attempts = self.engine.send_trial(&entry, &event).await;
         let delivered = attempts
             .last()

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use belfry_app::{App, Sealer};
 use belfry_egress::{EgressClient, SystemResolver};
-use belfry_engine::{Collaborators, Engine, Limits, People, SystemRandom};
+use belfry_engine::{Collaborators, Engine, People, SystemRandom};
 use belfry_eval::Templates;
 use belfry_model::{Clock, SystemClock};
 use belfry_store::sqlite::SqliteStore;
 use belfry_store::{PostgresStore, Store, StoreError};
-use belfry_targets::{ConnectContext, Directory, VendorLimits};
+use belfry_targets::{ConnectContext, Directory};
 
 use crate::failure::{Context as _, Failure, Result, chain};
 use crate::settings::Settings;
@@ -26,12 +26,7 @@ pub(super) struct Parts {
 impl Parts {
     pub(super) async fn start(settings: &Settings) -> Result<Self> {
         let people = Arc::new(People::default());
-        let limits = Arc::new(Limits::default());
-        let connect = Arc::new(connect(
-            settings,
-            Arc::clone(&people) as _,
-            Arc::clone(&limits) as _,
-        )?);
+        let connect = Arc::new(connect(settings, Arc::clone(&people) as _)?);
         make_directory(&settings.data.dir)?;
         let store = open(settings).await?;
         let sealer = sealer(settings, &*store).await?;
@@ -52,7 +47,6 @@ impl Parts {
         .await
         .context("the engine")?;
         people.of(&engine);
-        limits.of(&engine);
         let app = App::start(belfry_app::Parts {
             store: Arc::clone(&store),
             engine: engine.clone(),
@@ -93,11 +87,7 @@ async fn sealer(settings: &Settings, store: &dyn Store) -> Result<Arc<Sealer>> {
     checked.map(|()| Arc::new(sealer))
 }
 
-fn connect(
-    settings: &Settings,
-    directory: Arc<dyn Directory>,
-    vendors: Arc<dyn VendorLimits>,
-) -> Result<ConnectContext> {
+fn connect(settings: &Settings, directory: Arc<dyn Directory>) -> Result<ConnectContext> {
     let (policy, limits) = (settings.egress_policy(), settings.egress_limits());
     let resolver = Arc::new(SystemResolver);
     let egress = match &settings.egress.extra_ca {
@@ -113,7 +103,6 @@ fn connect(
         clock: Arc::new(SystemClock),
         user_agent: concat!("Belfry/", env!("CARGO_PKG_VERSION")).to_owned(),
         directory,
-        limits: vendors,
         functions: Arc::new(belfry_functions::NoFunctions),
     })
 }

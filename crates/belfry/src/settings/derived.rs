@@ -88,6 +88,7 @@ impl Settings {
             sweep_every: engine.sweep_every,
             config_poll: engine.config_poll,
             retention_age: retention.age,
+            invocations_age: retention.age,
             retention_bytes: retention.bytes.map(|size| size.0),
             disk_free_min_bytes: retention.disk_free_min.0,
             size_max_bytes: retention.size_max.map(|size| size.0),

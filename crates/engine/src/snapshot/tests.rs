@@ -70,7 +70,9 @@ fn target(id: i32) -> anyhow::Result<Target> {
 fn connected(target: Target, bus: BusName, rule: String) -> TargetEntry {
     TargetEntry {
         channel: None,
+        channels: Vec::new(),
         folds: false,
+        batch: None,
         retry: RetryPolicy::of(Schedule::None),
         retry_on_4xx: false,
         concurrency: 1,

@@ -15,14 +15,17 @@ use belfry_model::{
 };
 use belfry_store::{
     AlarmQuery, AlarmRecord, Alarms, ApiKey, ArchivePurge, ArchiveSize, Attempt, AuditEntry,
-    AuditRecord, Backlog, Batch, BusPurge, BusPurged, BusSize, Change, CircuitNote, Claim, Claimed,
-    ConfigDiff, ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventKey, EventLog,
-    EventQuery, EventRecord, Freed, History, IdempotencyRecord, Joined, LogEntry, LogInfo,
-    LogQuery, Maintenance, Membership, NewReplay, NodeIdentity, NodeInfo, Nodes, Page, Purged,
-    RecentKeys, Recovered, Replay, ReplayAnswer, ReplayPage, ReplayRead, Replays, Result,
-    Retention, Sources, Store, StoreError, TargetPath, Told, Unparsed, Usage,
+    AuditRecord, Backlog, Batch, BusPurge, BusPurged, BusSize, CallBacklog, CallClaim, CallRetry,
+    Change, CircuitNote, Claim, Claimed, ClaimedCall, CodeInfo, ConfigDiff, ConfigStore,
+    DeliveryQuery, DeliveryQueue, DeliveryRecord, EventKey, EventLog, EventQuery, EventRecord,
+    Freed, Functions, History, IdempotencyRecord, InvocationQuery, Joined, LeftBehind, LogEntry,
+    LogInfo, LogQuery, Maintenance, Membership, NewCall, NewInvocation, NewReplay, NodeIdentity,
+    NodeInfo, Nodes, Page, Purged, RecentKeys, Recovered, Replay, ReplayAnswer, ReplayPage,
+    ReplayRead, Replays, Result, Retention, Sources, Store, StoreError, TargetPath, Told, Unparsed,
+    Usage,
 };
 use tokio::runtime::Runtime;
+use uuid::Uuid;
 
 /// What becomes of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -354,6 +357,58 @@ impl Alarms for Flaky {
     }
     async fn purge_alarms(&self, before: EventId, alarms_max: u32) -> Result<u64> {
         self.look(self.inner.purge_alarms(before, alarms_max)).await
+    }
+}
+
+#[async_trait]
+impl Functions for Flaky {
+    async fn put_code(&self, sha256: &[u8; 32], bytes: &[u8], now_ms: i64) -> Result<()> {
+        self.call(self.inner.put_code(sha256, bytes, now_ms)).await
+    }
+    async fn read_code(&self, sha256: &[u8; 32]) -> Result<Option<Vec<u8>>> {
+        self.look(self.inner.read_code(sha256)).await
+    }
+    async fn list_codes(&self) -> Result<Vec<CodeInfo>> {
+        self.look(self.inner.list_codes()).await
+    }
+    async fn delete_codes(&self, sha256s: &[[u8; 32]], before_ms: i64) -> Result<u64> {
+        self.call(self.inner.delete_codes(sha256s, before_ms)).await
+    }
+    async fn put_invocations(&self, invocations: &[NewInvocation]) -> Result<()> {
+        self.call(self.inner.put_invocations(invocations)).await
+    }
+    async fn find_invocation(&self, request_id: Uuid) -> Result<Option<NewInvocation>> {
+        self.look(self.inner.find_invocation(request_id)).await
+    }
+    async fn list_invocations(&self, query: &InvocationQuery) -> Result<Page<NewInvocation, Uuid>> {
+        self.look(self.inner.list_invocations(query)).await
+    }
+    async fn purge_invocations(&self, before_ms: i64, invocations_max: u32) -> Result<u64> {
+        self.look(self.inner.purge_invocations(before_ms, invocations_max))
+            .await
+    }
+    async fn free_functions(&self, node: NodeId, lost: &str, now_ms: i64) -> Result<LeftBehind> {
+        self.call(self.inner.free_functions(node, lost, now_ms))
+            .await
+    }
+    async fn put_call(&self, call: &NewCall) -> Result<()> {
+        self.call(self.inner.put_call(call)).await
+    }
+    async fn claim_calls(&self, claim: &CallClaim) -> Result<Vec<ClaimedCall>> {
+        self.call(self.inner.claim_calls(claim)).await
+    }
+    async fn finish_call(&self, id: Uuid, invocation: &NewInvocation) -> Result<()> {
+        self.call(self.inner.finish_call(id, invocation)).await
+    }
+    async fn retry_call(
+        &self,
+        retry: &CallRetry,
+        invocation: Option<&NewInvocation>,
+    ) -> Result<()> {
+        self.call(self.inner.retry_call(retry, invocation)).await
+    }
+    async fn call_backlog(&self) -> Result<CallBacklog> {
+        self.look(self.inner.call_backlog()).await
     }
 }
 

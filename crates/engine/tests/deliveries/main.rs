@@ -11,6 +11,7 @@ mod archives;
 mod bots;
 mod faults;
 mod flaky;
+mod functions;
 mod isolation;
 mod lanes;
 mod nodes;

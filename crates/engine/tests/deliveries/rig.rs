@@ -77,7 +77,6 @@ pub(crate) fn with_clock(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result
             clock,
             user_agent: "belfry-tests".to_owned(),
             directory: Arc::new(belfry_targets::NoDirectory),
-            limits: Arc::new(belfry_targets::NoLimits),
             functions: Arc::new(belfry_functions::NoFunctions),
         }),
     })

@@ -206,7 +206,6 @@ impl Running {
                 clock: world.clock.clone(),
                 user_agent: life.to_string(),
                 directory: Arc::new(belfry_targets::NoDirectory),
-                limits: Arc::new(belfry_targets::NoLimits),
                 functions: Arc::new(belfry_functions::NoFunctions),
             }),
         };

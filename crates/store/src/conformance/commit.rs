@@ -15,6 +15,7 @@ pub(crate) async fn a_batch_is_read_back_as_it_was_written(store: &dyn Store) {
         attempts: vec![attempt(second, 1)],
         signs: vec![],
         told: vec![],
+        invocations: vec![],
         pending: vec![pending(second, T0 + 5000)],
         log_entries: vec![log_entry("ops", first, "disk sda is full")],
         idempotency: vec![idempotency(1, T0)],

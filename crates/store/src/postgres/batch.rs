@@ -14,13 +14,13 @@ use sqlx::{Arguments as _, AssertSqlSafe, Connection as _, Row as _};
 
 use super::committer::Committer;
 use super::rows::fan_text;
-use super::{Conn, Db, PostgresStore, alarms, order, partitions, recent, replays};
+use super::{Conn, Db, PostgresStore, alarms, functions, order, partitions, recent, replays};
 use crate::error::{self, unavailable};
 use crate::sample::{Packer, with_first_tries};
 use crate::usage;
 use crate::{
-    Batch, LOG_RETENTION_DAYS_DEFAULT, NewEvent, NewLogEntry, Pending, Release, Result, StoreError,
-    Told,
+    Batch, LOG_RETENTION_DAYS_DEFAULT, NewEvent, NewInvocation, NewLogEntry, Pending, Release,
+    Result, StoreError, Told,
 };
 
 /// Tries of a commit that another transaction got into the way of.
@@ -55,6 +55,18 @@ impl Statement {
     fn part(&mut self, name: &str, head: &str) {
         let lead = if self.text.is_empty() { "WITH" } else { ")," };
         let _infallible = write!(self.text, "{lead} {name} AS ({head}");
+    }
+
+    /// Runs its parts as a statement of its own, if there are any.
+    async fn run(mut self, conn: &mut Conn) -> Result<()> {
+        if self.text.is_empty() {
+            return Ok(());
+        }
+        self.text.push_str(") SELECT 1");
+        sqlx::query_with(AssertSqlSafe(self.text), self.args)
+            .execute(conn)
+            .await?;
+        Ok(())
     }
 
     /// Columns as arrays: ` UNNEST($1::bigint[], ...)`.
@@ -102,6 +114,7 @@ fn statement(
     add_counts(&mut sql, batch)?;
     add_outcomes(&mut sql, batch, packer)?;
     add_told(&mut sql, &batch.told)?;
+    add_invocations(&mut sql, &batch.invocations, FENCED)?;
     add_pending(&mut sql, batch)?;
     add_log_entries(&mut sql, &batch.log_entries, logs)?;
     add_idempotency(&mut sql, batch)?;
@@ -529,6 +542,43 @@ fn add_told(sql: &mut Statement, told: &[Told]) -> Result<()> {
     Ok(())
 }
 
+/// Runs of functions.
+fn add_invocations(sql: &mut Statement, invocations: &[NewInvocation], fenced: &str) -> Result<()> {
+    let runs = last_of_each(invocations, |one| one.request_id);
+    if runs.is_empty() {
+        return Ok(());
+    }
+    let insert = format!(
+        "INSERT INTO invocation ({}) SELECT * FROM",
+        functions::COLUMNS
+    );
+    sql.part("runs", &insert);
+    sql.columns(&[
+        "bytea", "text", "text", "bigint", "bigint", "bigint", "bigint", "text", "bigint", "text",
+        "text",
+    ]);
+    sql.text.push_str(fenced);
+    sql.text.push(' ');
+    sql.text.push_str(functions::REPLACE);
+    column!(sql, runs, &[u8], |one| one.request_id.as_bytes().as_slice());
+    column!(sql, runs, String, |one| one.function.to_string());
+    column!(sql, runs, Option<&str>, |one| one.version.as_deref());
+    column!(sql, runs, Option<i64>, |one| one
+        .delivery
+        .map(|id| id.event.get()));
+    column!(sql, runs, Option<i64>, |one| one
+        .delivery
+        .map(|id| i64::from(id.target.0)));
+    column!(sql, runs, i64, |one| one.started_at_ms);
+    column!(sql, runs, i64, |one| i64::try_from(one.duration_us)
+        .unwrap_or(i64::MAX));
+    column!(sql, runs, Option<&str>, |one| one.outcome.as_deref());
+    column!(sql, runs, i64, |one| i64::from(one.node.0));
+    column!(sql, runs, &str, |one| one.record.as_str());
+    column!(sql, runs, &str, |one| one.log.as_str());
+    Ok(())
+}
+
 fn add_log_entries(
     sql: &mut Statement,
     entries: &[NewLogEntry],
@@ -583,14 +633,14 @@ pub(super) async fn put_pending(conn: &mut Conn, pending: &[Pending]) -> Result<
     let pending = last_of_each(pending, |work| work.delivery);
     let mut sql = Statement::new();
     add_work(&mut sql, &pending, "")?;
-    if sql.text.is_empty() {
-        return Ok(());
-    }
-    sql.text.push_str(") SELECT 1");
-    sqlx::query_with(AssertSqlSafe(sql.text), sql.args)
-        .execute(conn)
-        .await?;
-    Ok(())
+    sql.run(conn).await
+}
+
+/// Writes invocations; see [`functions::REPLACE`].
+pub(super) async fn put_invocations(conn: &mut Conn, invocations: &[NewInvocation]) -> Result<()> {
+    let mut sql = Statement::new();
+    add_invocations(&mut sql, invocations, "")?;
+    sql.run(conn).await
 }
 
 impl PostgresStore {

@@ -145,5 +145,9 @@ pub(super) const PUT_ALARMS: &str = "UPDATE alarm SET firing = made.firing, seve
      type text, subject text, title text, first_seq bigint, last_seq bigint, recovered_seq bigint, fired bigint) \
      WHERE alarm.bus_id = made.bus_id AND alarm.alarm_key = made.alarm_key";
 
+/// Calls of functions that are due. What another node is claiming is passed over.
+pub(super) const DUE_CALLS: &str = "SELECT id, function, qualifier, caller, created_at_ms, event, attempts, failures FROM function_call \
+     WHERE due_at_ms <= $1 ORDER BY due_at_ms, id LIMIT $2 FOR UPDATE SKIP LOCKED";
+
 /// Added to a column of text: its order by bytes, whatever the database's language.
 pub(super) const BINARY_ORDER: &str = " COLLATE \"C\"";

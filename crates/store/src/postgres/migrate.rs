@@ -40,6 +40,11 @@ const MIGRATIONS: &[(&str, i64, &str)] = &[
         5,
         include_str!("../../../../migrations/postgres/0005_alarms.sql"),
     ),
+    (
+        "0006_functions",
+        6,
+        include_str!("../../../../migrations/postgres/0006_functions.sql"),
+    ),
 ];
 
 /// The newest schema version this program knows.

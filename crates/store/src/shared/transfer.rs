@@ -14,6 +14,8 @@ use crate::{Maintenance as _, Result, StoreError};
 
 /// Rows handed on at once.
 const PAGE: usize = 500;
+/// Bytes handed on at once, and written by one statement; a larger row goes alone.
+const PAGE_BYTES: usize = 8 << 20;
 /// What one statement may bind, on the stricter of the databases.
 const BINDS_MAX: usize = 30_000;
 /// Holds one row in a new database.
@@ -91,14 +93,16 @@ async fn read(conn: &mut Conn, table: &Table, out: &mpsc::Sender<Rows>) -> Resul
     let sql = format!("SELECT {columns} FROM {name} ORDER BY {}", order.join(", "));
     let mut rows = sqlx::query(AssertSqlSafe(sql)).fetch(conn);
     let mut page = Vec::new();
+    let mut bytes = 0;
     while let Some(row) = rows.try_next().await? {
         let cells = table.columns.iter().enumerate();
-        page.push(
-            cells
-                .map(|(at, column)| cell(&row, at, column.kind))
-                .collect::<Result<Vec<_>>>()?,
-        );
-        if page.len() == PAGE {
+        let cells = cells
+            .map(|(at, column)| cell(&row, at, column.kind))
+            .collect::<Result<Vec<_>>>()?;
+        bytes += cells.iter().map(Cell::size).sum::<usize>();
+        page.push(cells);
+        if page.len() == PAGE || bytes >= PAGE_BYTES {
+            bytes = 0;
             send(out, std::mem::take(&mut page)).await?;
         }
     }

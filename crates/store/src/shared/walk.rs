@@ -48,6 +48,11 @@ pub(super) trait Rows: Sync {
     fn newest(&self, span: Span, limit: u32) -> QueryBuilder<Db>;
     fn read(&self, row: &DbRow) -> Result<Self::Item>;
     fn key(item: &Self::Item) -> Key;
+    /// Reads what [`Self::nth`] selects.
+    fn read_key(&self, row: &DbRow) -> Result<Key> {
+        let mut columns = Columns::of(row);
+        Ok((columns.integer()?, columns.integer()?))
+    }
 }
 
 /// What a walk found.
@@ -83,7 +88,7 @@ pub(super) async fn walk<R: Rows>(
             .build()
             .fetch_optional(&mut *conn)
             .await?;
-        let end = end.map(|row| key(&row)).transpose()?;
+        let end = end.map(|row| rows.read_key(&row)).transpose()?;
         let searched = Span {
             low: end.unwrap_or(span.low),
             high: span.high,
@@ -120,11 +125,6 @@ fn cut<R: Rows>(mut items: Vec<R::Item>, limit: u32, end: Option<Key>) -> Walked
 
 fn count<T>(items: &[T]) -> u32 {
     u32::try_from(items.len()).unwrap_or(u32::MAX)
-}
-
-fn key(row: &DbRow) -> Result<Key> {
-    let mut columns = Columns::of(row);
-    Ok((columns.integer()?, columns.integer()?))
 }
 
 /// The keys that a list's times and cursor leave.

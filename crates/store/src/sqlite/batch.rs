@@ -7,12 +7,12 @@ use belfry_model::{DeliveryId, LogName};
 
 use super::bulk::{Bulk, PLAIN, Row, Script, Step};
 use super::rows::fan_text;
-use super::{Conn, SqliteStore, alarms, order, recent, replays};
+use super::{Conn, SqliteStore, alarms, functions, order, recent, replays};
 use crate::sample::{Packer, with_first_tries};
 use crate::usage;
 use crate::{
-    Batch, IdempotencyRecord, LOG_RETENTION_DAYS_DEFAULT, NewEvent, Pending, Release, Result,
-    StoreError,
+    Batch, IdempotencyRecord, LOG_RETENTION_DAYS_DEFAULT, NewEvent, NewInvocation, Pending,
+    Release, Result, StoreError,
 };
 
 static EVENT: LazyLock<Bulk> = LazyLock::new(|| {
@@ -157,6 +157,11 @@ static TOLD: LazyLock<Bulk> = LazyLock::new(|| {
     )
 });
 
+static INVOCATION: LazyLock<Bulk> = LazyLock::new(|| {
+    let head = format!("INSERT INTO invocation ({}) SELECT *", functions::COLUMNS);
+    Bulk::new(&head, 11, functions::REPLACE)
+});
+
 /// A sub-select over the list: a bare `IN (VALUES ...)` makes SQLite read the whole table.
 static DONE: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
@@ -289,6 +294,7 @@ pub(super) fn statements(batch: &Batch, packer: &mut Packer<'_>) -> Result<Scrip
             .put(told.thread.as_deref())
             .map(drop)
     })?;
+    add_invocations(&batch.invocations, &mut out)?;
     DONE.add(&batch.done, &mut out, |id, row| {
         delivery(row, *id).map(drop)
     })?;
@@ -338,6 +344,23 @@ fn add_counts(batch: &Batch, out: &mut Script) -> Result<()> {
                 .map(drop)
         },
     )
+}
+
+fn add_invocations(invocations: &[NewInvocation], out: &mut Script) -> Result<()> {
+    INVOCATION.add(invocations, out, |one, row| {
+        row.put(one.request_id.as_bytes().as_slice())?
+            .put(one.function.to_string())?
+            .put(one.version.as_deref())?
+            .put(one.delivery.map(|id| id.event.get()))?
+            .put(one.delivery.map(|id| i64::from(id.target.0)))?;
+        row.put(one.started_at_ms)?
+            .put(i64::try_from(one.duration_us).unwrap_or(i64::MAX))?
+            .put(one.outcome.as_deref())?
+            .put(i64::from(one.node.0))?;
+        row.put(one.record.as_str())?
+            .put(one.log.as_str())
+            .map(drop)
+    })
 }
 
 fn event<'r, 'a>(row: &'r mut Row<'a>, new: &NewEvent) -> Result<&'r mut Row<'a>> {
@@ -399,6 +422,13 @@ impl SqliteStore {
 pub(super) async fn put_pending(conn: &mut Conn, pending: &[Pending]) -> Result<()> {
     let mut script = Script::default();
     add_pending(pending, &mut script)?;
+    script.run(conn).await
+}
+
+/// Writes invocations; see [`functions::REPLACE`].
+pub(super) async fn put_invocations(conn: &mut Conn, invocations: &[NewInvocation]) -> Result<()> {
+    let mut script = Script::default();
+    add_invocations(invocations, &mut script)?;
     script.run(conn).await
 }
 

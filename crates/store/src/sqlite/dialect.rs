@@ -123,5 +123,9 @@ pub(super) const PUT_ALARMS: &str = "INSERT INTO alarm (id, bus_id, alarm_key, f
      source = excluded.source, type = excluded.type, subject = excluded.subject, title = excluded.title, \
      first_seq = excluded.first_seq, last_seq = excluded.last_seq, recovered_seq = excluded.recovered_seq, fired = excluded.fired";
 
+/// Calls of functions that are due.
+pub(super) const DUE_CALLS: &str = "SELECT id, function, qualifier, caller, created_at_ms, event, attempts, failures FROM function_call \
+     WHERE due_at_ms <= $1 ORDER BY due_at_ms, id LIMIT $2";
+
 /// Added to a column of text: its order by bytes, which is the default here.
 pub(super) const BINARY_ORDER: &str = "";

@@ -30,6 +30,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "0005_alarms",
         include_str!("../../../../migrations/sqlite/0005_alarms.sql"),
     ),
+    (
+        "0006_functions",
+        include_str!("../../../../migrations/sqlite/0006_functions.sql"),
+    ),
 ];
 
 /// The newest schema version this program knows.

@@ -15,7 +15,7 @@ use crate::settings::{check_range, object, optional_object};
 /// Most channels of a policy.
 const CHANNELS_MAX: usize = 10;
 /// Kinds that cannot be a channel: a policy within a policy, and what tells nobody.
-const NO_CHANNELS: [&str; 2] = ["notification", "log"];
+const NO_CHANNELS: [&str; 3] = ["notification", "log", "function"];
 /// Members by which a kind that reaches people would name its own.
 const RECIPIENTS: [&str; 3] = ["to", "cc", "people"];
 

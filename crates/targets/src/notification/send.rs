@@ -8,18 +8,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use belfry_alarm::{Alarm, Language, Severity, Week};
 use belfry_model::delivery::Reason;
-use belfry_model::{Clock, FieldError};
+use belfry_model::{Clock, Event, FieldError};
 
 use super::config::{Checked, NotificationSettings, Outside, Window};
 use super::progress::{End, Progress};
 use crate::directory::Directory;
 use crate::kind::ConnectContext;
-use crate::limits::VendorLimits;
 use crate::message::settings::Common;
 use crate::people::{self, Person, Reach};
-use crate::target::{
-    AlarmLife, Attempted, Channel, ChannelLimit, Job, RequestRecord, Target, Verdict,
-};
+use crate::target::{AlarmLife, Attempted, Channel, Job, Part, RequestRecord, Target, Verdict};
 
 /// A policy that is ready to tell.
 pub(crate) struct Notification {
@@ -30,13 +27,7 @@ pub(crate) struct Notification {
     common: Common,
     clock: Arc<dyn Clock>,
     directory: Arc<dyn Directory>,
-    limits: Arc<dyn VendorLimits>,
 }
-
-/// How long an attempt waits for what a vendor lets pass, before another channel is used or the message waits.
-const PERMIT_WAIT: Duration = Duration::from_secs(2);
-/// When a channel is asked again that let nothing pass.
-const BUSY_MS: i64 = 5_000;
 
 /// A channel that is ready.
 struct Way {
@@ -58,6 +49,17 @@ enum Now {
     Wait(i64),
     /// Nobody, for a reason; and whether that is a failure.
     Nobody(End, Reason, String),
+}
+
+/// Whom a channel tells now.
+#[derive(Default)]
+struct Choice {
+    /// `None`: the channel as it is.
+    people: Option<Vec<Person>>,
+    /// Until when others wait.
+    waits_until: Option<i64>,
+    /// Who is passed over, and why.
+    passed: Vec<String>,
 }
 
 impl fmt::Debug for Notification {
@@ -108,7 +110,6 @@ impl Notification {
             common,
             clock: Arc::clone(&context.clock),
             directory: Arc::clone(&context.directory),
-            limits: Arc::clone(&context.limits),
         })
     }
 
@@ -176,6 +177,59 @@ impl Notification {
         }
     }
 
+    /// Of the channels that have something to send now the first that is `wanted`, else the first. Those that have nothing
+    /// to send now are passed by.
+    fn choose(
+        &self,
+        progress: &mut Progress,
+        alarm: &Alarm,
+        now_ms: i64,
+        wanted: impl Fn(&Way, Option<&str>) -> bool,
+    ) -> Option<(usize, &Way, Choice)> {
+        let mut first = None;
+        let mut channel = 0;
+        // One more is used as soon as another has failed.
+        while channel < self.used(progress) {
+            let at = channel;
+            channel += 1;
+            if !progress.may(at, now_ms) {
+                continue;
+            }
+            let way = self.channels.get(at)?;
+            let inner = progress.channels.get(&at);
+            let inner = inner.and_then(|state| state.inner.as_deref());
+            let choice = match self.now(way, inner, alarm, now_ms) {
+                Now::All => Choice::default(),
+                Now::People(people, waits_until, passed) => Choice {
+                    people: Some(people),
+                    waits_until,
+                    passed,
+                },
+                Now::Wait(until) => {
+                    let state = progress.state(at);
+                    state.not_before_ms = until.max(now_ms + 1);
+                    state.waits_for_window = true;
+                    state.why = Some("outside the window".to_owned());
+                    continue;
+                }
+                Now::Nobody(end, reason, detail) => {
+                    let state = progress.state(at);
+                    state.end = Some(end);
+                    state.reason = Some(reason.as_str().to_owned());
+                    state.why = Some(detail);
+                    continue;
+                }
+            };
+            if wanted(way, inner) {
+                return Some((at, way, choice));
+            }
+            if first.is_none() {
+                first = Some((at, way, choice));
+            }
+        }
+        first
+    }
+
     /// The windows in the zone of whoever is told.
     fn week(&self, window: &Window, zone: Option<&str>) -> Option<Week> {
         let zone = zone.unwrap_or_else(|| self.common.time_zone.name());
@@ -199,26 +253,6 @@ impl Notification {
             Language::En => format!("sent here because this did not get through: {failed}"),
             Language::Zh => format!("因 {failed} 发送失败，改由本渠道通知"),
         }
-    }
-
-    /// Whether the vendor behind a channel lets a message pass. `taken` is the permit that was taken for the attempt.
-    async fn may_pass(
-        &self,
-        channel: Option<&Channel>,
-        taken: &mut Option<[u8; 16]>,
-        job: &Job<'_>,
-        alarm: &Alarm,
-    ) -> bool {
-        let Some(channel) = channel.filter(|_| !job.trial) else {
-            return true;
-        };
-        if taken.take_if(|key| *key == channel.key).is_some() {
-            return true;
-        }
-        let urgent = alarm.severity == Severity::Critical;
-        self.limits
-            .permit(channel, urgent, job.delivery, PERMIT_WAIT)
-            .await
     }
 
     /// Lets one channel make one attempt.
@@ -277,46 +311,16 @@ impl Target for Notification {
         let alarm = Alarm::read(job.event);
         let mut progress = Progress::read(job.progress);
         let mut attempted = Attempted::unsent(Verdict::Delivered);
-        let mut taken = self
-            .channel()
-            .filter(|_| job.has_permit)
-            .map(|channel| channel.key);
-        // Channels that have nothing to send now are passed by; the first that has makes the attempt.
-        while let Some(channel) = progress.next(self.used(&progress), now_ms) {
-            let Some(way) = self.channels.get(channel) else {
-                break;
-            };
-            let inner = progress.channels.get(&channel);
-            let inner = inner.and_then(|state| state.inner.as_deref());
-            let (people, waits_until, passed) = match self.now(way, inner, &alarm, now_ms) {
-                Now::All => (None, None, Vec::new()),
-                Now::People(people, waits_until, passed) => (Some(people), waits_until, passed),
-                Now::Wait(until) => {
-                    let state = progress.state(channel);
-                    state.not_before_ms = until.max(now_ms + 1);
-                    state.waits_for_window = true;
-                    state.why = Some("outside the window".to_owned());
-                    continue;
-                }
-                Now::Nobody(end, reason, detail) => {
-                    let state = progress.state(channel);
-                    state.end = Some(end);
-                    state.reason = Some(reason.as_str().to_owned());
-                    state.why = Some(detail);
-                    continue;
-                }
-            };
-            let limited = way.target.channel();
-            if !self
-                .may_pass(limited.as_ref(), &mut taken, job, &alarm)
-                .await
-            {
-                let state = progress.state(channel);
-                state.not_before_ms = self.clock.now_ms() + BUSY_MS;
-                state.reason = Some(Reason::ChannelLimit.as_str().to_owned());
-                state.why = Some("waits for the vendor's rate limit".to_owned());
-                continue;
-            }
+        let permitted = |way: &Way, inner: Option<&str>| {
+            way.target.next_part(job.event, inner, &|_| false).channel == job.channel
+        };
+        if let Some((channel, way, choice)) = self.choose(&mut progress, &alarm, now_ms, permitted)
+        {
+            let Choice {
+                people,
+                waits_until,
+                passed,
+            } = choice;
             let made = self
                 .attempt(job, channel, way, people.as_deref(), &progress)
                 .await;
@@ -324,23 +328,13 @@ impl Target for Notification {
                 progress.threads.insert(channel, thread);
             }
             let delivered = made.verdict == Verdict::Delivered;
+            let throttled = made.verdict.throttled();
             let mut note = made.note;
             if !passed.is_empty() {
                 let told = note.map(|note| format!("{note}; ")).unwrap_or_default();
                 note = Some(format!("{told}not reached: {}", passed.join(", ")));
             }
             let now_ms = self.clock.now_ms();
-            if let (
-                Some(limited),
-                Verdict::Retry {
-                    reason: Reason::RateLimited,
-                    retry_after_ms,
-                    ..
-                },
-            ) = (&limited, &made.verdict)
-            {
-                self.limits.pause(limited, *retry_after_ms);
-            }
             if made.progress.is_some() {
                 progress.state(channel).inner = made.progress;
             }
@@ -357,9 +351,9 @@ impl Target for Notification {
                 duration_ms: made.duration_ms,
                 request: made.request,
                 response: made.response,
+                throttled,
                 ..attempted
             };
-            break;
         }
         let names: Vec<String> = self
             .channels
@@ -381,33 +375,35 @@ impl Target for Notification {
 
     fn timeout(&self) -> Duration {
         let timeouts = self.channels.iter().map(|way| way.target.timeout());
-        // Each channel may have to be waited for before one lets the message pass.
-        let waits = PERMIT_WAIT * u32::try_from(self.channels.len()).unwrap_or(u32::MAX);
-        timeouts.max().unwrap_or_default() + waits
+        timeouts.max().unwrap_or_default()
     }
 
-    fn channel(&self) -> Option<Channel> {
-        // The slowest of them: what it cannot let pass is gathered into digests.
-        let per_hour = |limit: &ChannelLimit| {
-            u128::from(limit.permits) * 3_600_000 / limit.per.as_millis().max(1)
+    fn channels(&self) -> Vec<Channel> {
+        let channels = self.channels.iter();
+        channels.flat_map(|way| way.target.channels()).collect()
+    }
+
+    fn next_part(
+        &self,
+        event: &Event,
+        progress: Option<&str>,
+        is_busy: &(dyn Fn(&[u8; 16]) -> bool + Sync),
+    ) -> Part {
+        let mut progress = Progress::read(progress);
+        let (alarm, now_ms) = (Alarm::read(event), self.clock.now_ms());
+        let part = |way: &Way, inner: Option<&str>| way.target.next_part(event, inner, is_busy);
+        let free = |way: &Way, inner: Option<&str>| {
+            part(way, inner).channel.is_none_or(|key| !is_busy(&key))
         };
-        let channels = self.channels.iter().filter_map(|way| way.target.channel());
-        channels.min_by_key(|channel| per_hour(&channel.limit))
-    }
-
-    fn channel_of_next(&self, progress: Option<&str>) -> Option<Channel> {
-        let progress = Progress::read(progress);
-        let next = progress.next(self.used(&progress), self.clock.now_ms())?;
-        let next = self.channels.get(next)?.target.channel()?;
-        self.channel().filter(|channel| channel.key == next.key)
-    }
-
-    fn further_channels(&self) -> Vec<Channel> {
-        let own = self.channel();
-        let channels = self.channels.iter().filter_map(|way| way.target.channel());
-        channels
-            .filter(|channel| own.is_none_or(|own| own.key != channel.key))
-            .collect()
+        let chosen = self.choose(&mut progress, &alarm, now_ms, free);
+        let channel = chosen.and_then(|(channel, way, _)| {
+            let state = progress.channels.get(&channel);
+            part(way, state.and_then(|state| state.inner.as_deref())).channel
+        });
+        Part {
+            channel,
+            done: progress.ended(),
+        }
     }
 
     fn folds(&self) -> bool {

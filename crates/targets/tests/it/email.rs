@@ -87,7 +87,6 @@ fn connect(settings: Value, clock: &Arc<ManualClock>) -> Arc<dyn Target> {
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         user_agent: "Belfry/test".to_owned(),
         directory: Arc::new(Crew),
-        limits: Arc::new(belfry_targets::NoLimits),
         functions: Arc::new(belfry_functions::NoFunctions),
     };
     find_kind("email")

@@ -73,6 +73,7 @@ pub(crate) fn folded(events: &[Event]) -> Vec<Folded> {
                 target: TargetId(7),
             },
             event: event.clone(),
+            body: None,
         })
         .collect()
 }

@@ -1,16 +1,13 @@
 //! Notification policies: who is told by which channel, when, and what becomes of the delivery as a whole.
 
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use belfry_alarm::{Contact, ContactGroup};
 use belfry_model::delivery::Reason;
 use belfry_model::event::EventLimits;
-use belfry_model::{Clock, DeliveryId, Event, ManualClock};
+use belfry_model::{Clock, Event, ManualClock};
 use belfry_targets::{
-    AlarmLife, Attempted, Channel, ConnectContext, Directory, Job, NoLimits, Target, VendorLimits,
-    Verdict, find_kind,
+    AlarmLife, Attempted, ConnectContext, Directory, Job, Target, Verdict, find_kind,
 };
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -49,25 +46,6 @@ impl Directory for Crew {
     }
 }
 
-/// Vendors that let nothing pass through the first channel that asks.
-#[derive(Default)]
-struct Narrow {
-    asked: Mutex<Vec<[u8; 16]>>,
-    paused: Mutex<Vec<([u8; 16], Option<u64>)>>,
-}
-
-#[async_trait]
-impl VendorLimits for Narrow {
-    async fn permit(&self, channel: &Channel, _: bool, _: DeliveryId, _: Duration) -> bool {
-        let mut asked = self.asked.lock().unwrap();
-        asked.push(channel.key);
-        asked[0] != channel.key
-    }
-    fn pause(&self, channel: &Channel, wait_ms: Option<u64>) {
-        self.paused.lock().unwrap().push((channel.key, wait_ms));
-    }
-}
-
 /// A policy whose channels all end at one receiver, told apart by their paths.
 struct Rig {
     sink: Sink,
@@ -79,14 +57,6 @@ impl Rig {
     /// `answer` is asked with the name of the channel.
     async fn start(
         settings: Value,
-        answer: impl Fn(&str, &Seen) -> Reply + Send + Sync + 'static,
-    ) -> Self {
-        Self::limited(settings, Arc::new(NoLimits), answer).await
-    }
-
-    async fn limited(
-        settings: Value,
-        limits: Arc<dyn VendorLimits>,
         answer: impl Fn(&str, &Seen) -> Reply + Send + Sync + 'static,
     ) -> Self {
         let sink = Sink::start(move |seen| answer(channel_of(seen), seen)).await;
@@ -101,7 +71,6 @@ impl Rig {
         let context = ConnectContext {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             directory: Arc::new(Crew),
-            limits,
             functions: Arc::new(belfry_functions::NoFunctions),
             ..context(egress())
         };
@@ -461,64 +430,6 @@ async fn each_channel_finds_its_own_thread_again() {
     }
     let last: Value = serde_json::from_slice(&rig.sink.seen()[3].body).unwrap();
     assert_eq!(last["reply_parameters"]["message_id"], 7);
-}
-
-#[tokio::test]
-async fn a_channel_that_lets_nothing_pass_is_no_failure_and_keeps_no_other_waiting() {
-    let settings = json!({ "channels": [{ "type": "wecom" }, { "type": "telegram" }] });
-    let limits = Arc::new(Narrow::default());
-    let rig = Rig::limited(settings, Arc::clone(&limits) as _, taken).await;
-    let event = alarm("error");
-    let attempted = rig.run(&event).await;
-    assert_eq!(rig.used(), ["telegram"]);
-    assert!(
-        matches!(attempted.verdict, Verdict::Later { reason: Reason::ChannelLimit, wait_ms, .. } if wait_ms <= 5000),
-        "{attempted:?}"
-    );
-    assert_eq!(limits.asked.lock().unwrap().len(), 2);
-    // However often: it is never given up for it.
-    let mut progress = attempted.progress;
-    for _ in 0..20 {
-        rig.clock.advance(5000);
-        let again = rig.deliver(&event, progress.as_deref()).await;
-        assert!(matches!(again.verdict, Verdict::Later { .. }), "{again:?}");
-        progress = again.progress;
-    }
-    // A permit that was taken before is used, once, and for the channel that it is of.
-    let slowest = rig.target.channel().unwrap();
-    rig.clock.advance(5000);
-    assert_eq!(
-        rig.target.channel_of_next(progress.as_deref()),
-        Some(slowest)
-    );
-    let job = Job {
-        has_permit: true,
-        progress: progress.as_deref(),
-        ..job(&event)
-    };
-    let sent = rig.target.deliver(&job).await;
-    assert_eq!(rig.used(), ["telegram", "wecom"], "{sent:?}");
-    assert_eq!(sent.verdict, Verdict::Delivered);
-}
-
-#[tokio::test]
-async fn a_throttle_pauses_the_channel_that_was_throttled() {
-    let settings = json!({ "channels": [{ "type": "telegram" }, { "type": "wecom" }] });
-    let limits = Arc::new(Narrow::default());
-    limits.asked.lock().unwrap().push([0; 16]);
-    let rig = Rig::limited(settings, Arc::clone(&limits) as _, |channel, seen| {
-        if channel == "wecom" {
-            Reply::body(200, r#"{"errcode":45009,"errmsg":"api freq out of limit"}"#)
-        } else {
-            taken(channel, seen)
-        }
-    })
-    .await;
-    let attempted = rig.run(&alarm("error")).await;
-    assert!(matches!(attempted.verdict, Verdict::Later { .. }));
-    let (asked, paused) = (limits.asked.lock().unwrap(), limits.paused.lock().unwrap());
-    assert_eq!(paused.len(), 1);
-    assert_eq!(Some(&paused[0].0), asked.last());
 }
 
 #[test]

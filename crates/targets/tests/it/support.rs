@@ -39,7 +39,6 @@ pub(crate) fn context(egress: EgressClient) -> ConnectContext {
         clock: Arc::new(SystemClock),
         user_agent: "Belfry/test".to_owned(),
         directory: Arc::new(belfry_targets::NoDirectory),
-        limits: Arc::new(belfry_targets::NoLimits),
         functions: Arc::new(belfry_functions::NoFunctions),
     }
 }
@@ -69,10 +68,10 @@ pub(crate) fn job(event: &Event) -> Job<'_> {
         folded: &[],
         digest: false,
         progress: None,
-        has_permit: false,
         link: None,
         trial: false,
         note: None,
+        channel: None,
     }
 }
 

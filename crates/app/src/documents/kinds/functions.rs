@@ -85,6 +85,9 @@ impl DocumentKind for FunctionKind {
         let error = name.as_str().parse::<FunctionName>().err()?;
         Some(error.to_string())
     }
+    fn is_needed(&self) -> bool {
+        true
+    }
     fn max(&self) -> usize {
         1000
     }

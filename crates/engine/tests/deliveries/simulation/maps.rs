@@ -17,14 +17,16 @@ use belfry_model::{
 };
 use belfry_store::{
     AlarmQuery, AlarmRecord, Alarms, ApiKey, ArchivePurge, ArchiveSize, Attempt, AuditEntry,
-    AuditRecord, BLOCKED_MS, Backlog, Batch, BusPurge, BusPurged, BusSize, Change, CircuitNote,
-    Claim, Claimed, Config, ConfigDiff, ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord,
-    EventFacts, EventKey, EventLog, EventQuery, EventRecord, Expect, Freed, History,
-    IdempotencyRecord, Joined, LogEntry, LogInfo, LogQuery, Maintenance, Membership, NewEvent,
-    NewLogEntry, NewReplay, NodeIdentity, NodeInfo, Nodes, Outcome, Page, Pending, Purged,
-    RecentKey, RecentKeys, Recovered, Replay, ReplayAnswer, ReplayPage, ReplayRead, Replays,
-    Result, Retention, Sources, StoreError, TargetPath, Told, Unparsed, Usage,
+    AuditRecord, BLOCKED_MS, Backlog, Batch, BusPurge, BusPurged, BusSize, CallBacklog, CallClaim,
+    CallRetry, Change, CircuitNote, Claim, Claimed, ClaimedCall, CodeInfo, Config, ConfigDiff,
+    ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventFacts, EventKey, EventLog,
+    EventQuery, EventRecord, Expect, Freed, Functions, History, IdempotencyRecord, InvocationQuery,
+    Joined, LeftBehind, LogEntry, LogInfo, LogQuery, Maintenance, Membership, NewCall, NewEvent,
+    NewInvocation, NewLogEntry, NewReplay, NodeIdentity, NodeInfo, Nodes, Outcome, Page, Pending,
+    Purged, RecentKey, RecentKeys, Recovered, Replay, ReplayAnswer, ReplayPage, ReplayRead,
+    Replays, Result, Retention, Sources, StoreError, TargetPath, Told, Unparsed, Usage,
 };
+use uuid::Uuid;
 
 /// A few maps behind one lock.
 #[derive(Default)]
@@ -41,6 +43,7 @@ pub(crate) struct Rows {
     pub(crate) watermarks: BTreeMap<NodeId, EventId>,
     epoch: i64,
     pub(crate) log_entries: BTreeMap<(LogName, DeliveryId), NewLogEntry>,
+    pub(crate) invocations: BTreeMap<Uuid, NewInvocation>,
     idempotency: HashMap<[u8; 32], IdempotencyRecord>,
     strict: HashMap<(BusId, EventKey), EventId>,
     config: Config,
@@ -133,6 +136,9 @@ impl Rows {
         for entry in &batch.log_entries {
             let key = (entry.log.clone(), entry.delivery);
             self.log_entries.entry(key).or_insert_with(|| entry.clone());
+        }
+        for run in &batch.invocations {
+            self.invocations.insert(run.request_id, run.clone());
         }
         for record in &batch.idempotency {
             self.idempotency.insert(record.scope, record.clone());
@@ -667,6 +673,59 @@ impl Alarms for Maps {
     }
     async fn purge_alarms(&self, _before: EventId, _alarms_max: u32) -> Result<u64> {
         Ok(0)
+    }
+}
+
+#[async_trait]
+impl Functions for Maps {
+    async fn put_code(&self, _sha256: &[u8; 32], _bytes: &[u8], _now_ms: i64) -> Result<()> {
+        unasked()
+    }
+    async fn read_code(&self, _sha256: &[u8; 32]) -> Result<Option<Vec<u8>>> {
+        unasked()
+    }
+    async fn list_codes(&self) -> Result<Vec<CodeInfo>> {
+        unasked()
+    }
+    async fn delete_codes(&self, _sha256s: &[[u8; 32]], _before_ms: i64) -> Result<u64> {
+        unasked()
+    }
+    async fn put_invocations(&self, _invocations: &[NewInvocation]) -> Result<()> {
+        unasked()
+    }
+    async fn find_invocation(&self, _request_id: Uuid) -> Result<Option<NewInvocation>> {
+        unasked()
+    }
+    async fn list_invocations(
+        &self,
+        _query: &InvocationQuery,
+    ) -> Result<Page<NewInvocation, Uuid>> {
+        unasked()
+    }
+    async fn purge_invocations(&self, _before_ms: i64, _invocations_max: u32) -> Result<u64> {
+        Ok(0)
+    }
+    async fn free_functions(&self, _node: NodeId, _lost: &str, _now_ms: i64) -> Result<LeftBehind> {
+        unasked()
+    }
+    async fn put_call(&self, _call: &NewCall) -> Result<()> {
+        unasked()
+    }
+    async fn claim_calls(&self, _claim: &CallClaim) -> Result<Vec<ClaimedCall>> {
+        unasked()
+    }
+    async fn finish_call(&self, _id: Uuid, _invocation: &NewInvocation) -> Result<()> {
+        unasked()
+    }
+    async fn retry_call(
+        &self,
+        _retry: &CallRetry,
+        _invocation: Option<&NewInvocation>,
+    ) -> Result<()> {
+        unasked()
+    }
+    async fn call_backlog(&self) -> Result<CallBacklog> {
+        unasked()
     }
 }
 

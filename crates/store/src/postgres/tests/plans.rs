@@ -11,6 +11,7 @@ use sqlx::postgres::PgArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, Execute as _, QueryBuilder, Row as _};
 
 use super::super::alarms::{self, AlarmRows};
+use super::super::functions::Invocations;
 use super::super::list_deliveries::Deliveries;
 use super::super::list_events::Events;
 use super::super::list_log::LogEntries;
@@ -19,7 +20,9 @@ use super::super::{
     Db, batch, dialect, event_log, find, order, partitions, queue, replays, retention, sources,
 };
 use crate::conformance::fixtures::*;
-use crate::{AlarmQuery, Batch, DeliveryQuery, EventQuery, LogQuery, Release};
+use crate::{
+    AlarmQuery, Batch, DeliveryQuery, EndedAs, EventQuery, InvocationQuery, LogQuery, Release,
+};
 
 /// Events, evenly over so many days.
 const EVENTS: i64 = 20_000;
@@ -83,6 +86,10 @@ impl Planner {
              {first} + g * {step}, 1 FROM generate_series(0, {EVENTS} - 1) g; \
              INSERT INTO told (alarm_id, target_id, since_seq, last_seq, firing, severity, count, first_at_ms, last_at_ms) \
              SELECT {first} + g * {step}, 1, 1, 1, 1, 1, 1, 1, 1 FROM generate_series(0, {EVENTS} - 1) g; \
+             INSERT INTO invocation (id, function, seq, target_id, started_at_ms, duration_us, outcome, node_id, record, log) \
+             SELECT decode(lpad(to_hex(g), 32, '0'), 'hex'), 'ops/f' || g % 50, CASE WHEN g % 3 = 0 THEN {first} + g * {step} END, \
+             CASE WHEN g % 3 = 0 THEN 1 END, g, 1, CASE WHEN g % 100 = 0 THEN 'threw' WHEN g % 999 > 0 THEN 'succeeded' END, 1, \
+             'x', 'x' FROM generate_series(0, {EVENTS} - 1) g; \
              INSERT INTO log_entry (log_id, seq, target_id, ce_id, source, type, text) \
              SELECT 1 + g % 2, {first} + g * {step}, 1, 'x', 'x', 'x', 'x' FROM generate_series(0, {EVENTS} - 1) g; \
              ANALYZE"
@@ -300,6 +307,47 @@ async fn alarms_are_found_and_walked_by_key() {
             plan.iter().any(|found| found.contains(step)),
             "no {step:?} in\n{sql}\n{plan:#?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn invocations_are_walked_by_key() {
+    let mut planner = Planner::start().await;
+    for (query, step) in [
+        (
+            InvocationQuery::default(),
+            "using invocation_pkey on invocation",
+        ),
+        (
+            InvocationQuery {
+                function: Some("ops/f7".parse().unwrap()),
+                ..InvocationQuery::default()
+            },
+            "using invocation_of_function on invocation",
+        ),
+        (
+            InvocationQuery {
+                delivery: Some(delivery(1, 1)),
+                ..InvocationQuery::default()
+            },
+            "using invocation_of_delivery on invocation",
+        ),
+        (
+            InvocationQuery {
+                ended: Some(EndedAs::Failed),
+                ..InvocationQuery::default()
+            },
+            "using invocation_failed on invocation",
+        ),
+        (
+            InvocationQuery {
+                ended: Some(EndedAs::Running),
+                ..InvocationQuery::default()
+            },
+            "using invocation_running on invocation",
+        ),
+    ] {
+        planner.walks(&Invocations(&query), &[step]).await;
     }
 }
 

@@ -5,6 +5,7 @@ use belfry_model::delivery::DeliveryStatus;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row as _};
 
 use super::super::alarms::{self, AlarmRows};
+use super::super::functions::{self, Invocations};
 use super::super::list_deliveries::Deliveries;
 use super::super::list_events::Events;
 use super::super::list_log::LogEntries;
@@ -16,7 +17,9 @@ use super::super::{
 use super::open_file;
 use crate::conformance::fixtures::*;
 use crate::sample::{Packer, Samples};
-use crate::{AlarmQuery, DeliveryQuery, EventLog as _, EventQuery, LogQuery};
+use crate::{
+    AlarmQuery, DeliveryQuery, EndedAs, EventLog as _, EventQuery, InvocationQuery, LogQuery,
+};
 
 const SPAN: Span = Span {
     low: (0, 0),
@@ -200,6 +203,65 @@ async fn alarms_are_found_and_walked_by_key() {
         // The index by key alone answers for `a.id`.
         let step = step.trim_start_matches("USING INDEX ");
         uses(&store, &sql, &[step]).await;
+    }
+}
+
+#[tokio::test]
+async fn invocations_are_walked_and_calls_found_by_key() {
+    let (store, _dir) = store().await;
+    let function = Some("ops/restart".parse().unwrap());
+    let ended = Some(EndedAs::Failed);
+    for (query, step) in [
+        (InvocationQuery::default(), "invocation_1 (id>? AND id<?)"),
+        (
+            InvocationQuery {
+                text: Some("x".to_owned()),
+                ..InvocationQuery::default()
+            },
+            "invocation_1 (id>? AND id<?)",
+        ),
+        (
+            InvocationQuery {
+                function: function.clone(),
+                ended: ended.clone(),
+                ..InvocationQuery::default()
+            },
+            "invocation_of_function (function=? AND id>? AND id<?)",
+        ),
+        (
+            InvocationQuery {
+                delivery: Some(delivery(1, 7)),
+                function,
+                ..InvocationQuery::default()
+            },
+            "invocation_of_delivery (seq=? AND target_id=? AND id>? AND id<?)",
+        ),
+        (
+            InvocationQuery {
+                ended,
+                ..InvocationQuery::default()
+            },
+            "invocation_failed (id>? AND id<?)",
+        ),
+        (
+            InvocationQuery {
+                ended: Some(EndedAs::Running),
+                ..InvocationQuery::default()
+            },
+            "invocation_running (id>? AND id<?)",
+        ),
+    ] {
+        rows_use(&store, &Invocations(&query), &[step]).await;
+    }
+    for (sql, step) in [
+        (functions::find_of_id().as_str(), "invocation_1 (id=?)"),
+        (functions::READ_CODE, "function_code_1 (sha256=?)"),
+        (functions::PURGE, "invocation_1 (id<?)"),
+        (functions::LOSE, "invocation_running (id<?)"),
+        (functions::FREE_CALLS, "function_call_owned (owner=?)"),
+        (dialect::DUE_CALLS, "function_call_by_due (due_at_ms<?)"),
+    ] {
+        uses(&store, sql, &[step]).await;
     }
 }
 
