@@ -6,6 +6,7 @@
 //! It must never know where programs come from, nor who asks for them.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,7 +130,30 @@ impl Place {
                 let python = self.python.clone();
                 Ok((python.ok_or_else(|| missing("Python"))?, arguments))
             }
-            RuntimeKind::Exec | RuntimeKind::Custom => Err(missing("such runtime")),
+            RuntimeKind::Custom => {
+                let bootstrap = program.code.join("bootstrap");
+                let mode = std::fs::metadata(&bootstrap)
+                    .ok()
+                    .filter(std::fs::Metadata::is_file)
+                    .map(|file| file.permissions().mode());
+                let why = match mode {
+                    Some(mode) if mode & 0o111 != 0 => return Ok((bootstrap, Vec::new())),
+                    Some(_) => "the file bootstrap must not be executed: chmod +x",
+                    None => "there is no file bootstrap in the code",
+                };
+                Err(End::with(Outcome::InitFailed, "HandlerNotFound", why))
+            }
+            RuntimeKind::Exec => Err(missing("such runtime")),
+        }
+    }
+
+    /// What the code of a runtime may want to start besides: interpreters, where it brings its own program.
+    pub(crate) fn interpreters(&self, runtime: RuntimeKind) -> Vec<&PathBuf> {
+        match runtime {
+            RuntimeKind::Custom | RuntimeKind::Exec => {
+                self.node.iter().chain(&self.python).collect()
+            }
+            RuntimeKind::NodeJs | RuntimeKind::Python => Vec::new(),
         }
     }
 }
