@@ -317,7 +317,7 @@ impl Runner {
             invocation.log_truncated,
         ) = log.finish();
         invocation.outcome = outcome;
-        invocation.failure = end.failure;
+        invocation.failure = end.failure.map(|failure| *failure);
         invocation.result = end.result;
         invocation.answered_at_ms = end.answered_at_ms;
         invocation.ended_at_ms = self.clock.now_ms();
@@ -359,11 +359,14 @@ impl Runner {
             }
             Err(end) => end,
         };
-        let mut failure = end.failure.unwrap_or_else(|| Failure {
-            kind: "Internal".to_owned(),
-            message: "it could not be tried".to_owned(),
-            stack: None,
-        });
+        let mut failure = match end.failure {
+            Some(failure) => *failure,
+            None => Failure {
+                kind: "Internal".to_owned(),
+                message: "it could not be tried".to_owned(),
+                stack: None,
+            },
+        };
         failure.message = secrets.mask(&failure.message).into_owned();
         failure.stack = failure.stack.map(|stack| secrets.mask(&stack).into_owned());
         Err(failure)
@@ -637,10 +640,11 @@ fn write_bootstraps(dir: &Path) -> io::Result<PathBuf> {
     let mut hash = Sha256::new();
     hash.update(NODE_BOOTSTRAP);
     hash.update(PYTHON_BOOTSTRAP);
-    let mut digest = String::new();
-    for byte in hash.finalize().iter().take(8) {
-        digest.push_str(&format!("{byte:02x}"));
-    }
+    let hash = hash.finalize();
+    let digest = hash
+        .iter()
+        .take(8)
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     let own = dir.join(digest);
     std::fs::create_dir_all(&own)?;
     std::fs::write(own.join("nodejs.js"), NODE_BOOTSTRAP)?;

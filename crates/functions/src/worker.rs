@@ -32,7 +32,7 @@ use crate::profile;
 use crate::program::Program;
 use crate::runner::Place;
 use crate::spec::{Network, RuntimeKind};
-use crate::talk::{Ask, ErrorKind, Heard, SocketTalk, Talk};
+use crate::talk::{Ask, ErrorKind, Heard, Talk};
 
 /// How often memory is looked at.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
@@ -51,7 +51,7 @@ const NICE: i32 = 10;
 #[derive(Debug, Default)]
 pub(crate) struct End {
     pub(crate) outcome: Option<Outcome>,
-    pub(crate) failure: Option<Failure>,
+    pub(crate) failure: Option<Box<Failure>>,
     pub(crate) result: Option<String>,
     pub(crate) answered_at_ms: Option<i64>,
     pub(crate) exit: Option<ExitStatus>,
@@ -64,17 +64,18 @@ impl End {
     pub(crate) fn with(outcome: Outcome, kind: &str, message: impl Into<String>) -> Self {
         Self {
             outcome: Some(outcome),
-            failure: Some(Failure {
+            failure: Some(Box::new(Failure {
                 kind: kind.to_owned(),
                 message: message.into(),
                 stack: None,
-            }),
+            })),
             ..Self::default()
         }
     }
 }
 
 /// What can come between.
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Cut {
     /// The process has ended.
     Ended(ExitStatus),
@@ -306,8 +307,8 @@ fn newest_process() -> Option<u32> {
 
 /// A process that is spoken with.
 pub(crate) struct Worker {
-    process: Option<Process>,
-    talk: Box<dyn Talk>,
+    process: Option<Box<Process>>,
+    talk: Talk,
     /// Invocations so far.
     pub(crate) uses: u32,
     pub(crate) idle_since: Instant,
@@ -357,7 +358,7 @@ impl Worker {
             let stdin = Stdio::from(OwnedFd::from(theirs));
             Process::start(place, program, slot, command, Vec::new(), stdin).map_err(broken)?
         };
-        let mut talk = SocketTalk::new(own, place.answer_bytes_max);
+        let mut talk = Talk::new(own, place.answer_bytes_max);
         let init = json!({
             "type": "init",
             "dir": program.code,
@@ -369,8 +370,8 @@ impl Worker {
         // A worker that does not listen is gone, and that shows below.
         drop(talk.init(&init).await);
         let mut worker = Self {
-            process: Some(process),
-            talk: Box::new(talk),
+            process: Some(Box::new(process)),
+            talk,
             uses: 0,
             idle_since: begun,
         };
@@ -433,7 +434,7 @@ impl Worker {
                 } else {
                     Outcome::InitFailed
                 }),
-                failure: Some(failure),
+                failure: Some(Box::new(failure)),
                 ..End::default()
             },
             Ok(Ok(_)) => End::with(
@@ -621,7 +622,7 @@ fn take(heard: Result<Heard, String>, id: Uuid, end: &mut End, now_ms: &impl Fn(
                 ErrorKind::NoAnswer => Outcome::NoAnswer,
                 ErrorKind::TooLarge => Outcome::AnswerTooLarge,
             });
-            end.failure = Some(failure);
+            end.failure = Some(Box::new(failure));
             end.answered_at_ms = Some(now_ms());
             let ends = memory || kind == ErrorKind::Uncaught;
             end.keep = done && !ends;
@@ -630,7 +631,7 @@ fn take(heard: Result<Heard, String>, id: Uuid, end: &mut End, now_ms: &impl Fn(
         Heard::LateError { failure, .. } if end.outcome.is_some() => {
             if end.outcome == Some(Outcome::Succeeded) {
                 end.outcome = Some(Outcome::LateError);
-                end.failure = Some(failure);
+                end.failure = Some(Box::new(failure));
             }
             end.keep = false;
             true
