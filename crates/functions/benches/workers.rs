@@ -90,7 +90,7 @@ async fn measure(runtime: RuntimeKind, level: Level, before: &str) {
         at(50),
         at(99),
         f64::from(u32::try_from(WARM).unwrap()) / took.as_secs_f64(),
-        last.memory_peak_bytes as f64 / f64::from(1 << 20),
+        f64::from(u32::try_from(last.memory_peak_bytes >> 10).unwrap()) / 1024.0,
     );
     runner.shutdown(Duration::ZERO).await;
 }
@@ -128,7 +128,7 @@ fn program(folder: &Path, runtime: RuntimeKind, number: usize) -> Arc<Program> {
             memory_mb: 128,
             concurrency: 1,
             min_warm: 0,
-            idle: Duration::from_secs(300),
+            idle: Duration::from_mins(5),
             invocations_per_worker: 1_000_000,
         },
         network: Network::All,

@@ -54,6 +54,15 @@ pub(crate) type Members = Arc<dyn Fn() -> Vec<u32> + Send + Sync>;
 pub(crate) struct RuntimeApi {
     listener: TcpListener,
     address: SocketAddr,
+    facts: Facts,
+}
+
+/// What the headers of an event say of the program.
+#[derive(Debug)]
+struct Facts {
+    arn: String,
+    memory_mb: u32,
+    timeout_ms: u128,
 }
 
 /// What all connections of a worker share.
@@ -64,9 +73,7 @@ struct Shared {
     pool: tokio::sync::Mutex<OwnedWriteHalf>,
     began: Instant,
     answer_bytes_max: usize,
-    arn: String,
-    memory_mb: u32,
-    timeout_ms: u128,
+    facts: Facts,
 }
 
 #[derive(Default)]
@@ -107,10 +114,18 @@ impl RuntimeApi {
     ///
     /// # Errors
     /// There is none to be had.
-    pub(crate) async fn listen() -> io::Result<Self> {
+    pub(crate) async fn listen(program: &Program) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address })
+        Ok(Self {
+            listener,
+            address,
+            facts: Facts {
+                arn: arn(program),
+                memory_mb: program.limits.memory_mb,
+                timeout_ms: program.limits.timeout.as_millis(),
+            },
+        })
     }
 
     /// What the worker's environment says of it; goes after everything else in there.
@@ -129,12 +144,7 @@ impl RuntimeApi {
     ///
     /// # Errors
     /// The conversation broke off.
-    pub(crate) async fn serve(
-        self,
-        pool: UnixStream,
-        program: &Program,
-        members: Members,
-    ) -> io::Result<()> {
+    pub(crate) async fn serve(self, pool: UnixStream, members: Members) -> io::Result<()> {
         let (read, write) = pool.into_split();
         let mut read = BufReader::new(read);
         let Some(Said::Init { answer_bytes_max }) = next_said(&mut read).await? else {
@@ -146,9 +156,7 @@ impl RuntimeApi {
             pool: tokio::sync::Mutex::new(write),
             began: Instant::now(),
             answer_bytes_max,
-            arn: arn(program),
-            memory_mb: program.limits.memory_mb,
-            timeout_ms: program.limits.timeout.as_millis(),
+            facts: self.facts,
         });
         // Dropped at the end of this function, and every connection with it.
         let mut tasks = JoinSet::new();
@@ -268,15 +276,18 @@ impl Shared {
         [
             ("lambda-runtime-aws-request-id", id.to_owned()),
             ("lambda-runtime-deadline-ms", deadline_ms.to_string()),
-            ("lambda-runtime-invoked-function-arn", self.arn.clone()),
+            (
+                "lambda-runtime-invoked-function-arn",
+                self.facts.arn.clone(),
+            ),
             ("lambda-runtime-trace-id", trace),
             (
                 "lambda-runtime-client-context",
                 json!({ "custom": own }).to_string(),
             ),
             ("request_id", id.to_owned()),
-            ("memory_limit_in_mb", self.memory_mb.to_string()),
-            ("time_limit_in_ms", self.timeout_ms.to_string()),
+            ("memory_limit_in_mb", self.facts.memory_mb.to_string()),
+            ("time_limit_in_ms", self.facts.timeout_ms.to_string()),
             ("content-type", "application/json".to_owned()),
         ]
         .into_iter()
@@ -605,7 +616,7 @@ mod tests {
             program.profile = Profile::Lambda;
             program.handler = handler.to_owned();
             program.code = folder.to_owned();
-            let api = RuntimeApi::listen().await.unwrap();
+            let api = RuntimeApi::listen(&program).await.unwrap();
             let child = Command::new(command[0])
                 .args(&command[1..])
                 .env_clear()
@@ -620,10 +631,10 @@ mod tests {
             let head = child.id().unwrap();
             let (ours, theirs) = UnixStream::pair().unwrap();
             let context = context(&program, &call(&function), uuid::Uuid::nil(), 0);
-            let speaks = tokio::spawn(async move {
-                api.serve(theirs, &program, Arc::new(move || family(head)))
-                    .await
-            });
+            let speaks =
+                tokio::spawn(
+                    async move { api.serve(theirs, Arc::new(move || family(head))).await },
+                );
             let (read, mut write) = ours.into_split();
             write
                 .write_all(b"{\"type\":\"init\",\"dir\":\"/\",\"answerBytesMax\":1000}\n")
@@ -802,14 +813,12 @@ def handler(event, context):
     async fn the_interface_keeps_to_its_paths_and_its_events() {
         let function: FunctionName = "default/custom".parse().unwrap();
         let program = program(&function);
-        let api = RuntimeApi::listen().await.unwrap();
+        let api = RuntimeApi::listen(&program).await.unwrap();
         let address = api.address.to_string();
         let (ours, theirs) = UnixStream::pair().unwrap();
         let own = std::process::id();
-        let speaks = tokio::spawn(async move {
-            api.serve(theirs, &program, Arc::new(move || vec![own]))
-                .await
-        });
+        let speaks =
+            tokio::spawn(async move { api.serve(theirs, Arc::new(move || vec![own])).await });
         let (read, mut write) = ours.into_split();
         write
             .write_all(b"{\"type\":\"init\",\"answerBytesMax\":1000}\n")

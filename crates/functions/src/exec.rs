@@ -102,9 +102,9 @@ pub(crate) async fn run(
         })
         .await;
     // Something that it has started may hold the pipe: what is there counts.
-    let mut chunk = [0; 16 * 1024];
+    let mut chunk = vec![0; 16 * 1024];
     while answer.len() <= most {
-        match rustix::io::read(&stdout, &mut chunk) {
+        match rustix::io::read(&stdout, &mut *chunk) {
             Ok(count @ 1..) => answer.extend_from_slice(chunk.get(..count).unwrap_or_default()),
             _ => break,
         }

@@ -30,10 +30,6 @@
 
 mod call;
 mod code;
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "until the pool starts such workers")
-)]
 mod custom;
 mod exec;
 mod invocation;

@@ -280,7 +280,7 @@ impl Log {
     /// The end: what is kept, how many bytes were printed, whether that is not all.
     pub(crate) fn finish(mut self) -> (Vec<Line>, u64, bool) {
         for stream in [Stream::Stdout, Stream::Stderr] {
-            let open = if stream == Stream::Stdout { 0 } else { 1 };
+            let open = usize::from(stream == Stream::Stderr);
             if self.open.get(open).is_some_and(|open| !open.is_empty()) {
                 self.end_line(stream);
             }
@@ -440,8 +440,8 @@ mod tests {
         let mut log = log(&["hunter2hunter2", "first part\nsecond part", "abc"]);
         log.push(Stream::Stdout, b"a hunter2hun");
         log.push(Stream::Stdout, b"ter2 b abc\nfirst part\nsecond part\n");
-        let long = format!("{}hunter2hunter2\n", "x".repeat(8 * 1024 - 4));
-        log.push(Stream::Stderr, long.as_bytes());
+        let cut = format!("{}hunter2hunter2\n", "x".repeat(8 * 1024 - 4));
+        log.push(Stream::Stderr, cut.as_bytes());
         let (lines, _, truncated) = log.finish();
         let texts = texts(&lines);
         assert_eq!(texts[..3], ["a ******** b abc", "********", "********"]);

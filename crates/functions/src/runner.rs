@@ -6,6 +6,7 @@
 //! It must never know where programs come from, nor who asks for them.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,7 +130,30 @@ impl Place {
                 let python = self.python.clone();
                 Ok((python.ok_or_else(|| missing("Python"))?, arguments))
             }
-            RuntimeKind::Exec | RuntimeKind::Custom => Err(missing("such runtime")),
+            RuntimeKind::Custom => {
+                let bootstrap = program.code.join("bootstrap");
+                let mode = std::fs::metadata(&bootstrap)
+                    .ok()
+                    .filter(std::fs::Metadata::is_file)
+                    .map(|file| file.permissions().mode());
+                let why = match mode {
+                    Some(mode) if mode & 0o111 != 0 => return Ok((bootstrap, Vec::new())),
+                    Some(_) => "the file bootstrap must not be executed: chmod +x",
+                    None => "there is no file bootstrap in the code",
+                };
+                Err(End::with(Outcome::InitFailed, "HandlerNotFound", why))
+            }
+            RuntimeKind::Exec => Err(missing("such runtime")),
+        }
+    }
+
+    /// What the code of a runtime may want to start besides: interpreters, where it brings its own program.
+    pub(crate) fn interpreters(&self, runtime: RuntimeKind) -> Vec<&PathBuf> {
+        match runtime {
+            RuntimeKind::Custom | RuntimeKind::Exec => {
+                self.node.iter().chain(&self.python).collect()
+            }
+            RuntimeKind::NodeJs | RuntimeKind::Python => Vec::new(),
         }
     }
 }
@@ -293,7 +317,7 @@ impl Runner {
             invocation.log_truncated,
         ) = log.finish();
         invocation.outcome = outcome;
-        invocation.failure = end.failure;
+        invocation.failure = end.failure.map(|failure| *failure);
         invocation.result = end.result;
         invocation.answered_at_ms = end.answered_at_ms;
         invocation.ended_at_ms = self.clock.now_ms();
@@ -335,11 +359,14 @@ impl Runner {
             }
             Err(end) => end,
         };
-        let mut failure = end.failure.unwrap_or_else(|| Failure {
-            kind: "Internal".to_owned(),
-            message: "it could not be tried".to_owned(),
-            stack: None,
-        });
+        let mut failure = match end.failure {
+            Some(failure) => *failure,
+            None => Failure {
+                kind: "Internal".to_owned(),
+                message: "it could not be tried".to_owned(),
+                stack: None,
+            },
+        };
         failure.message = secrets.mask(&failure.message).into_owned();
         failure.stack = failure.stack.map(|stack| secrets.mask(&stack).into_owned());
         Err(failure)
@@ -613,10 +640,11 @@ fn write_bootstraps(dir: &Path) -> io::Result<PathBuf> {
     let mut hash = Sha256::new();
     hash.update(NODE_BOOTSTRAP);
     hash.update(PYTHON_BOOTSTRAP);
-    let mut digest = String::new();
-    for byte in hash.finalize().iter().take(8) {
-        digest.push_str(&format!("{byte:02x}"));
-    }
+    let hash = hash.finalize();
+    let digest = hash
+        .iter()
+        .take(8)
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     let own = dir.join(digest);
     std::fs::create_dir_all(&own)?;
     std::fs::write(own.join("nodejs.js"), NODE_BOOTSTRAP)?;

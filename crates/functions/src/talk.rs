@@ -1,6 +1,7 @@
-//! The conversation with a worker: what is said, whatever it goes over; and the one over a socket, as Node.js and Python have it.
+//! The conversation with a worker, over a socket. Runtimes with a conversation of their own have somebody who speaks for them
+//! (`custom`).
 //!
-//! Over the socket every message is a line of JSON. After the line of an invocation come the bytes of its event, as they are:
+//! Every message is a line of JSON. After the line of an invocation come the bytes of its event, as they are:
 //!
 //! | to the worker | from the worker |
 //! |---|---|
@@ -14,7 +15,6 @@
 
 use std::io;
 
-use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -84,31 +84,15 @@ pub(crate) enum ErrorKind {
     TooLarge,
 }
 
-/// How a worker is spoken with.
-#[async_trait]
-pub(crate) trait Talk: Send {
-    /// Gives it an invocation. A worker of which this was dropped half-way must be ended.
-    ///
-    /// # Errors
-    /// It does not listen any more.
-    async fn ask(&mut self, ask: &Ask<'_>) -> io::Result<()>;
-
-    /// What it says next. May be dropped and called again without losing anything.
-    ///
-    /// # Errors
-    /// It broke the rules; the text says how.
-    async fn hear(&mut self) -> Result<Heard, String>;
-}
-
-/// A conversation over a socket.
-pub(crate) struct SocketTalk {
+/// The conversation with one worker.
+pub(crate) struct Talk {
     from: BufReader<OwnedReadHalf>,
     to: OwnedWriteHalf,
     line: Vec<u8>,
     line_bytes_max: usize,
 }
 
-impl SocketTalk {
+impl Talk {
     /// `answer_bytes_max`: the largest answer.
     pub(crate) fn new(socket: UnixStream, answer_bytes_max: usize) -> Self {
         let (from, to) = socket.into_split();
@@ -127,11 +111,12 @@ impl SocketTalk {
     pub(crate) async fn init(&mut self, init: &Value) -> io::Result<()> {
         self.to.write_all(format!("{init}\n").as_bytes()).await
     }
-}
 
-#[async_trait]
-impl Talk for SocketTalk {
-    async fn ask(&mut self, ask: &Ask<'_>) -> io::Result<()> {
+    /// Gives it an invocation. A worker of which this was dropped half-way must be ended.
+    ///
+    /// # Errors
+    /// It does not listen any more.
+    pub(crate) async fn ask(&mut self, ask: &Ask<'_>) -> io::Result<()> {
         let mut message = format!(
             r#"{{"type":"invoke","id":"{}","deadlineMs":{},"eventBytes":{},"context":{}}}"#,
             ask.request_id,
@@ -144,7 +129,11 @@ impl Talk for SocketTalk {
         self.to.write_all(message.as_bytes()).await
     }
 
-    async fn hear(&mut self) -> Result<Heard, String> {
+    /// What it says next. May be dropped and called again without losing anything.
+    ///
+    /// # Errors
+    /// It broke the rules; the text says how.
+    pub(crate) async fn hear(&mut self) -> Result<Heard, String> {
         loop {
             // A worker that is gone and one whose connection was reset are the same.
             let Ok(bytes) = self.from.fill_buf().await else {

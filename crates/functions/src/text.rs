@@ -12,12 +12,10 @@ pub fn scf_text(record: &Record) -> String {
     let memory = invocation.memory_mb;
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     let used = invocation.memory_peak_bytes as f64 / f64::from(1 << 20);
-    let mut text = format!("START RequestId: {id}\n");
     let lines = |init: bool| {
         let lines = invocation.log.iter().filter(move |line| line.init == init);
         lines.fold(String::new(), |text, line| text + &line.text + "\n")
     };
-    text.push_str(&lines(true));
     let failure = invocation.failure.as_ref().map(|failure| {
         serde_json::json!({
             "errorCode": -1,
@@ -27,28 +25,25 @@ pub fn scf_text(record: &Record) -> String {
             "stackTrace": failure.stack.as_deref().unwrap_or_default(),
             "statusCode": invocation.outcome.status_code(),
         })
+        .to_string()
     });
-    if let Some(cold) = invocation.cold {
-        text.push_str(&format!(
+    let cold = invocation.cold.map_or_else(String::new, |cold| {
+        format!(
             "Init Report RequestId: {id} Coldstart: {}ms (PullCode: {}ms InitRuntime: {}ms InitFunction: {}ms) Memory: {memory}MB MemUsage: {used:.2}MB\n",
             cold.total_ms, cold.prepare_ms, cold.runtime_ms, cold.function_ms
-        ));
-    }
-    text.push_str(&lines(false));
-    let result = invocation.result.clone();
-    let answer = match (result, &failure) {
-        (Some(result), _) => result,
-        (None, Some(failure)) => failure.to_string(),
-        (None, None) => "null".to_owned(),
-    };
-    if let Some(failure) = failure {
-        text.push_str(&format!("ERROR RequestId:{id} Result:{failure}\n"));
-    }
+        )
+    });
+    let error = failure.as_ref().map_or_else(String::new, |failure| {
+        format!("ERROR RequestId:{id} Result:{failure}\n")
+    });
+    let answer = invocation.result.clone().or(failure);
+    let answer = answer.as_deref().unwrap_or("null");
     let duration_ms = invocation.duration_us.div_ceil(1000);
-    text.push_str(&format!(
-        "Response RequestId:{id} RetMsg:{answer}\nEND RequestId:{id}\nReport RequestId:{id} Duration:{duration_ms}ms Memory:{memory}MB MemUsage:{used:.6}MB\n"
-    ));
-    text
+    format!(
+        "START RequestId: {id}\n{}{cold}{}{error}Response RequestId:{id} RetMsg:{answer}\nEND RequestId:{id}\nReport RequestId:{id} Duration:{duration_ms}ms Memory:{memory}MB MemUsage:{used:.6}MB\n",
+        lines(true),
+        lines(false)
+    )
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use belfry_sandbox::{Cage, Family, LAUNCH_FAILED, Plan};
@@ -22,6 +23,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout
 use uuid::Uuid;
 
 use crate::call::Call;
+use crate::custom::RuntimeApi;
 use crate::invocation::{ColdStart, Failure};
 use crate::log::{Log, Pipes};
 use crate::outcome::Outcome;
@@ -29,8 +31,8 @@ use crate::pool::Slot;
 use crate::profile;
 use crate::program::Program;
 use crate::runner::Place;
-use crate::spec::Network;
-use crate::talk::{Ask, ErrorKind, Heard, SocketTalk, Talk};
+use crate::spec::{Network, RuntimeKind};
+use crate::talk::{Ask, ErrorKind, Heard, Talk};
 
 /// How often memory is looked at.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
@@ -49,7 +51,7 @@ const NICE: i32 = 10;
 #[derive(Debug, Default)]
 pub(crate) struct End {
     pub(crate) outcome: Option<Outcome>,
-    pub(crate) failure: Option<Failure>,
+    pub(crate) failure: Option<Box<Failure>>,
     pub(crate) result: Option<String>,
     pub(crate) answered_at_ms: Option<i64>,
     pub(crate) exit: Option<ExitStatus>,
@@ -62,17 +64,18 @@ impl End {
     pub(crate) fn with(outcome: Outcome, kind: &str, message: impl Into<String>) -> Self {
         Self {
             outcome: Some(outcome),
-            failure: Some(Failure {
+            failure: Some(Box::new(Failure {
                 kind: kind.to_owned(),
                 message: message.into(),
                 stack: None,
-            }),
+            })),
             ..Self::default()
         }
     }
 }
 
 /// What can come between.
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Cut {
     /// The process has ended.
     Ended(ExitStatus),
@@ -114,12 +117,20 @@ impl Process {
         std::fs::create_dir(&scratch)?;
         let mut environment = profile::environment(program, &scratch);
         environment.extend(variables);
+        let interpreters = place.interpreters(program.runtime);
+        if let Some((_, path)) = environment.iter_mut().find(|(name, _)| name == "PATH") {
+            for folder in interpreters.iter().filter_map(|program| program.parent()) {
+                path.push(':');
+                path.push_str(&folder.to_string_lossy());
+            }
+        }
         let memory_max = u64::from(program.limits.memory_mb) << 20;
         let (interpreter, arguments) = command;
         let mut read = Cage::system_read();
         read.extend([program.code.clone(), place.bootstrap.clone()]);
         read.extend(program.layers.iter().cloned());
         read.extend(home(&interpreter));
+        read.extend(interpreters.iter().filter_map(|program| home(program)));
         let mut write = Cage::system_write();
         write.push(scratch.clone());
         let is_dir = program.code.is_dir();
@@ -296,8 +307,8 @@ fn newest_process() -> Option<u32> {
 
 /// A process that is spoken with.
 pub(crate) struct Worker {
-    process: Option<Process>,
-    talk: Box<dyn Talk>,
+    process: Option<Box<Process>>,
+    talk: Talk,
     /// Invocations so far.
     pub(crate) uses: u32,
     pub(crate) idle_since: Instant,
@@ -327,10 +338,27 @@ impl Worker {
         own.set_nonblocking(true).map_err(broken)?;
         let own = UnixStream::from_std(own).map_err(broken)?;
         let command = place.command(program)?;
-        let stdin = Stdio::from(OwnedFd::from(theirs));
-        let process =
-            Process::start(place, program, slot, command, Vec::new(), stdin).map_err(broken)?;
-        let mut talk = SocketTalk::new(own, place.answer_bytes_max);
+        let process = if program.runtime == RuntimeKind::Custom {
+            theirs.set_nonblocking(true).map_err(broken)?;
+            let theirs = UnixStream::from_std(theirs).map_err(broken)?;
+            let api = RuntimeApi::listen(program).await.map_err(broken)?;
+            let variables = api.environment();
+            let process = Process::start(place, program, slot, command, variables, Stdio::null())
+                .map_err(broken)?;
+            let family = process.family.clone();
+            // It speaks for the worker until this end of the conversation is dropped.
+            tokio::spawn(async move {
+                let members = Arc::new(move || family.processes());
+                if let Err(error) = api.serve(theirs, members).await {
+                    tracing::warn!(%error, "the runtime API of a function broke off");
+                }
+            });
+            process
+        } else {
+            let stdin = Stdio::from(OwnedFd::from(theirs));
+            Process::start(place, program, slot, command, Vec::new(), stdin).map_err(broken)?
+        };
+        let mut talk = Talk::new(own, place.answer_bytes_max);
         let init = json!({
             "type": "init",
             "dir": program.code,
@@ -342,8 +370,8 @@ impl Worker {
         // A worker that does not listen is gone, and that shows below.
         drop(talk.init(&init).await);
         let mut worker = Self {
-            process: Some(process),
-            talk: Box::new(talk),
+            process: Some(Box::new(process)),
+            talk,
             uses: 0,
             idle_since: begun,
         };
@@ -406,7 +434,7 @@ impl Worker {
                 } else {
                     Outcome::InitFailed
                 }),
-                failure: Some(failure),
+                failure: Some(Box::new(failure)),
                 ..End::default()
             },
             Ok(Ok(_)) => End::with(
@@ -505,7 +533,11 @@ impl Worker {
             process.pipes.drain(log);
         }
         end.memory_peak_bytes = process.take_peak();
-        if end.keep && newest.is_none_or(|newest| newest_process() != Some(newest)) {
+        // A runtime of the code's own may well consist of several processes.
+        if end.keep
+            && program.runtime != RuntimeKind::Custom
+            && newest.is_none_or(|newest| newest_process() != Some(newest))
+        {
             let family = process.family.clone();
             let left = tokio::task::spawn_blocking(move || family.children()).await;
             let left = left.unwrap_or(0);
@@ -590,7 +622,7 @@ fn take(heard: Result<Heard, String>, id: Uuid, end: &mut End, now_ms: &impl Fn(
                 ErrorKind::NoAnswer => Outcome::NoAnswer,
                 ErrorKind::TooLarge => Outcome::AnswerTooLarge,
             });
-            end.failure = Some(failure);
+            end.failure = Some(Box::new(failure));
             end.answered_at_ms = Some(now_ms());
             let ends = memory || kind == ErrorKind::Uncaught;
             end.keep = done && !ends;
@@ -599,7 +631,7 @@ fn take(heard: Result<Heard, String>, id: Uuid, end: &mut End, now_ms: &impl Fn(
         Heard::LateError { failure, .. } if end.outcome.is_some() => {
             if end.outcome == Some(Outcome::Succeeded) {
                 end.outcome = Some(Outcome::LateError);
-                end.failure = Some(failure);
+                end.failure = Some(Box::new(failure));
             }
             end.keep = false;
             true

@@ -73,7 +73,7 @@ impl Bench {
                 memory_mb: 128,
                 concurrency: 2,
                 min_warm: 0,
-                idle: Duration::from_secs(300),
+                idle: Duration::from_mins(5),
                 invocations_per_worker: 10_000,
             },
             network: Network::All,
@@ -609,7 +609,7 @@ exports.main_handler = async (event) => {
     program.secrets = vec!["hunter2hunter2".to_owned()];
     program.limits.timeout = Duration::from_secs(30);
     let program = Arc::new(program);
-    let mut live = bench.runner.follow();
+    let mut followed = bench.runner.follow();
     let little = bench.invoke(&program, "{}").await;
     let log = texts(&little);
     assert!(log.contains("plain ********"), "{log}");
@@ -631,7 +631,7 @@ exports.main_handler = async (event) => {
         .find(|line| line.text.ends_with("to stderr"));
     assert_eq!(error.unwrap().stream, Stream::Stderr);
     let mut seen = Vec::new();
-    while let Ok(line) = live.try_recv() {
+    while let Ok(line) = followed.try_recv() {
         seen.push(match line.part {
             LivePart::Start => "start".to_owned(),
             LivePart::Line(line) => line.text,
