@@ -5,12 +5,14 @@
 //! | settings, logging, metrics | |
 //! | port bound: a port in use is told before any data is touched | accept no more, requests under way finish |
 //! | data directory, database (locked, checked, migrated), key | |
+//! | functions: what an earlier run left running is ended | invocations under way finish or are ended |
 //! | engine: recovers what an earlier run left | deliveries on the wire finish, outcomes are committed |
 //! | use-cases: buses, first admin key | |
 //! | API, welcome | database closed |
 //!
 //! A crash anywhere leaves what the next start takes up: every part that keeps something keeps it in the store.
 
+mod functions;
 pub mod listener;
 mod metrics_page;
 mod parts;
@@ -187,6 +189,10 @@ async fn shut_down(parts: &Parts, deadline: Instant, cut: usize) -> Result {
             "requests that were still under way after server.drain_limit were cut"
         );
     }
+    let left = deadline.saturating_duration_since(Instant::now());
+    // Before the engine, which commits what becomes of invocations under way.
+    let for_functions = left.saturating_sub(2 * CLOSE_RESERVE);
+    parts.functions.shutdown(for_functions).await;
     let left = deadline.saturating_duration_since(Instant::now());
     let in_time = parts
         .engine

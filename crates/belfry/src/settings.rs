@@ -30,7 +30,9 @@ use layers::Reader;
 pub use layers::{Effective, FileSource, Flag, Loaded, Origin, Problem, Sources, load};
 pub use table::{Section, Setting};
 use table::{default_toml, settings};
-pub use value::{ByteSize, Count, LogFormat, Raw, Secret, SettingValue, Synchronous, Text};
+pub use value::{
+    ByteSize, Count, Isolation, LogFormat, Raw, Secret, SettingValue, Synchronous, Text,
+};
 
 /// The port of the server unless said otherwise; the command line looks for it there.
 pub const DEFAULT_PORT: u16 = 7311;
@@ -205,6 +207,47 @@ settings! {
         timeout: Duration = "500ms",
     }
 
+    /// Functions: code of operators that targets run on this machine. Whoever has `functions:write` runs code here.
+    [functions] FunctionsSettings {
+        /// Whether there are any.
+        enabled: bool = "false",
+        /// How far they are shut in: "process" (a session, an environment and limits of their own), "landlock" (they also see only
+        /// what they need), "namespace" (they are also alone). Where the kernel cannot, none is run.
+        isolation: Isolation = "landlock",
+        /// Runs functions also where the kernel cannot do what `isolation` says: as far shut in as it can.
+        allow_unsandboxed: bool = "false",
+        /// The Node.js to use. Not set: the one on the PATH.
+        node: Option<PathBuf> = "",
+        /// The Python 3 to use. Not set: the one on the PATH.
+        python: Option<PathBuf> = "",
+        /// Programs that functions of runtime `exec` may be, by their absolute paths.
+        exec_allowed: Vec<PathBuf> = "",
+        /// Folders below which the code of a function may lie (`code.path`).
+        code_paths: Vec<PathBuf> = "",
+        /// The folder whose folders are layers: packages that functions share. Not set: there are none.
+        layers_dir: Option<PathBuf> = "",
+        /// Workers of all functions at once.
+        workers_max: Count<1, 1000> = "32",
+        /// Invocations of one function that wait in memory for a worker; more are put off at once.
+        queue_max: Count<0, 100_000> = "1000",
+        /// How long an invocation waits for a worker before it is put off.
+        worker_wait: Duration = "10s",
+        /// How long invocations under way may take to finish when the server stops; within `server.shutdown_limit`.
+        shutdown_grace: Duration = "30s",
+        /// Largest zip file with code.
+        zip_bytes_max: ByteSize = "50MiB",
+        /// Most that is in one, unpacked.
+        unpacked_bytes_max: ByteSize = "500MiB",
+        /// Largest event that a function is given.
+        event_bytes_max: ByteSize = "6MiB",
+        /// Largest event of an asynchronous invocation.
+        async_event_bytes_max: ByteSize = "128KiB",
+        /// Largest answer of a function.
+        answer_bytes_max: ByteSize = "6MiB",
+        /// How much is kept of what an invocation prints: of more the beginning and the end.
+        log_bytes_max: ByteSize = "64KiB",
+    }
+
     /// Encryption of stored secrets (webhook signing keys, passwords).
     [secrets] SecretSettings {
         /// The key, 32 bytes in base64. Not set: `secret.key` in the data directory, made at the first start. Whoever
@@ -243,6 +286,8 @@ settings! {
     [retention] RetentionSettings {
         /// Events with their deliveries and attempts.
         age: Duration = "30d",
+        /// What is on record of invocations of functions.
+        invocations: Duration = "30d",
         /// Size of the database beyond which the oldest events are deleted. Not set: no limit.
         bytes: Option<ByteSize> = "",
         /// Events are refused (503) while less than this is free on the disk. Not known of a Postgres' disk: there

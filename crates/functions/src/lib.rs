@@ -14,7 +14,6 @@
 //! | `program` | a version of it, ready to run |
 //! | `outcome` | how an invocation can end, and what follows: the failure table |
 //! | `invocation` | what is on record of one |
-//! | `live` | what is told of one while it runs |
 //! | `record` | it as it is kept |
 //! | `text` | it as Tencent SCF shows it |
 //! | `runner` | running programs |
@@ -34,7 +33,6 @@ mod code;
 mod custom;
 mod exec;
 mod invocation;
-mod live;
 mod log;
 mod outcome;
 mod pool;
@@ -54,7 +52,7 @@ pub use code::{
     layer_path,
 };
 pub use invocation::{ColdStart, Failure, Invocation, InvokedBy, Line, Stream};
-pub use live::{Live, LiveLine};
+pub use log::{LiveLine, LivePart};
 pub use outcome::{Outcome, Retry};
 pub use pool::PoolStatus;
 pub use profile::{context, environment};

@@ -15,7 +15,7 @@ use tokio::sync::broadcast;
 use uuid::Uuid;
 
 use crate::invocation::{Line, Stream};
-use crate::live::{Live, LiveLine};
+use crate::outcome::Outcome;
 
 /// What stands for a secret.
 const MASK: &str = "********";
@@ -25,6 +25,28 @@ const SECRET_BYTES_MIN: usize = 6;
 const CHUNK_BYTES: usize = 16 * 1024;
 /// At the end of an invocation at most this many chunks are read: something that it has left behind may print without end.
 const CHUNKS_AT_END: usize = 16;
+
+/// What happens in an invocation, told while it happens.
+#[derive(Debug, Clone)]
+pub struct LiveLine {
+    /// The function.
+    pub function: FunctionName,
+    /// The invocation.
+    pub request_id: Uuid,
+    /// What happens.
+    pub part: LivePart,
+}
+
+/// What happens in an invocation.
+#[derive(Debug, Clone)]
+pub enum LivePart {
+    /// It begins.
+    Start,
+    /// It has printed a line.
+    Line(Line),
+    /// It has ended.
+    End(Outcome),
+}
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,13 +150,13 @@ impl Log {
     }
 
     /// Tells followers.
-    pub(crate) fn tell(&self, what: Live) {
+    pub(crate) fn tell(&self, part: LivePart) {
         if self.live.receiver_count() > 0 {
             // Nobody follows any more: nobody is told.
             drop(self.live.send(LiveLine {
                 function: self.function.clone(),
                 request_id: self.request_id,
-                what,
+                part,
             }));
         }
     }
@@ -209,7 +231,7 @@ impl Log {
             init: self.init,
         };
         if self.live.receiver_count() > 0 {
-            self.tell(Live::Printed(line.clone()));
+            self.tell(LivePart::Line(line.clone()));
         }
         let head_max = self.limits.bytes / 4 * 3;
         if self.tail.is_empty() && self.head_bytes + bytes <= head_max {

@@ -22,8 +22,7 @@ use uuid::Uuid;
 use crate::call::Call;
 use crate::exec;
 use crate::invocation::{ColdStart, Failure, Invocation};
-use crate::live::{Live, LiveLine};
-use crate::log::{Log, LogLimits, Secrets};
+use crate::log::{LiveLine, LivePart, Log, LogLimits, Secrets};
 use crate::outcome::Outcome;
 use crate::pool::{Offer, PoolStatus, Pools, Refused, Slot};
 use crate::program::Program;
@@ -301,7 +300,7 @@ impl Runner {
         invocation.isolation = self.isolation.map(|level| level_name(level).into());
         let secrets = Arc::new(Secrets::new(&program.secrets));
         let mut log = self.log(program, &secrets, request_id);
-        log.tell(Live::Began(program.version.clone()));
+        log.tell(LivePart::Start);
         let mut end = self.run(program, &call, &mut invocation, &mut log).await;
         if let Some(failure) = &mut end.failure {
             failure.message = secrets.mask(&failure.message).into_owned();
@@ -311,7 +310,7 @@ impl Runner {
                 .map(|stack| secrets.mask(stack).into_owned());
         }
         let outcome = end.outcome.unwrap_or(Outcome::Internal);
-        log.tell(Live::Ended(outcome));
+        log.tell(LivePart::End(outcome));
         (
             invocation.log,
             invocation.log_bytes,

@@ -13,6 +13,7 @@ mod catalog;
 mod config;
 mod document;
 mod documents;
+mod functions;
 mod headers;
 mod history;
 mod ingest;

@@ -11,6 +11,8 @@ use belfry_engine::{Collaborators, Engine, EngineSettings};
 use belfry_model::{Clock, SystemClock};
 use belfry_store::{SqliteStore, Store, sqlite::SqliteOptions};
 use belfry_targets::ConnectContext;
+
+use super::functions;
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -42,6 +44,8 @@ pub(crate) struct TestServer {
     pub(crate) shutdown: CancellationToken,
     pub(crate) admin: String,
     pub(crate) people: Arc<belfry_engine::People>,
+    /// Code of functions.
+    _dir: tempfile::TempDir,
     http: reqwest::Client,
     task: JoinHandle<()>,
 }
@@ -111,6 +115,7 @@ impl TestServer {
         change(&mut app_settings, &mut settings);
         let store: Arc<dyn Store> =
             Arc::new(SqliteStore::open(SqliteOptions::memory()).await.unwrap());
+        let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ShiftedClock::default());
         let as_clock: Arc<dyn Clock> = Arc::<ShiftedClock>::clone(&clock);
         let egress = EgressClient::new(
@@ -120,12 +125,13 @@ impl TestServer {
         )
         .unwrap();
         let people = Arc::new(belfry_engine::People::default());
+        let functions = functions::service(&store, &as_clock, &dir);
         let connect = Arc::new(ConnectContext {
             egress: Arc::new(egress),
             clock: Arc::clone(&as_clock),
             user_agent: "belfry-test".to_owned(),
             directory: Arc::clone(&people) as Arc<dyn belfry_targets::Directory>,
-            functions: Arc::new(belfry_functions::NoFunctions),
+            functions: Arc::clone(&functions) as Arc<dyn belfry_functions::Functions>,
         });
         let sealer = Arc::new(Sealer::from_keys(&[[7; 32]]).unwrap());
         let as_unseal: Arc<dyn belfry_engine::Unseal> = Arc::<Sealer>::clone(&sealer);
@@ -149,12 +155,14 @@ impl TestServer {
         .await
         .unwrap();
         people.of(&engine);
+        functions.of(&engine);
         let parts = Parts {
             store: Arc::clone(&store),
             engine,
             sealer,
             clock: as_clock,
             connect,
+            functions,
             settings: app_settings,
         };
         let app = App::start(parts).await.unwrap();
@@ -173,6 +181,7 @@ impl TestServer {
             shutdown,
             admin,
             people,
+            _dir: dir,
             http,
             task,
         }

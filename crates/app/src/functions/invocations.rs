@@ -1,7 +1,7 @@
 //! What is on record of invocations: searched, read, followed while it happens.
 
 use belfry_functions::{
-    Call, Invocation, InvokedBy, Line, Live, LiveLine, Outcome, Record, Stream, scf_text,
+    Call, Invocation, InvokedBy, Line, LiveLine, LivePart, Outcome, Record, Stream, scf_text,
 };
 use belfry_model::access::Scope;
 use belfry_model::{DeliveryId, EventId, FunctionName};
@@ -230,10 +230,6 @@ pub struct LiveView {
     /// The invocation.
     #[schema(value_type = String)]
     pub request_id: Uuid,
-    /// The version, when it has begun.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
-    pub version: Option<String>,
     /// What it has printed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
@@ -260,14 +256,13 @@ impl From<LiveLine> for LiveView {
         let mut view = Self {
             function: live.function,
             request_id: live.request_id,
-            version: None,
             line: None,
             outcome: None,
         };
-        match live.what {
-            Live::Began(version) => view.version = Some(version),
-            Live::Printed(line) => view.line = Some(line.into()),
-            Live::Ended(outcome) => view.outcome = Some(outcome),
+        match live.part {
+            LivePart::Start => {}
+            LivePart::Line(line) => view.line = Some(line.into()),
+            LivePart::End(outcome) => view.outcome = Some(outcome),
         }
         view
     }

@@ -342,28 +342,25 @@ async fn deploy(args: &DeployArgs) -> Result {
         json!({"inline": read_input(&args.code)?})
     };
     let is_there = client.find(&Call::get(&function)).await?.is_some();
-    let call = match whole {
+    let call = if let Some(mut spec) = whole {
         // What the folder says is all there is; options say it better.
-        Some(mut spec) => {
-            for (name, value) in options {
-                merge(spec.entry(name).or_insert(Value::Null), value);
-            }
-            spec.insert("code".to_owned(), code);
-            Call::new(Method::PUT, &function).json(&spec.into())
+        for (name, value) in options {
+            merge(spec.entry(name).or_insert(Value::Null), value);
         }
-        None => {
-            let mut spec = options;
-            spec.insert("code".to_owned(), code);
-            if is_there {
-                // A merge patch: code that was inline does not stay beside a zip file.
-                forget_other_code(&mut spec);
-                Call::new(Method::PATCH, &function).body(
-                    "application/merge-patch+json",
-                    Value::from(spec).to_string(),
-                )
-            } else {
-                Call::new(Method::PUT, &function).json(&spec.into())
-            }
+        spec.insert("code".to_owned(), code);
+        Call::new(Method::PUT, &function).json(&spec.into())
+    } else {
+        let mut spec = options;
+        spec.insert("code".to_owned(), code);
+        if is_there {
+            // A merge patch: code that was inline does not stay beside a zip file.
+            forget_other_code(&mut spec);
+            Call::new(Method::PATCH, &function).body(
+                "application/merge-patch+json",
+                Value::from(spec).to_string(),
+            )
+        } else {
+            Call::new(Method::PUT, &function).json(&spec.into())
         }
     };
     let answer = client.call(&call).await?;
@@ -619,6 +616,13 @@ fn follow_one(out: Output, event: &SseEvent) -> Result {
     match event.name.as_str() {
         "start" => out.line(format!("START RequestId: {}", of("/requestId"))),
         "line" => out.line(of("/line/text")),
+        "skipped" => {
+            out.note(format!(
+                "{} lines were missed: more happened than could be shown",
+                of("/count")
+            ));
+            Ok(())
+        }
         "end" => out.line(format!(
             "END RequestId: {} {}",
             of("/requestId"),
@@ -664,8 +668,12 @@ async fn alias(command: AliasCommand) -> Result {
             set_alias(&client, out, &name, &alias, &spec).await
         }
         AliasCommand::List(args) => {
+            let (client, out) = args.remote.open()?;
             let path = path(&args.name, "/aliases")?;
-            list(&args.remote, &path, show::FUNCTION_ALIASES, usize::MAX).await
+            let mut all = client.value(&Call::get(path)).await?;
+            let aliases = all.get_mut("items").map(Value::take).unwrap_or_default();
+            let aliases = aliases.as_array().map_or(&[] as &[Value], Vec::as_slice);
+            show::list(out, show::FUNCTION_ALIASES, aliases)
         }
         AliasCommand::Delete {
             name,

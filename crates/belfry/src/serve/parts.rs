@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 
+use belfry_app::functions::FunctionService;
 use belfry_app::{App, Sealer};
 use belfry_egress::{EgressClient, SystemResolver};
 use belfry_engine::{Collaborators, Engine, People, SystemRandom};
@@ -13,6 +14,7 @@ use belfry_store::sqlite::SqliteStore;
 use belfry_store::{PostgresStore, Store, StoreError};
 use belfry_targets::{ConnectContext, Directory};
 
+use super::functions;
 use crate::failure::{Context as _, Failure, Result, chain};
 use crate::settings::Settings;
 
@@ -21,16 +23,19 @@ pub(super) struct Parts {
     pub(super) store: Arc<dyn Store>,
     pub(super) engine: Engine,
     pub(super) app: Arc<App>,
+    pub(super) functions: Arc<FunctionService>,
 }
 
 impl Parts {
     pub(super) async fn start(settings: &Settings) -> Result<Self> {
         let people = Arc::new(People::default());
-        let connect = Arc::new(connect(settings, Arc::clone(&people) as _)?);
         make_directory(&settings.data.dir)?;
         let store = open(settings).await?;
         let sealer = sealer(settings, &*store).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let functions = functions::start(settings, Arc::clone(&store), Arc::clone(&clock));
+        let directory = Arc::clone(&people) as _;
+        let connect = Arc::new(connect(settings, directory, Arc::clone(&functions) as _)?);
         let engine = Engine::start(
             Collaborators {
                 store: Arc::clone(&store),
@@ -47,17 +52,24 @@ impl Parts {
         .await
         .context("the engine")?;
         people.of(&engine);
+        functions.of(&engine);
         let app = App::start(belfry_app::Parts {
             store: Arc::clone(&store),
             engine: engine.clone(),
             sealer,
             clock,
             connect,
+            functions: Arc::clone(&functions),
             settings: settings.app(),
         })
         .await
         .context("the configuration")?;
-        Ok(Self { store, engine, app })
+        Ok(Self {
+            store,
+            engine,
+            app,
+            functions,
+        })
     }
 }
 
@@ -87,7 +99,11 @@ async fn sealer(settings: &Settings, store: &dyn Store) -> Result<Arc<Sealer>> {
     checked.map(|()| Arc::new(sealer))
 }
 
-fn connect(settings: &Settings, directory: Arc<dyn Directory>) -> Result<ConnectContext> {
+fn connect(
+    settings: &Settings,
+    directory: Arc<dyn Directory>,
+    functions: Arc<dyn belfry_functions::Functions>,
+) -> Result<ConnectContext> {
     let (policy, limits) = (settings.egress_policy(), settings.egress_limits());
     let resolver = Arc::new(SystemResolver);
     let egress = match &settings.egress.extra_ca {
@@ -103,7 +119,7 @@ fn connect(settings: &Settings, directory: Arc<dyn Directory>) -> Result<Connect
         clock: Arc::new(SystemClock),
         user_agent: concat!("Belfry/", env!("CARGO_PKG_VERSION")).to_owned(),
         directory,
-        functions: Arc::new(belfry_functions::NoFunctions),
+        functions,
     })
 }
 

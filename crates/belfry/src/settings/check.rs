@@ -146,6 +146,24 @@ impl Settings {
             "egress.connect_timeout",
             || "must not be longer than egress.timeout_max".to_owned(),
         );
+        notes.must(
+            self.functions.async_event_bytes_max.0 <= self.functions.event_bytes_max.0,
+            "functions.async_event_bytes_max",
+            || "must not be larger than functions.event_bytes_max".to_owned(),
+        );
+        notes.must(
+            self.functions.event_bytes_max.0 <= 6 * 1024 * 1024,
+            "functions.event_bytes_max",
+            || "expected at most 6MiB".to_owned(),
+        );
+        for (path, folders) in [
+            ("functions.code_paths", &self.functions.code_paths),
+            ("functions.exec_allowed", &self.functions.exec_allowed),
+        ] {
+            notes.must(folders.iter().all(|path| path.is_absolute()), path, || {
+                "expected absolute paths".to_owned()
+            });
+        }
         if let Err(error) = self.log.level.0.parse::<tracing_subscriber::EnvFilter>() {
             notes.must(false, "log.level", || {
                 format!("expected a level (error, warn, info, debug, trace) or directives: {error}")

@@ -3,16 +3,19 @@
 use std::path::PathBuf;
 
 use belfry_api::ApiSettings;
+use belfry_app::functions::FunctionSettings;
 use belfry_app::{AppSettings, SealError, Sealer};
 use belfry_egress::{EgressLimits, EgressPolicy};
 use belfry_engine::EngineSettings;
 use belfry_eval::EvalLimits;
+use belfry_functions::{CodeLimits, RunnerSettings, SpecLimits};
 use belfry_model::event::EventLimits;
+use belfry_sandbox::Level;
 use belfry_store::PostgresOptions;
 use belfry_store::sqlite::{SqliteOptions, Synchronous as StoreSynchronous};
 use tokio_util::sync::CancellationToken;
 
-use super::value::Synchronous;
+use super::value::{Isolation, Synchronous};
 use super::{Secret, Settings};
 use crate::serve::listener::ListenLimits;
 
@@ -88,7 +91,7 @@ impl Settings {
             sweep_every: engine.sweep_every,
             config_poll: engine.config_poll,
             retention_age: retention.age,
-            invocations_age: retention.age,
+            invocations_age: retention.invocations,
             retention_bytes: retention.bytes.map(|size| size.0),
             disk_free_min_bytes: retention.disk_free_min.0,
             size_max_bytes: retention.size_max.map(|size| size.0),
@@ -133,6 +136,58 @@ impl Settings {
             unparsed_bytes_max: self.sources.unparsed_bytes_max.as_usize(),
             handshake_timeout: self.sources.handshake_timeout,
         }
+    }
+
+    /// For functions.
+    pub fn functions(&self) -> FunctionSettings {
+        let functions = &self.functions;
+        FunctionSettings {
+            enabled: functions.enabled,
+            limits: SpecLimits {
+                code_paths: functions.code_paths.clone(),
+                layers: functions.layers_dir.is_some(),
+                exec_allowed: functions.exec_allowed.clone(),
+            },
+            code: CodeLimits {
+                zip_bytes_max: functions.zip_bytes_max.0,
+                unpacked_bytes_max: functions.unpacked_bytes_max.0,
+            },
+            layers_dir: functions.layers_dir.clone(),
+            event_bytes_max: functions.event_bytes_max.as_usize(),
+            async_event_bytes_max: functions.async_event_bytes_max.as_usize(),
+            shutdown_grace: functions.shutdown_grace,
+        }
+    }
+
+    /// For what runs functions, which keeps what it needs in `dir`.
+    pub fn runner(&self, dir: PathBuf) -> RunnerSettings {
+        let functions = &self.functions;
+        RunnerSettings {
+            level: match functions.isolation {
+                Isolation::Process => Level::Process,
+                Isolation::Landlock => Level::Landlock,
+                Isolation::Namespace => Level::Namespace,
+            },
+            allow_unsandboxed: functions.allow_unsandboxed,
+            node: functions
+                .node
+                .clone()
+                .or_else(|| on_path(&["node", "nodejs"])),
+            python: functions.python.clone().or_else(|| on_path(&["python3"])),
+            exec_allowed: functions.exec_allowed.clone(),
+            workers_max: functions.workers_max.as_usize(),
+            queue_max: functions.queue_max.as_usize(),
+            event_bytes_max: functions.event_bytes_max.as_usize(),
+            answer_bytes_max: functions.answer_bytes_max.as_usize(),
+            log_bytes_max: functions.log_bytes_max.as_usize(),
+            wait_for_worker: functions.worker_wait,
+            ..RunnerSettings::new(dir)
+        }
+    }
+
+    /// Where what functions need on this machine is kept.
+    pub fn functions_dir(&self) -> PathBuf {
+        self.data.dir.join("functions")
     }
 
     /// For templates.
@@ -216,4 +271,16 @@ pub(super) fn sealer_of(key: &Secret) -> Result<Sealer, SealError> {
         .map(|line| line.split('#').next().unwrap_or_default())
         .collect();
     Sealer::from_base64(&keys.join("\n"))
+}
+
+/// The first of these programs that is found on the PATH.
+fn on_path(names: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let found = names
+        .iter()
+        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
+        .find(|program| program.is_absolute() && program.is_file())?;
+    // What it links to is what a function may see.
+    found.canonicalize().ok()
 }

@@ -391,3 +391,14 @@ words! {
         Normal = "normal",
     }
 }
+words! {
+    /// How far functions are shut in.
+    Isolation {
+        /// A session, an environment and limits of their own.
+        Process = "process",
+        /// They also see and touch only named files.
+        Landlock = "landlock",
+        /// They are also alone.
+        Namespace = "namespace",
+    }
+}

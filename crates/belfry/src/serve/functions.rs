@@ -1,0 +1,124 @@
+//! What runs functions, made from the settings.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use belfry_app::functions::{FunctionParts, FunctionService, Machine, Workers};
+use belfry_functions::{
+    Call, CodeStore, ColdStart, Failure as FunctionFailure, Invocation, LiveLine, Program, Runner,
+    RuntimeKind,
+};
+use belfry_model::{Clock, FunctionName};
+use belfry_sandbox::Launcher;
+use belfry_store::Store;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::broadcast;
+use uuid::Uuid;
+
+use crate::settings::Settings;
+
+/// Functions as the settings say. What stands in their way is told when somebody asks for one: the server runs without them.
+pub(super) fn start(
+    settings: &Settings,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+) -> Arc<FunctionService> {
+    let machine = if settings.functions.enabled {
+        machine(settings, Arc::clone(&clock))
+            .inspect_err(|why| tracing::error!(%why, "functions cannot be run"))
+    } else {
+        Err("functions are turned off".to_owned())
+    };
+    FunctionService::new(FunctionParts {
+        store,
+        clock,
+        settings: settings.functions(),
+        machine,
+    })
+}
+
+fn machine(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Machine, String> {
+    let dir = settings.functions_dir();
+    let told = |error: std::io::Error| format!("{}: {error}", dir.display());
+    std::fs::create_dir_all(&dir).map_err(told)?;
+    let dir = dir.canonicalize().map_err(told)?;
+    let code = CodeStore::open(dir.join("code")).map_err(told)?;
+    let program = PathBuf::from("/proc/self/exe");
+    let launcher = Launcher::new(program, instance(&dir));
+    let with = settings.runner(dir.clone());
+    let (has_node, has_python) = (with.node.is_some(), with.python.is_some());
+    let level = with.level;
+    let runner = Runner::start(with, launcher, clock).map_err(told)?;
+    let status = runner.status();
+    if status.isolation.is_none() {
+        return Err(format!(
+            "functions are to be shut in ({level:?}), and this machine cannot: {}; see functions.isolation and functions.allow_unsandboxed",
+            status.support.why_not.join("; ")
+        ));
+    }
+    Ok(Machine {
+        workers: Arc::new(Running {
+            runner,
+            has_node,
+            has_python,
+        }),
+        code: Arc::new(code),
+    })
+}
+
+/// The same for every run on the same data, and for no other server.
+fn instance(dir: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt as _;
+    let hash = Sha256::digest(dir.as_os_str().as_bytes());
+    let first: String = hash
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("belfry-{first}-")
+}
+
+/// The runner, as the use-cases ask for it.
+struct Running {
+    runner: Arc<Runner>,
+    has_node: bool,
+    has_python: bool,
+}
+
+#[async_trait]
+impl Workers for Running {
+    fn missing(&self, runtime: RuntimeKind) -> Option<String> {
+        let missing = |what: &str, setting: &str| {
+            format!("this server has no {what}; install it, or name it with functions.{setting}")
+        };
+        match runtime {
+            RuntimeKind::NodeJs if !self.has_node => Some(missing("Node.js", "node")),
+            RuntimeKind::Python if !self.has_python => Some(missing("Python 3", "python")),
+            _ => None,
+        }
+    }
+    async fn invoke(&self, program: &Arc<Program>, call: Call<'_>, request_id: Uuid) -> Invocation {
+        self.runner.invoke(program, call, request_id).await
+    }
+    async fn validate(&self, program: &Arc<Program>) -> Result<ColdStart, FunctionFailure> {
+        self.runner.validate(program).await
+    }
+    fn retire(&self, function: &FunctionName, keep: &[[u8; 32]]) {
+        self.runner.retire(function, keep);
+    }
+    fn forget(&self, function: &FunctionName) {
+        self.runner.forget(function);
+    }
+    fn status(&self) -> Value {
+        serde_json::to_value(self.runner.status()).unwrap_or_default()
+    }
+    fn follow(&self) -> broadcast::Receiver<LiveLine> {
+        self.runner.follow()
+    }
+    async fn shutdown(&self, grace: Duration) {
+        self.runner.shutdown(grace).await;
+    }
+}
