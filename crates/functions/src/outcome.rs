@@ -249,7 +249,7 @@ mod tests {
             let cells: Vec<&str> = row.split('|').map(str::trim).collect();
             let reason = outcome
                 .reason()
-                .map_or("–".to_owned(), |reason| format!("`{}`", reason.as_str()));
+                .map_or_else(|| "–".to_owned(), |reason| format!("`{}`", reason.as_str()));
             let again = match outcome.retry() {
                 Retry::No if outcome == Outcome::Succeeded => "–",
                 Retry::No => "no",
