@@ -88,7 +88,7 @@ impl Bench {
             attempt: 2,
             routing: 0,
         };
-        self.runner.invoke(program, call, Uuid::now_v7()).await
+        Box::pin(self.runner.invoke(program, call, Uuid::now_v7())).await
     }
 }
 
