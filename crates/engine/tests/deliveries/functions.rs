@@ -14,7 +14,7 @@ use belfry_engine::{
 };
 use belfry_functions::{Call, Failure, Functions, Invocation, InvokedBy, Outcome, Retry};
 use belfry_model::config::{RuleSpec, TargetSpec};
-use belfry_model::delivery::DeliveryStatus;
+use belfry_model::delivery::{DeliveryStatus, Reason};
 use belfry_model::json::JsonText;
 use belfry_model::{Clock as _, DeliveryId, EventId, FunctionName, TargetId};
 use belfry_store::{Change, ConfigStore as _, Expect, Store};
@@ -266,7 +266,7 @@ impl Plant {
         let mut count = BTreeMap::new();
         for (delivery, outcome) in &self.maps.rows().outcomes {
             if delivery.target == target {
-                let reason = outcome.reason.map(|reason| reason.as_str());
+                let reason = outcome.reason.map(Reason::as_str);
                 *count.entry((outcome.status.as_str(), reason)).or_default() += 1;
             }
         }
@@ -311,7 +311,7 @@ async fn how_a_run_ended_decides_about_its_delivery() -> Result<()> {
         let always = (("default/f").to_owned(), outcome);
         plant.made.state().always.extend([always]);
         let ids = plant.post(0..1).await?;
-        tokio::time::sleep(Duration::from_secs(300)).await;
+        tokio::time::sleep(Duration::from_mins(5)).await;
         plant.engine.flush().await;
         let found = plant.outcome(ids[0], target);
         let (attempts, linked) = plant.attempts(ids[0], target);
@@ -416,13 +416,13 @@ async fn a_dead_one_that_is_redriven_has_its_retries_again() -> Result<()> {
     let always = ("default/f".to_owned(), Outcome::Threw);
     plant.made.state().always.extend([always]);
     let ids = plant.post(0..1).await?;
-    plant.settle(target, 1, Duration::from_secs(300)).await?;
+    plant.settle(target, 1, Duration::from_mins(5)).await?;
     let delivery = DeliveryId {
         event: ids[0],
         target,
     };
     plant.engine.redrive(&[delivery], &[], &[], None).await?;
-    plant.settle(target, 1, Duration::from_secs(300)).await?;
+    plant.settle(target, 1, Duration::from_mins(5)).await?;
     assert_eq!(plant.made.runs("default/f").len(), 6);
     assert_eq!(plant.outcome(ids[0], target).attempts, 6);
     Ok(())
@@ -436,7 +436,7 @@ async fn a_batch_is_one_run_with_one_outcome() -> Result<()> {
     let planned = ("default/f".to_owned(), VecDeque::from([Outcome::Threw]));
     plant.made.state().plan.extend([planned]);
     let ids = plant.post(0..1000).await?;
-    plant.settle(target, 1000, Duration::from_secs(120)).await?;
+    plant.settle(target, 1000, Duration::from_mins(2)).await?;
     let runs = plant.made.runs("default/f");
     assert_eq!(runs.len(), 2, "it failed, and went again as a whole");
     assert!(runs[1].at_ms - runs[0].at_ms >= 60_000);
@@ -480,7 +480,7 @@ async fn a_batch_is_given_up_as_a_whole_after_three_runs() -> Result<()> {
     let always = ("default/f".to_owned(), Outcome::OutOfMemory);
     plant.made.state().always.extend([always]);
     plant.post(0..50).await?;
-    plant.settle(target, 50, Duration::from_secs(300)).await?;
+    plant.settle(target, 50, Duration::from_mins(5)).await?;
     let runs = plant.made.runs("default/f");
     let sizes: Vec<_> = runs.iter().map(|run| run.events).collect();
     assert_eq!(sizes, [50, 50, 50]);
@@ -504,10 +504,10 @@ async fn a_batch_that_waits_survives_a_crash_and_says_what_it_waits_for() -> Res
     tokio::time::sleep(Duration::from_secs(10)).await;
     plant.engine.flush().await;
     let reason = plant.outcome(ids[0], target).reason;
-    assert_eq!(reason.map(|reason| reason.as_str()), Some("grouped"));
+    assert_eq!(reason.map(Reason::as_str), Some("grouped"));
     plant.crash().await?;
     plant.post(60..100).await?;
-    plant.settle(target, 100, Duration::from_secs(60)).await?;
+    plant.settle(target, 100, Duration::from_mins(1)).await?;
     let all: usize = plant
         .made
         .runs("default/f")
@@ -612,7 +612,7 @@ async fn functions_that_call_each_other_end_after_sixteen() -> Result<()> {
     plant.target("default", "f", again(), json!({})).await?;
     let target = plant.target("dead", "g", again(), json!({})).await?;
     plant.post(0..1).await?;
-    plant.settle(target, 16, Duration::from_secs(60)).await?;
+    plant.settle(target, 16, Duration::from_mins(1)).await?;
     tokio::time::sleep(Duration::from_secs(10)).await;
     let runs = plant.made.runs("default/g");
     assert_eq!(runs.len(), 16);
@@ -630,11 +630,11 @@ async fn a_backlog_without_workers_waits_and_is_not_turned_over() -> Result<()> 
     let always = ("default/f".to_owned(), Outcome::Throttled);
     plant.made.state().always.extend([always]);
     plant.post(0..500).await?;
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     let asked = plant.made.runs("default/f").len();
     assert!(asked <= 8 * 14, "8 at once, every 5 s: {asked}");
     plant.made.state().always.clear();
-    plant.settle(target, 500, Duration::from_secs(120)).await?;
+    plant.settle(target, 500, Duration::from_mins(2)).await?;
     assert_eq!(
         plant.count(target),
         BTreeMap::from([(("delivered", None), 500)])
@@ -649,11 +649,9 @@ async fn a_run_may_take_long_and_what_waits_behind_it_is_run_once() -> Result<()
     let plant = Plant::begin().await?;
     let one = json!({"concurrency": 1});
     let target = plant.target("default", "f", json!({}), one).await?;
-    plant.made.state().takes = Duration::from_secs(900);
+    plant.made.state().takes = Duration::from_mins(15);
     plant.post(0..6).await?;
-    plant
-        .settle(target, 6, Duration::from_secs(6 * 950))
-        .await?;
+    plant.settle(target, 6, Duration::from_mins(95)).await?;
     let runs = plant.made.runs("default/f");
     let mut deliveries: Vec<_> = runs.iter().map(|run| run.delivery).collect();
     deliveries.sort();

@@ -115,6 +115,7 @@ fn word(attempted: &Attempted) -> String {
         Verdict::Delivered => "delivered".to_owned(),
         Verdict::More { .. } => "more".to_owned(),
         Verdict::Skipped { reason, .. } => format!("skipped {reason}"),
+        Verdict::Busy { .. } => "busy".to_owned(),
         Verdict::Gone { .. } => "gone".to_owned(),
     }
 }

@@ -42,6 +42,7 @@ fn said(attempted: &Attempted) -> String {
         } => format!("retry {reason} {ms}"),
         Verdict::Later { reason, .. } => format!("later {reason}"),
         Verdict::Permanent { reason, .. } => format!("permanent {reason}"),
+        Verdict::Busy { .. } => "busy".to_owned(),
         Verdict::Gone { .. } => "gone".to_owned(),
         Verdict::Skipped { .. } => "skipped".to_owned(),
     }
