@@ -549,6 +549,97 @@ async fn versions_stay_as_they_were_published_and_aliases_choose_among_them() ->
 }
 
 #[tokio::test]
+async fn the_command_line_deploys_runs_publishes_and_shows_what_was_printed() -> Result<()> {
+    let server = with_functions()?.start().await?;
+    let cli = server.cli();
+    let folder = cli.home().join("greet");
+    fs::create_dir(&folder)?;
+    fs::write(folder.join("words.js"), "module.exports = 'good morning';")?;
+    fs::write(
+        folder.join("index.js"),
+        "const words = require('./words');\nexports.main_handler = async (event) => {\n  console.log('greeting', event.who);\n  \
+         if (!event.who) throw new Error('nobody to greet');\n  return `${words}, ${event.who}`;\n};\n",
+    )?;
+    fs::write(
+        folder.join("function.json"),
+        r#"{"runtime": "nodejs", "timeoutSeconds": 20}"#,
+    )?;
+    cli.run(&["function", "deploy", "greet", "--name", "greet"])
+        .await?
+        .expect(0)?;
+    let said = cli
+        .run(&["function", "invoke", "greet", "--data", r#"{"who": "ann"}"#])
+        .await?
+        .expect(0)?;
+    ensure!(said.contains("good morning, ann"), "{said}");
+    let failed = cli
+        .run(&["function", "invoke", "greet", "--data", "{}"])
+        .await?;
+    ensure!(
+        failed.code == Some(1) && failed.stderr.contains("nobody to greet"),
+        "{failed:?}"
+    );
+    cli.run(&["function", "publish", "greet", "--alias", "live"])
+        .await?
+        .expect(0)?;
+    fs::write(folder.join("words.js"), "module.exports = 'good night';")?;
+    cli.run(&["function", "deploy", "greet", "--name", "greet"])
+        .await?
+        .expect(0)?;
+    for (qualifier, words) in [
+        ("live", "good morning, bob"),
+        ("$LATEST", "good night, bob"),
+    ] {
+        let line = [
+            "function",
+            "invoke",
+            "greet",
+            "--data",
+            r#"{"who": "bob"}"#,
+            "--qualifier",
+            qualifier,
+        ];
+        let said = cli.run(&line).await?.expect(0)?;
+        ensure!(said.contains(words), "{qualifier}: {said}");
+    }
+    cli.run(&["function", "alias", "set", "greet", "live", "$LATEST"])
+        .await?
+        .expect(0)?;
+    let shown = cli
+        .run(&["function", "alias", "list", "greet"])
+        .await?
+        .expect(0)?;
+    ensure!(
+        shown.contains("live") && shown.contains("$LATEST"),
+        "{shown}"
+    );
+    let shown = cli.run(&["function", "logs", "greet"]).await?.expect(0)?;
+    for fact in [
+        "START RequestId: ",
+        "greeting ann",
+        "nobody to greet",
+        "Report RequestId: ",
+    ] {
+        ensure!(shown.contains(fact), "{fact} is missing: {shown}");
+    }
+    let shown = cli.run(&["function", "list"]).await?.expect(0)?;
+    ensure!(shown.contains("default/greet"), "{shown}");
+    // What does not load is told at once, by file.
+    fs::write(
+        folder.join("index.js"),
+        "exports.main_handler = async ( => 1;",
+    )?;
+    let broken = cli
+        .run(&["function", "deploy", "greet", "--name", "greet"])
+        .await?;
+    ensure!(
+        broken.code == Some(1) && broken.stderr.contains("SyntaxError"),
+        "{broken:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_function_in_use_is_kept_and_one_that_is_not_there_cannot_be_used() -> Result<()> {
     let server = with_functions()?.start().await?;
     let admin = server.admin()?;

@@ -1,8 +1,10 @@
 //! Contacts, groups and a notification policy, over HTTP and a real mail server.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use belfry_testkit::smtp::{Options, SmtpServer};
-use belfry_testkit::{Im, Server};
+use belfry_testkit::{Im, Reply, Server, wait_until};
 use belfry_tests::{post, put_rule, settled, text};
 use serde_json::json;
 
@@ -97,5 +99,97 @@ async fn a_policy_reaches_whom_it_can_and_says_whom_it_could_not() -> Result<()>
         mails.len() == 2 && mails[1].recipients == ["eve@example.com"],
         "{mails:?}"
     );
+    Ok(())
+}
+
+/// A server, its mail server and a robot, with an operator who is told by both.
+struct Town {
+    server: Server,
+    mail: SmtpServer,
+    wecom: Im,
+}
+
+impl Town {
+    /// `with_robot_alone`: a second target of the rule sends by the same robot.
+    async fn start(wecom: Im, with_robot_alone: bool) -> Result<Self> {
+        let server = Server::start().await?;
+        let admin = server.admin()?;
+        let mail = SmtpServer::start(&Options::default())?;
+        let answer = admin
+            .put("/v1/contacts/ann", &json!({ "email": "ann@example.com" }))
+            .await?;
+        ensure!(answer.status.is_success(), "{}", answer.text());
+        let robot = json!({ "key": KEY, "baseUrl": wecom.base() });
+        let mut inside = robot.clone();
+        inside["type"] = json!("wecom");
+        let policy = json!({
+            "people": { "contacts": ["ann"] },
+            "channels": [
+                inside,
+                { "type": "email", "smtp": { "host": "127.0.0.1", "port": mail.port, "security": "none" }, "from": "alarms@example.com" },
+            ],
+        });
+        let mut targets = json!({ "policy": { "type": "notification", "settings": policy } });
+        if with_robot_alone {
+            targets["robot"] = json!({ "type": "wecom", "settings": robot });
+        }
+        let rule = json!({ "pattern": { "type": ["disk.full"] }, "targets": targets });
+        put_rule(&admin, "people", &rule).await?;
+        Ok(Self {
+            server,
+            mail,
+            wecom,
+        })
+    }
+
+    async fn happens(&self, disk: &str) -> Result<String> {
+        let event = json!({
+            "specversion": "1.0", "id": disk, "source": "/disk", "type": "disk.full", "subject": disk, "severity": "critical",
+            "status": "1",
+        });
+        post(&self.server.admin()?, &event).await
+    }
+
+    async fn mails(&self, count: usize, within: Duration) -> Result<()> {
+        wait_until("the mails", within, async || {
+            Ok((self.mail.mails().len() >= count).then_some(()))
+        })
+        .await
+    }
+}
+
+#[tokio::test]
+async fn a_robot_is_asked_no_more_often_by_two_targets_than_by_one() -> Result<()> {
+    // A message every 4.3 seconds; each target alone would send its two within these 8.
+    let wecom = Im::wecom(KEY).await?.limit([(2, Duration::from_secs(8))]);
+    let town = Town::start(wecom, true).await?;
+    town.happens("vda").await?;
+    town.happens("vdb").await?;
+    town.mails(2, Duration::from_secs(6)).await?;
+    ensure!(town.wecom.taken().len() < 4, "mails wait for no robot");
+    town.wecom.wait_for(4, Duration::from_mins(1)).await?;
+    ensure!(
+        town.wecom.refused().is_empty(),
+        "{:?}",
+        town.wecom.refused()
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_robot_that_wants_less_keeps_no_mail_waiting() -> Result<()> {
+    let wecom = Im::wecom(KEY).await?;
+    let slower = json!({ "errcode": 45009, "errmsg": "api freq out of limit" });
+    wecom.script([Reply::Answer {
+        status: 200,
+        headers: Vec::new(),
+        body: slower.to_string(),
+    }]);
+    let town = Town::start(wecom, false).await?;
+    for disk in ["vda", "vdb", "vdc"] {
+        town.happens(disk).await?;
+    }
+    town.mails(3, Duration::from_secs(15)).await?;
+    ensure!(town.wecom.received().len() == 1, "the robot rests");
     Ok(())
 }

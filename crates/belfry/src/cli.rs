@@ -6,8 +6,8 @@ use clap_complete::Shell;
 use crate::bench;
 use crate::client::{Client, ClientArgs};
 use crate::command::{
-    alarm, apply, catalog, config, db, delivery, key, log, replay, resource, send, tail, target,
-    test,
+    alarm, apply, catalog, config, db, delivery, function, key, log, replay, resource, send, tail,
+    target, test,
 };
 use crate::failure::{Context as _, Result};
 use crate::output::{Format, Output};
@@ -99,6 +99,9 @@ enum Command {
     /// Products and events that are known
     #[command(subcommand)]
     Catalog(catalog::CatalogCommand),
+    /// Code that rules call
+    #[command(subcommand)]
+    Function(function::FunctionCommand),
     /// API keys
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -153,6 +156,7 @@ pub fn run(cli: Cli) -> Result {
         Command::Alarm(command) => block_on(alarm::run(command)),
         Command::Replay(command) => block_on(replay::run(command)),
         Command::Catalog(command) => block_on(catalog::run(command)),
+        Command::Function(command) => block_on(function::run(command)),
         Command::Key(command) => block_on(key::run(command)),
         Command::Log(command) => block_on(log::run(command)),
     }

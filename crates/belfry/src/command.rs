@@ -6,6 +6,7 @@ pub mod catalog;
 pub mod config;
 pub mod db;
 pub mod delivery;
+pub mod function;
 pub mod key;
 pub mod log;
 pub mod replay;

@@ -48,6 +48,17 @@ const DELIVERY_SECONDS: [f64; 16] = [
 const MATCH_SECONDS: [f64; 10] = [
     0.000_001, 0.000_005, 0.000_01, 0.000_05, 0.000_1, 0.000_5, 0.001, 0.005, 0.025, 0.1,
 ];
+/// Bytes of a function's memory: they may have 64 to 3,072 MB.
+const MEMORY_BYTES: [f64; 8] = [
+    16_777_216.0,
+    33_554_432.0,
+    67_108_864.0,
+    134_217_728.0,
+    268_435_456.0,
+    536_870_912.0,
+    1_073_741_824.0,
+    3_221_225_472.0,
+];
 /// Operations in one commit.
 const OPERATIONS: [f64; 11] = [
     1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0,
@@ -63,6 +74,7 @@ pub fn metrics_recorder() -> Result<PrometheusRecorder, BuildError> {
         ),
         ("belfry_match_duration_seconds", &MATCH_SECONDS),
         ("belfry_db_commit_operations", &OPERATIONS),
+        ("belfry_function_memory_peak_bytes", &MEMORY_BYTES),
     ] {
         builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), buckets)?;
     }
@@ -163,6 +175,36 @@ const COUNTERS: &[Described] = &[
         Unit::Count,
         "Requests to sources, by bus, source, format and outcome.",
     ),
+    (
+        "belfry_function_invocations_total",
+        Unit::Count,
+        "Invocations of functions, by outcome.",
+    ),
+    (
+        "belfry_function_cold_starts_total",
+        Unit::Count,
+        "Workers that were started for an invocation.",
+    ),
+    (
+        "belfry_function_worker_deaths_total",
+        Unit::Count,
+        "Workers that ended by their function's fault, by reason (an outcome).",
+    ),
+    (
+        "belfry_function_orphans_killed_total",
+        Unit::Count,
+        "Processes that functions had left over and that were ended.",
+    ),
+    (
+        "belfry_function_log_bytes_total",
+        Unit::Bytes,
+        "Bytes that functions have printed.",
+    ),
+    (
+        "belfry_function_log_truncated_total",
+        Unit::Count,
+        "Invocations whose log was not kept as a whole.",
+    ),
 ];
 
 const GAUGES: &[Described] = &[
@@ -202,6 +244,16 @@ const GAUGES: &[Described] = &[
         "belfry_disk_free_bytes",
         Unit::Bytes,
         "Bytes free on the disk of the database.",
+    ),
+    (
+        "belfry_function_workers",
+        Unit::Count,
+        "Workers of functions, by state (idle, busy).",
+    ),
+    (
+        "belfry_function_queue_depth",
+        Unit::Count,
+        "Invocations that wait for a worker.",
     ),
 ];
 
@@ -245,6 +297,21 @@ const HISTOGRAMS: &[Described] = &[
         "belfry_db_commit_operations",
         Unit::Count,
         "Operations in one commit.",
+    ),
+    (
+        "belfry_function_duration_seconds",
+        Unit::Seconds,
+        "One invocation, without waiting and starting.",
+    ),
+    (
+        "belfry_function_init_seconds",
+        Unit::Seconds,
+        "Starting a worker and loading the code.",
+    ),
+    (
+        "belfry_function_memory_peak_bytes",
+        Unit::Bytes,
+        "The most memory of one invocation.",
     ),
 ];
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use belfry_targets::Batch;
 
-use crate::channel::{Class, Rank};
 use crate::outbox::{Parcel, Turn};
 use crate::work::Work;
 
@@ -65,16 +64,10 @@ impl Batches {
 
     /// What to do now.
     pub(crate) fn turn(&self, limit: Batch, now_ms: i64) -> Turn {
-        let Some((key, due_at_ms)) = self.next(limit, now_ms) else {
-            return Turn::Nothing;
-        };
-        let first = self.gathering.get(key).and_then(|one| one.works.first());
-        match first {
-            Some(first) if due_at_ms <= now_ms => Turn::Send(Rank {
-                class: Class::Other,
-                delivery: first.delivery,
-            }),
-            _ => Turn::Wait(due_at_ms),
+        match self.next(limit, now_ms) {
+            None => Turn::Nothing,
+            Some((_, due_at_ms)) if due_at_ms > now_ms => Turn::Wait(due_at_ms),
+            Some(_) => Turn::SendFree,
         }
     }
 
@@ -106,6 +99,7 @@ impl Batches {
         Some(Parcel {
             works: all.works,
             digest: false,
+            free: true,
             batch: true,
         })
     }

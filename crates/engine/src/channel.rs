@@ -20,6 +20,9 @@ const PAUSE_MS_MAX: i64 = 86_400_000;
 /// Digests begin when more waits than passes in this time.
 const PASSES_MS: i64 = 60_000;
 
+/// Tells channels apart.
+pub(crate) type Key = [u8; 16];
+
 /// How urgent a message is: what is smaller goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Rank {
@@ -39,6 +42,7 @@ pub(crate) enum Class {
 
 /// A channel of this process.
 pub(crate) struct Channel {
+    key: Key,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
     /// A permit was taken, given back or asked for, or a pause has changed.
@@ -86,7 +90,8 @@ impl Drop for Ask<'_> {
 }
 
 impl Channel {
-    fn new(limit: ChannelLimit, share: Share, clock: Arc<dyn Clock>) -> Self {
+    fn new(wanted: &belfry_targets::Channel, share: Share, clock: Arc<dyn Clock>) -> Self {
+        let (key, limit) = (wanted.key, wanted.limit);
         let now_ms = clock.now_ms();
         let bucket = part(limit, share).map(|rate| {
             let mut bucket = Bucket::empty(rate, now_ms);
@@ -94,6 +99,7 @@ impl Channel {
             bucket
         });
         Self {
+            key,
             clock,
             state: Mutex::new(State {
                 limit,
@@ -105,6 +111,10 @@ impl Channel {
             }),
             changed: Notify::new(),
         }
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        self.key
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -200,6 +210,11 @@ impl Channel {
         }
     }
 
+    /// Whether this node has a part of the limit.
+    pub(crate) fn has_part(&self) -> bool {
+        self.lock().bucket.is_some()
+    }
+
     /// Whether a message would have to wait now.
     pub(crate) fn is_busy(&self, now_ms: i64) -> bool {
         let mut state = self.lock();
@@ -246,14 +261,14 @@ fn millis(ms: i64) -> Duration {
 }
 
 /// What a channel is drawn by when limits are divided among nodes.
-pub(crate) fn drawn_by(key: &[u8; 16]) -> TargetId {
+pub(crate) fn drawn_by(key: &Key) -> TargetId {
     let [a, b, c, d, ..] = *key;
     TargetId(i32::from_le_bytes([a, b, c, d & 0x7f]))
 }
 
 /// The channels of this process that some target uses.
 #[derive(Default)]
-pub(crate) struct Channels(Mutex<HashMap<[u8; 16], Weak<Channel>>>);
+pub(crate) struct Channels(Mutex<HashMap<Key, Weak<Channel>>>);
 
 impl Channels {
     /// The channel of a target; it takes up the limit if it is another one.
@@ -270,7 +285,7 @@ impl Channels {
             return known;
         }
         all.retain(|_, channel| channel.strong_count() > 0);
-        let channel = Arc::new(Channel::new(wanted.limit, share, Arc::clone(clock)));
+        let channel = Arc::new(Channel::new(wanted, share, Arc::clone(clock)));
         all.insert(wanted.key, Arc::downgrade(&channel));
         channel
     }

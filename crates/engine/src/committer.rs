@@ -13,15 +13,17 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use belfry_functions::{Invocation, Record, log_text};
 use belfry_model::config::DedupMode;
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
 use belfry_model::replay::ReplayMark;
 use belfry_model::{
-    ArchiveId, BusName, DeliveryId, Event, EventId, EventIdSource, OrderKey, TargetId,
+    ArchiveId, BusName, DeliveryId, Event, EventId, EventIdSource, NodeId, OrderKey, TargetId,
 };
 use belfry_pattern::Scratch;
 use belfry_store::{
-    Batch, EventKey, IdempotencyRecord, NewEvent, Outcome, Pending, Release, StoreError,
+    Batch, EventKey, IdempotencyRecord, NewEvent, NewInvocation, Outcome, Pending, Release,
+    StoreError,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -899,6 +901,12 @@ impl Committer {
         round.batch.attempts.extend(finished.attempt.clone());
         round.batch.log_entries.extend(finished.log_entry.clone());
         round.batch.told.extend(finished.told.iter().cloned());
+        let run = finished.invocation.iter();
+        let node = self.shared.lease.member.node;
+        round
+            .batch
+            .invocations
+            .extend(run.map(|run| kept(run, node)));
         for folded in &finished.folded {
             self.add_folded(round, snapshot, finished, status, folded, now_ms);
         }
@@ -935,14 +943,17 @@ impl Committer {
             detail: Some(detail),
         };
         Self::release_next(round, work, status, now_ms);
-        let mut next_at_ms = None;
-        if let Next::Retry { due_at_ms, .. } = finished.next {
-            next_at_ms = Some(due_at_ms);
+        let (next_at_ms, trigger) = match finished.next {
+            Next::Retry { due_at_ms, .. } => (Some(due_at_ms), Trigger::Retry),
+            Next::More { .. } => (Some(now_ms), work.trigger),
+            _ => (None, work.trigger),
+        };
+        if let Some(due_at_ms) = next_at_ms {
             round.hints.push((work.delivery.target, due_at_ms));
             let again = work.pending(due_at_ms);
             round.batch.pending.push(Pending {
-                trigger: Trigger::Retry,
-                progress: if finished.batch {
+                trigger,
+                progress: if finished.shares {
                     finished.progress.clone()
                 } else {
                     again.progress
@@ -995,6 +1006,12 @@ impl Committer {
         round.batch.outcomes.push(outcome);
         round.hints.push((work.delivery.target, deferred.due_at_ms));
         round.batch.pending.push(work.pending(deferred.due_at_ms));
+        let run = deferred.invocation.iter();
+        let node = self.shared.lease.member.node;
+        round
+            .batch
+            .invocations
+            .extend(run.map(|run| kept(run, node)));
     }
 
     /// An event of Belfry's own, matched like any other.
@@ -1109,6 +1126,22 @@ fn waiting(work: &Work, reason: Reason, at_ms: i64) -> Outcome {
         at_ms,
         reason: Some(reason),
         detail: None,
+    }
+}
+
+/// A run of a function as it is stored.
+fn kept(run: &Invocation, node: NodeId) -> NewInvocation {
+    NewInvocation {
+        request_id: run.request_id,
+        function: run.function.clone(),
+        version: run.version.clone(),
+        delivery: run.delivery,
+        started_at_ms: run.started_at_ms,
+        duration_us: run.duration_us,
+        outcome: Some(run.outcome.as_str().to_owned()),
+        node,
+        record: Record::of(run).text(),
+        log: log_text(&run.log),
     }
 }
 

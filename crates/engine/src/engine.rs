@@ -515,6 +515,7 @@ mod tests {
         let lane = engine.shared.lane(entry.target.id).unwrap();
         lane.update(Arc::new(TargetEntry {
             channel: None,
+            channels: Vec::new(),
             folds: false,
             batch: None,
             target: entry.target.clone(),

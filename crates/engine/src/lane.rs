@@ -6,12 +6,12 @@
 
 mod gated;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use belfry_alarm::Sign;
 use belfry_functions::Outcome;
 use belfry_model::config::RateLimit;
@@ -29,7 +29,7 @@ use crate::batch::Batches;
 use crate::channel::{self, Channel, drawn_by};
 use crate::circuit::{Bucket, Change, Circuit, Rate};
 use crate::gate::{Known, Left};
-use crate::outbox::Outbox;
+use crate::outbox::Outboxes;
 use crate::outcome::{self, Facts, Next};
 use crate::render::Occasion;
 use crate::report;
@@ -71,8 +71,8 @@ pub(crate) struct Lane {
     state: Mutex<State>,
     /// A place on the wire that is this target's alone, so that others which hang cannot take all there are.
     own_place: Semaphore,
-    /// What its vendor counts a limit by.
-    channel: ArcSwapOption<Channel>,
+    /// What its vendors count limits by.
+    channels: ArcSwap<HashMap<channel::Key, Arc<Channel>>>,
     /// Something has come into the queue of a gated target, or a message has gone.
     stirred: Notify,
     shared: Arc<Shared>,
@@ -81,7 +81,7 @@ pub(crate) struct Lane {
 struct State {
     queue: VecDeque<Arc<Work>>,
     /// What may be sent and waits for its turn; only of a gated target.
-    outbox: Outbox,
+    outboxes: Outboxes,
     /// What waits until there are enough; only where the target takes many at once.
     batches: Batches,
     /// Its messages on the wire.
@@ -161,6 +161,8 @@ struct Letter {
     digest: bool,
     /// Whether they are together because the target takes many at once: they share what becomes of them.
     batch: bool,
+    /// Which it goes through.
+    channel: Option<Arc<Channel>>,
 }
 
 impl Letter {
@@ -170,6 +172,7 @@ impl Letter {
             folded: Vec::new(),
             digest: false,
             batch: false,
+            channel: None,
         }
     }
 
@@ -205,7 +208,7 @@ impl Lane {
             target: entry.target.id,
             state: Mutex::new(State {
                 queue: VecDeque::new(),
-                outbox: Outbox::default(),
+                outboxes: Outboxes::default(),
                 batches: Batches::default(),
                 sending: 0,
                 looked: 0,
@@ -230,7 +233,7 @@ impl Lane {
                 elsewhere: None,
             }),
             own_place: Semaphore::new(1),
-            channel: ArcSwapOption::new(channel_of(&entry, &shared)),
+            channels: ArcSwap::from_pointee(channels_of(&entry, &shared)),
             stirred: Notify::new(),
             entry: ArcSwap::new(entry),
             deleted: AtomicBool::new(false),
@@ -269,7 +272,8 @@ impl Lane {
             state.misconfigured = 0;
         }
         self.ask_again(&mut state);
-        self.channel.store(channel_of(&entry, &self.shared));
+        self.channels
+            .store(Arc::new(channels_of(&entry, &self.shared)));
         self.entry.store(entry);
         drop(state);
         self.stirred.notify_one();
@@ -584,7 +588,7 @@ impl Lane {
             },
             paused_until_ms: (paused > now_ms).then_some(paused),
             failures: state.circuit.failures(),
-            queued: state.queue.len() + state.outbox.len() + state.batches.len() + state.behind,
+            queued: state.queue.len() + state.outboxes.len() + state.batches.len() + state.behind,
             in_flight: state.in_flight,
         }
     }
@@ -895,7 +899,8 @@ impl Lane {
         }
         let work = Arc::clone(&letter.first.work);
         let progress = progress(&work, &mut attempted);
-        self.learn(entry, &attempted, now_ms).await;
+        self.learn(entry, &attempted, letter.channel.as_deref(), now_ms)
+            .await;
         self.shared
             .metrics
             .attempted(&entry.target.spec.kind, &attempted);
@@ -958,6 +963,13 @@ impl Lane {
                 others = Some(self.defer(work, due_at_ms, *reason, now_ms).await);
             }
         }
+        // Of a message that tells of several, the parts that are done are done for all of them.
+        let shares = letter.batch
+            || matches!(next, Next::More { .. })
+            || entry
+                .next_part(&work.event, progress.as_deref(), |_| false)
+                .done
+                != 0;
         let own_events = match next {
             Next::Delivered | Next::Dead { .. } | Next::Expired { .. } => attempted.emit,
             _ => Vec::new(),
@@ -970,6 +982,7 @@ impl Lane {
             invocation: attempted.invocation,
             folded,
             batch: letter.batch,
+            shares,
             told,
             progress,
             own_events,
@@ -1039,6 +1052,7 @@ impl Lane {
             link: link.as_deref(),
             trial: false,
             note: None,
+            channel: letter.channel.as_ref().map(|channel| channel.key()),
         };
         let limit = handler.timeout() + std::time::Duration::from_millis(GRACE_MS);
         tokio::time::timeout(limit, handler.deliver(&job))
@@ -1065,7 +1079,13 @@ impl Lane {
     }
 
     /// What an attempt says about the receiver: circuit, pause, disablement.
-    async fn learn(&self, entry: &TargetEntry, attempted: &Attempted, now_ms: i64) {
+    async fn learn(
+        &self,
+        entry: &TargetEntry,
+        attempted: &Attempted,
+        channel: Option<&Channel>,
+        now_ms: i64,
+    ) {
         // A receiver that answers is there, also when it does not want this event.
         let answered = |state: &mut State| {
             if attempted.status.is_some() {
@@ -1074,6 +1094,11 @@ impl Lane {
             state.circuit.inconclusive(now_ms);
             None
         };
+        let throttled = attempted.verdict.throttled().or(attempted.throttled);
+        if let (Some(channel), Some(throttled)) = (channel, throttled) {
+            channel.pause(throttled.retry_after_ms);
+            self.shared.lease.look();
+        }
         let change = {
             let mut state = self.lock();
             match &attempted.verdict {
@@ -1083,12 +1108,6 @@ impl Lane {
                     retry_after_ms,
                     ..
                 } => {
-                    if *reason == Reason::RateLimited
-                        && let Some(channel) = &*self.channel.load()
-                    {
-                        channel.pause(*retry_after_ms);
-                        self.shared.lease.look();
-                    }
                     if let Some(pause) = retry_after_ms {
                         let until = now_ms
                             .saturating_add(i64::try_from((*pause).min(86_400_000)).unwrap_or(0));
@@ -1192,7 +1211,7 @@ impl Lane {
 impl State {
     /// Deliveries in memory that are not being sent.
     fn held(&self) -> usize {
-        self.queue.len() + self.outbox.len() + self.batches.len() + self.reserved + self.behind
+        self.queue.len() + self.outboxes.len() + self.batches.len() + self.reserved + self.behind
     }
 }
 
@@ -1229,10 +1248,11 @@ fn part(entry: &TargetEntry, shared: &Shared) -> Part {
     part
 }
 
-fn channel_of(entry: &TargetEntry, shared: &Shared) -> Option<Arc<Channel>> {
+fn channels_of(entry: &TargetEntry, shared: &Shared) -> HashMap<channel::Key, Arc<Channel>> {
     let share = |target| shared.lease.share(target);
-    let wanted = entry.channel.as_ref()?;
-    Some(shared.channels.of(wanted, share, &shared.clock))
+    let of = |wanted| shared.channels.of(wanted, share, &shared.clock);
+    let wanted = entry.channels.iter();
+    wanted.map(|wanted| (wanted.key, of(wanted))).collect()
 }
 
 /// What the next attempt has to know. One that is too long ends the delivery: it must not grow without a bound.

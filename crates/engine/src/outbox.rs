@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use belfry_alarm::{Alarm, AlarmState, Severity};
 use belfry_model::config::Alarms;
+use belfry_targets::Part;
 
 use crate::channel::{Class, Rank};
 use crate::gate::GroupKey;
@@ -52,6 +53,11 @@ impl Ready {
         }
     }
 
+    /// Whether it goes with others of its group.
+    pub(crate) fn is_grouped(&self) -> bool {
+        self.group.is_some()
+    }
+
     fn rank(&self) -> Rank {
         Rank {
             class: self.class,
@@ -75,6 +81,7 @@ impl Parcel {
         Self {
             works: deliveries.into_iter().map(|ready| ready.work).collect(),
             digest,
+            free: false,
             batch: false,
         }
     }
@@ -122,6 +129,31 @@ impl Storm {
         self.quiet = if quiet { self.quiet + 1 } else { 0 };
         self.arrived = 0;
         self.digest_at_ms = at_ms + DIGEST_EVERY_MS;
+    }
+}
+
+/// What waits in one target's lane, by the part of it that goes next: what waits for one channel keeps back nothing that
+/// goes through another, and no message tells of deliveries of which different parts are done.
+#[derive(Debug, Default)]
+pub(crate) struct Outboxes(BTreeMap<Part, Outbox>);
+
+/// Parts that are remembered though nothing waits for them.
+const PARTS_MAX: usize = 64;
+
+impl Outboxes {
+    pub(crate) fn len(&self) -> usize {
+        self.0.values().map(Outbox::len).sum()
+    }
+
+    pub(crate) fn of(&mut self, part: Part) -> &mut Outbox {
+        if self.0.len() >= PARTS_MAX && !self.0.contains_key(&part) {
+            self.0.retain(|_, outbox| outbox.len() > 0);
+        }
+        self.0.entry(part).or_default()
+    }
+
+    pub(crate) fn all(&mut self) -> impl Iterator<Item = (Part, &mut Outbox)> {
+        self.0.iter_mut().map(|(part, outbox)| (*part, outbox))
     }
 }
 

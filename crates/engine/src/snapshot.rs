@@ -12,10 +12,12 @@ use belfry_model::config::{Archive, Bus, CONCURRENCY_DEFAULT, RetryPolicy, Rule,
 use belfry_model::{ArchiveId, BusId, BusName, DocumentId, DocumentName, Event, RuleId, TargetId};
 use belfry_pattern::{EventText, Pattern, RuleSet, Scratch};
 use belfry_store::{Config, ConfigDiff};
+use belfry_targets::Part;
 use belfry_transform::{OnError, Transform, TransformError, TransformSpec};
 
 use crate::api::Collaborators;
 use crate::archives::Archives;
+use crate::channel::Key;
 use crate::documents::{Documents, ReadDocument};
 use crate::order::KeyAt;
 use crate::pages::Pages;
@@ -83,8 +85,10 @@ pub struct TargetEntry {
     pub(crate) send_original: bool,
     /// By what its deliveries are kept in order.
     pub(crate) order: Option<KeyAt>,
-    /// What its vendor counts a limit by.
+    /// What its vendor counts a limit by, if all its requests go through one channel.
     pub(crate) channel: Option<belfry_targets::Channel>,
+    /// All channels that some request of it may go through.
+    pub(crate) channels: Vec<belfry_targets::Channel>,
     /// Whether one message can tell of several events.
     pub(crate) folds: bool,
     /// How many events it takes at once, if it takes several.
@@ -110,7 +114,21 @@ impl TargetEntry {
 
     /// Whether it matters what its deliveries tell of alarms: where messages go to people, or alarms are chosen.
     pub(crate) fn tells_alarms(&self) -> bool {
-        self.folds || self.channel.is_some() || self.target.spec.alarms.is_some()
+        self.folds || !self.channels.is_empty() || self.target.spec.alarms.is_some()
+    }
+
+    /// The part of a delivery that goes next, preferably one whose channel is not busy. `progress`: what an attempt has left
+    /// behind.
+    pub(crate) fn next_part(
+        &self,
+        event: &Event,
+        progress: Option<&str>,
+        is_busy: impl Fn(&Key) -> bool + Sync,
+    ) -> Part {
+        let handler = self.handler.as_ref();
+        handler
+            .map(|handler| handler.next_part(event, progress, &is_busy))
+            .unwrap_or_default()
     }
 
     /// Why events for it are recorded as skipped, if they are.
@@ -433,6 +451,10 @@ pub(crate) fn connect(
         send_original,
         order,
         channel: handler.as_ref().and_then(|handler| handler.channel()),
+        channels: handler
+            .as_ref()
+            .map(|handler| handler.channels())
+            .unwrap_or_default(),
         folds: handler.as_ref().is_some_and(|handler| handler.folds()),
         batch: handler.as_ref().and_then(|handler| handler.batch()),
         handler,

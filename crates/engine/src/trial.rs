@@ -128,6 +128,7 @@ fn job<'a>(
         link: None,
         trial: true,
         note: None,
+        channel: None,
     }
 }
 

@@ -184,8 +184,10 @@ pub(crate) struct Finished {
     pub(crate) invocation: Option<Box<Invocation>>,
     /// Further deliveries that its message told of: they share its fate.
     pub(crate) folded: Vec<Arc<Work>>,
-    /// Whether they are a batch: what the next attempt has to know is the same for all of them.
+    /// Whether they are a batch.
     pub(crate) batch: bool,
+    /// Whether what the next attempt has to know is the same for all of them.
+    pub(crate) shares: bool,
     /// What the target has been told of alarms by it.
     pub(crate) told: Vec<Told>,
     /// What the next attempt has to know.
@@ -207,6 +209,7 @@ impl Finished {
             invocation: None,
             folded: Vec::new(),
             batch: false,
+            shares: false,
             told: Vec::new(),
             own_events: Vec::new(),
             at_ms,

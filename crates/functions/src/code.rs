@@ -566,7 +566,17 @@ fn flush(folder: &Path) -> io::Result<()> {
 }
 
 fn hex(digest: &[u8; 32]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |four: u8| {
+        DIGITS
+            .get(usize::from(four))
+            .map(|digit| char::from(*digit))
+    };
+    digest
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .flatten()
+        .collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@
 //! |---|---|
 //! | `spec` | a function as an operator writes it |
 //! | `code` | code on this machine's disk |
+//! | `runtimes` | the interpreters of this machine |
+//! | `custom` | the HTTP side of workers that bring their own runtime |
 //! | `profile` | contexts and environments like those of the vendors |
 //! | `program` | a version of it, ready to run |
 //! | `outcome` | how an invocation can end, and what follows: the failure table |
@@ -28,6 +30,11 @@
 
 mod call;
 mod code;
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "until the pool starts such workers")
+)]
+mod custom;
 mod exec;
 mod invocation;
 mod log;
@@ -37,6 +44,7 @@ mod profile;
 mod program;
 mod record;
 mod runner;
+mod runtimes;
 mod spec;
 mod talk;
 mod text;
@@ -55,6 +63,7 @@ pub use profile::{context, environment};
 pub use program::{Limits, Program};
 pub use record::{RESULT_BYTES_KEPT, Record, log_text};
 pub use runner::{Runner, RunnerSettings, RunnerStatus};
+pub use runtimes::{Interpreter, RuntimeSettings, Runtimes};
 pub use spec::{
     CodeSpec, Drain, EnvValue, FunctionSpec, Network, Profile, RuntimeKind, SpecLimits, ZipRef,
 };

@@ -237,4 +237,31 @@ mod tests {
             assert_eq!(outcome.status_code() == 200, outcome == Outcome::Succeeded);
         }
     }
+
+    #[test]
+    fn the_reference_has_a_row_for_every_outcome() {
+        let page = include_str!("../../../docs/reference/functions.md");
+        for outcome in Outcome::ALL {
+            let row = page
+                .lines()
+                .find(|line| line.starts_with(&format!("| `{}` |", outcome.as_str())))
+                .unwrap_or_else(|| panic!("no row for {}", outcome.as_str()));
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            let reason = outcome
+                .reason()
+                .map_or("–".to_owned(), |reason| format!("`{}`", reason.as_str()));
+            let again = match outcome.retry() {
+                Retry::No if outcome == Outcome::Succeeded => "–",
+                Retry::No => "no",
+                Retry::Users => "twice",
+                Retry::Standard => "as any delivery",
+                Retry::NotCounted => "later; it was no attempt",
+            };
+            assert_eq!(
+                cells.get(3..6),
+                Some(&[outcome.status_code().to_string().as_str(), &reason, again][..]),
+                "{row}"
+            );
+        }
+    }
 }

@@ -547,7 +547,8 @@ impl Runner {
         };
         gauge("belfry_function_workers", "idle", idle);
         gauge("belfry_function_workers", "busy", busy);
-        gauge("belfry_function_queue_depth", "waiting", waiting);
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        metrics::gauge!("belfry_function_queue_depth").set(waiting as f64);
     }
 
     fn warm_up(&self, program: Arc<Program>, slot: Slot) {

@@ -92,7 +92,9 @@ mod tests {
         let expected = format!(
             "START RequestId: {id}\nloading\nInit Report RequestId: {id} Coldstart: 224ms (PullCode: 111ms InitRuntime: 10ms InitFunction: 103ms) Memory: 128MB MemUsage: 32.33MB\n2021-12-29T08:28:45.525Z\t{id}\t{{ RequestId: 'e10b5f97' }}\nResponse RequestId:{id} RetMsg:null\nEND RequestId:{id}\nReport RequestId:{id} Duration:955ms Memory:128MB MemUsage:32.332812MB\n"
         );
-        assert_eq!(scf_text(&Record::of(&invocation)), expected);
+        let mut record = Record::of(&invocation);
+        record.invocation.log = invocation.log.clone();
+        assert_eq!(scf_text(&record), expected);
 
         invocation.cold = None;
         invocation.log.clear();

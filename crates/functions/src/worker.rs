@@ -34,6 +34,8 @@ use crate::talk::{Ask, ErrorKind, Heard, SocketTalk, Talk};
 
 /// How often memory is looked at.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
+/// How long a process may take to end that has ended the conversation.
+const GOING: Duration = Duration::from_secs(1);
 /// How long the last words of a process that has ended are waited for: they are in its socket already.
 const LAST_WORDS: Duration = Duration::from_millis(20);
 /// What a process may have beside its memory: the kernel's limit is on what it asks for, not on what it uses.
@@ -91,7 +93,8 @@ pub(crate) struct Process {
     slot: Slot,
     runtime: Handle,
     memory_max: u64,
-    /// The most memory that it was seen to have since this was last taken, in bytes.
+    /// The memory that it was last seen to have, and the most in this invocation, in bytes.
+    memory: u64,
     peak: u64,
     measured: Option<Instant>,
 }
@@ -160,6 +163,7 @@ impl Process {
             slot,
             runtime: Handle::current(),
             memory_max,
+            memory: 0,
             peak: 0,
             measured: None,
         })
@@ -197,13 +201,28 @@ impl Process {
         }
     }
 
+    /// Waits for the end of a process that has ended the conversation. Gives up after a moment: [`Cut::TimeUp`].
+    async fn going(&mut self, log: &mut Log) -> Cut {
+        let never = std::future::pending::<Cut>();
+        match self.during(Instant::now() + GOING, log, never).await {
+            Ok(cut) | Err(cut) => cut,
+        }
+    }
+
     /// Measured beside: with children it takes a millisecond for each.
     async fn measure(&mut self) -> u64 {
         let family = self.family.clone();
         let memory = tokio::task::spawn_blocking(move || family.memory()).await;
-        let memory = memory.unwrap_or(0);
+        self.seen(memory.unwrap_or(0))
+    }
+
+    fn seen(&mut self, memory: u64) -> u64 {
         self.measured = Some(Instant::now());
-        self.peak = self.peak.max(memory);
+        // One that has just ended has none.
+        if memory > 0 {
+            self.memory = memory;
+            self.peak = self.peak.max(memory);
+        }
         memory
     }
 
@@ -211,8 +230,8 @@ impl Process {
     /// long as the invocation itself.
     pub(crate) fn take_peak(&mut self) -> u64 {
         if self.measured.is_none_or(|at| at.elapsed() > WATCH_EVERY) {
-            self.peak = self.peak.max(self.family.memory());
-            self.measured = Some(Instant::now());
+            let memory = self.family.memory();
+            self.seen(memory);
         }
         self.peak
     }
@@ -448,12 +467,20 @@ impl Worker {
         let Some(process) = &mut self.process else {
             return End::default();
         };
-        process.peak = 0;
+        process.peak = process.memory;
         let mut end = End::default();
         let cut = match process.during(deadline, log, self.talk.ask(&ask)).await {
             // One that does not listen is about to end.
             Ok(_) => loop {
                 match process.during(deadline, log, self.talk.hear()).await {
+                    // How it ends says more.
+                    Ok(Ok(Heard::Gone)) => match process.going(log).await {
+                        Cut::TimeUp => {
+                            take(Ok(Heard::Gone), request_id, &mut end, &now_ms);
+                            break None;
+                        }
+                        cut => break Some(cut),
+                    },
                     Ok(heard) => {
                         if take(heard, request_id, &mut end, &now_ms) {
                             break None;

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use belfry_functions::{
-    Call, Drain, Invocation, InvokedBy, Limits, LivePart, Network, Outcome, Profile, Program,
-    Runner, RunnerSettings, RuntimeKind, Stream,
+    Call, Drain, Invocation, InvokedBy, Limits, LivePart, Network, Outcome, PoolStatus, Profile,
+    Program, Runner, RunnerSettings, RuntimeKind, Stream,
 };
 use belfry_model::{FunctionName, SystemClock};
 use belfry_sandbox::Launcher;
@@ -80,6 +80,17 @@ impl Bench {
             drain: Drain::Wait,
             region: "ap-guangzhou".to_owned(),
         }
+    }
+
+    async fn until_busy(&self, function: &str) {
+        let limit = Duration::from_secs(10);
+        belfry_testkit::wait_until("a worker that runs", limit, async || {
+            let programs = self.runner.status().programs;
+            let is_busy = |pool: &PoolStatus| pool.function == function && pool.busy == 1;
+            Ok(programs.iter().any(is_busy).then_some(()))
+        })
+        .await
+        .unwrap();
     }
 
     async fn invoke(&self, program: &Arc<Program>, event: &str) -> Invocation {
@@ -203,7 +214,7 @@ const CASES: &[Case] = &[
         NodeJs,
         r"exports.main_handler = async () => '\ud800x'",
         Outcome::Succeeded,
-        r#""\ufffdx""#,
+        "\u{fffd}x",
         true,
     ),
     case(
@@ -767,44 +778,20 @@ async fn workers_are_kept_shared_out_replaced_and_ended() {
     assert!(bench.runner.status().workers <= 2);
     // What was changed finishes; the new program has workers of its own.
     let (running, ()) = tokio::join!(bench.invoke(&one, r#"{"ms":300}"#), async {
-        belfry_testkit::wait_until("it runs", Duration::from_secs(10), || async {
-            bench
-                .runner
-                .status()
-                .programs
-                .iter()
-                .any(|pool| pool.function == "default/one" && pool.busy == 1)
-        })
-        .await;
+        bench.until_busy("default/one").await;
         bench.runner.retire(&one.function, &[]);
     });
     pid(&running);
     // What was deleted does not.
     let (deleted, ()) = tokio::join!(bench.invoke(&one, r#"{"ms":9000}"#), async {
-        belfry_testkit::wait_until("it runs", Duration::from_secs(10), || async {
-            bench
-                .runner
-                .status()
-                .programs
-                .iter()
-                .any(|pool| pool.function == "default/one" && pool.busy == 1)
-        })
-        .await;
+        bench.until_busy("default/one").await;
         bench.runner.forget(&one.function);
     });
     assert_eq!(deleted.outcome, Outcome::Deleted);
     // A server that stops waits for what runs, within bounds.
     let again = Arc::new(bench.program("again", NodeJs, wait));
     let (stopped, ()) = tokio::join!(bench.invoke(&again, r#"{"ms":9000}"#), async {
-        belfry_testkit::wait_until("it runs", Duration::from_secs(10), || async {
-            bench
-                .runner
-                .status()
-                .programs
-                .iter()
-                .any(|pool| pool.function == "default/again" && pool.busy == 1)
-        })
-        .await;
+        bench.until_busy("default/again").await;
         bench.runner.shutdown(Duration::from_millis(100)).await;
     });
     assert_eq!(stopped.outcome, Outcome::Stopped);

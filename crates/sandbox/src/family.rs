@@ -65,6 +65,15 @@ impl Family {
         self.living_head().map_or(0, |head| below(head.id).len())
     }
 
+    /// The program's process and those that it has started, directly or not; none when it has ended itself.
+    pub fn processes(&self) -> Vec<u32> {
+        self.living_head().map_or_else(Vec::new, |head| {
+            let mut all = vec![head.id];
+            all.extend(below(head.id));
+            all
+        })
+    }
+
     /// Memory of the program in bytes, with all that it has started. Pages that several of them share are counted once; 0 when
     /// it has ended.
     pub fn memory(&self) -> u64 {

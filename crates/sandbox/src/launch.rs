@@ -49,7 +49,8 @@ fn become_program() -> io::Result<std::convert::Infallible> {
         told("a session of its own", session(parent))?;
     }
     inherit_nothing();
-    let mut command = if plan.cage.level == Level::Namespace {
+    let is_alone = orders.parent.is_none();
+    let mut command = if plan.cage.level == Level::Namespace && !is_alone {
         // There, the next launcher goes on with what is left to be done.
         namespace::command(plan)?
     } else {

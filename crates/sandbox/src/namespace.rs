@@ -61,10 +61,7 @@ pub(crate) fn probe() -> io::Result<()> {
 /// The command that starts the launcher again where a plan's program is to be alone.
 pub(crate) fn command(plan: &Plan) -> io::Result<Command> {
     let own = told("the path of this program", std::env::current_exe())?;
-    let orders = serde_json::to_string(&Orders {
-        parent: None,
-        plan: inner(plan),
-    })?;
+    let orders = serde_json::to_string(&Orders { parent: None, plan })?;
     let mut command = Command::new(told("namespaces", program())?);
     command.args(ALONE);
     if !plan.cage.network {
@@ -91,13 +88,6 @@ pub(crate) fn command(plan: &Plan) -> io::Result<Command> {
         .env(ORDERS, orders)
         .current_dir("/");
     Ok(command)
-}
-
-/// In there, the level below is what is left to be done.
-fn inner(plan: &Plan) -> Plan {
-    let mut plan = plan.clone();
-    plan.cage.level = crate::Level::Landlock;
-    plan
 }
 
 /// Devices and `/proc` are made anew.

@@ -17,9 +17,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::Cage;
 use crate::launch::told;
 
-/// Takes the restrictions of a cage upon this process, for good; [`Level::Namespace`](crate::Level::Namespace) means
-/// [`Level::Landlock`](crate::Level::Landlock) here, except that it is taken for granted that other users' files are out of sight. To be
-/// called while there is only one thread: those that exist already are not restricted.
+/// Takes the restrictions of a cage upon this process, for good. [`Level::Namespace`](crate::Level::Namespace) takes it for granted that
+/// this process is in namespaces of its own already, and makes none. To be called while there is only one thread: those that exist
+/// already are not restricted.
 ///
 /// # Errors
 /// What the kernel cannot do or does not grant; some restrictions may be in force already.

@@ -87,10 +87,7 @@ async fn nothing_survives_of_shells_that_fork_leave_their_session_and_clear_thei
     let launcher = launcher("family-survivors/");
     for turn in 0..20 {
         // A time that no other test sleeps for tells these from others.
-        let nap = format!(
-            "{}",
-            77_000 + u32::from(std::process::id() as u16) * 20 + turn
-        );
+        let nap = format!("{}", 77_000 + std::process::id() % 100_000 * 20 + turn);
         let script = format!(
             "bomb() {{ while :; do sleep {nap} & setsid sleep {nap} & env -i setsid /bin/sh -c 'sleep {nap} & sleep {nap} & wait' & sleep 0.01; done; }}
              bomb & bomb & (bomb & ) ; sleep 0.1; echo ready; wait"

@@ -71,6 +71,7 @@ attempts = {
     "write to its code": lambda: write(f"{code}/new"),
     "make a folder outside": lambda: os.mkdir(f"{outside}/folder"),
     "open up the key file": lambda: os.chmod(key, 0o666),
+    "change a mode in its scratch folder": lambda: (write(f"{scratch}/mine"), os.chmod(f"{scratch}/mine", 0o600)),
     "give the key file away": lambda: os.chown(key, os.getuid(), os.getgid()),
     "mark the database": lambda: os.setxattr(database, "user.mark", b"x"),
     "signal the server": lambda: os.kill(server, 0),

@@ -40,6 +40,8 @@ const ALLOWED: &[&str] = &[
     "start threads",
     "fork 200 times",
 ];
+/// Allowed where no files but those of the cage can be seen.
+const ALONE: &[&str] = &["change a mode in its scratch folder"];
 /// What would be done if nothing were in its way: the attempts are real ones.
 const WITHOUT_A_CAGE: &[&str] = &[
     "read the database",
@@ -124,7 +126,9 @@ async fn attack() {
         for network in [true, false] {
             let answers = run(level, network, &[]).await;
             let allowed = |attempt: &str| {
-                ALLOWED.contains(&attempt) || (network && NETWORK.contains(&attempt))
+                ALLOWED.contains(&attempt)
+                    || (network && NETWORK.contains(&attempt))
+                    || (level == Level::Namespace && ALONE.contains(&attempt))
             };
             let wrong: Vec<_> = answers
                 .iter()

@@ -68,6 +68,6 @@ pub use message::escape::DIALECTS;
 pub use people::{Person, Reach};
 pub use secret::{MASK, mask, unmask, unmask_with};
 pub use target::{
-    AlarmLife, Attempted, Batch, Channel, ChannelLimit, Folded, Handshake, Job, LogAppend,
-    RequestRecord, ResponseRecord, Target, Verdict,
+    AlarmLife, Attempted, Batch, Channel, ChannelLimit, Folded, Handshake, Job, LogAppend, Part,
+    RequestRecord, ResponseRecord, Target, Throttled, Verdict,
 };

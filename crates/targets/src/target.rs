@@ -30,9 +30,30 @@ pub trait Target: Send + Sync {
     /// The longest that one [`deliver`](Self::deliver) can take.
     fn timeout(&self) -> Duration;
 
-    /// What the vendor counts its rate limit by, with a limit below it. Targets with the same key share it.
+    /// What the vendor counts its rate limit by, with a limit below it: the channel that every request goes through.
+    /// Targets with the same key share it.
     fn channel(&self) -> Option<Channel> {
         None
+    }
+
+    /// All channels that some request may go through.
+    fn channels(&self) -> Vec<Channel> {
+        self.channel().into_iter().collect()
+    }
+
+    /// The part of a delivery that is to go next: if several may, one whose channel is not busy. `progress` as in
+    /// [`Job::progress`].
+    fn next_part(
+        &self,
+        event: &Event,
+        progress: Option<&str>,
+        is_busy: &(dyn Fn(&[u8; 16]) -> bool + Sync),
+    ) -> Part {
+        let _ = (event, progress, is_busy);
+        Part {
+            channel: self.channel().map(|channel| channel.key),
+            done: 0,
+        }
     }
 
     /// Whether one message can tell of several events ([`Job::folded`]).
@@ -101,6 +122,8 @@ pub struct Job<'a> {
     pub trial: bool,
     /// For people, in the language of the message: what is to be said besides, such as that another channel failed.
     pub note: Option<&'a str>,
+    /// The channel ([`Part::channel`]) that a permit was given for: of several parts that may go now, one of it goes.
+    pub channel: Option<[u8; 16]>,
 }
 
 /// What is known of an alarm when one of its events is delivered.
@@ -147,6 +170,15 @@ pub struct Channel {
     pub limit: ChannelLimit,
 }
 
+/// What a delivery waits for. Only deliveries that wait for the same may go in one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Part {
+    /// The [key](Channel::key) of the channel that its request goes through; `None`: through none, or nothing is to be sent.
+    pub channel: Option<[u8; 16]>,
+    /// Which parts of the delivery have ended already, a bit for each.
+    pub done: u32,
+}
+
 /// At most `burst` requests at once, and `permits` more in each `per`. Their sum must be within what the vendor allows
 /// in `per`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,6 +213,9 @@ pub struct Attempted {
     pub thread: Option<String>,
     /// For people: what there is to say of a success, such as whom it has not reached.
     pub note: Option<String>,
+    /// The channel of the request wants to be left alone. A [`Verdict::Retry`] with reason `rate_limited` says it by itself;
+    /// this is for what goes on by other channels meanwhile.
+    pub throttled: Option<Throttled>,
     /// The run of a function that it was, to be kept together with the outcome.
     pub invocation: Option<Box<Invocation>>,
     /// Events to be stored together with the outcome, on these buses, if the delivery ends with it: not before it is tried
@@ -201,8 +236,32 @@ impl Attempted {
             progress: None,
             thread: None,
             note: None,
+            throttled: None,
             invocation: None,
             emit: Vec::new(),
+        }
+    }
+}
+
+/// A vendor wants less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Throttled {
+    /// How long it asks to be left alone, if it says so.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Verdict {
+    /// Whether it says that the vendor wants less.
+    pub fn throttled(&self) -> Option<Throttled> {
+        match self {
+            Self::Retry {
+                reason: Reason::RateLimited,
+                retry_after_ms,
+                ..
+            } => Some(Throttled {
+                retry_after_ms: *retry_after_ms,
+            }),
+            _ => None,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Buses.
 
 use belfry_model::access::Scope;
-use belfry_model::config::{Bus, BusSpec};
+use belfry_model::config::{Bus, BusSpec, TargetSpec};
 use belfry_model::json::merge_patch;
 use belfry_model::{BusId, BusName};
 use belfry_store::{BusSize, Change, Expect, Store, StoreError};
+use belfry_targets::find_kind;
 use serde_json::Value;
 
 use super::index::BusConfig;
@@ -235,23 +236,28 @@ fn refuse_if_needed(index: &Index, old: &BusConfig, cascade: bool) -> Result<()>
         }
     }
     let others = index.buses.values().filter(|bus| bus.bus.name != *name);
+    let uses = |spec: &TargetSpec| {
+        let dead = spec.dead_letter.as_ref();
+        if dead.is_some_and(|dead| dead.bus == *name) {
+            return Some("dead letters");
+        }
+        let kind = find_kind(&spec.kind).ok()?;
+        let mut buses = kind.buses(&spec.settings).into_iter();
+        buses.any(|(_, bus)| bus == *name).then_some("results")
+    };
     let user = others
         .flat_map(|bus| bus.rules.values().map(move |rule| (bus, rule)))
-        .find(|(_, rule)| {
-            rule.targets.values().any(|target| {
-                target
-                    .spec
-                    .dead_letter
-                    .as_ref()
-                    .is_some_and(|dead| dead.bus == *name)
-            })
+        .find_map(|(bus, rule)| {
+            let mut targets = rule.targets.values();
+            let what = targets.find_map(|target| uses(&target.spec))?;
+            Some((bus, rule, what))
         });
     match user {
         None => Ok(()),
-        Some((bus, rule)) => Err(Error::new(
+        Some((bus, rule, what)) => Err(Error::new(
             Code::BusInUse,
             format!(
-                "rule {} on bus {} sends its dead letters to bus {name}; change that first",
+                "rule {} on bus {} sends its {what} to bus {name}; change that first",
                 rule.rule.name, bus.bus.name
             ),
         )),

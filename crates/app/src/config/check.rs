@@ -121,6 +121,17 @@ impl App {
                 ..Fault::new("/order/path", error.message)
             });
         }
+        for (pointer, bus) in kind
+            .map(|kind| kind.buses(&spec.settings))
+            .unwrap_or_default()
+        {
+            if !bus.is_system() && !index.buses.contains_key(&bus) {
+                faults.push(Fault::new(
+                    format!("/settings{pointer}"),
+                    format!("there is no bus {bus}; make it first"),
+                ));
+            }
+        }
         if let Some(dead) = &spec.dead_letter
             && !dead.bus.is_system()
             && !index.buses.contains_key(&dead.bus)

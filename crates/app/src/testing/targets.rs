@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use belfry_alarm::catalog::{self, Simulation};
 use belfry_engine::TargetEntry;
+use belfry_functions::{Invocation, Line, Record};
 use belfry_model::access::Scope;
 use belfry_model::config::{Target, TargetSpec};
 use belfry_model::delivery::Reason;
@@ -46,7 +47,7 @@ pub struct TargetPreviewView {
 }
 
 /// How a trial went.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = TargetTest)]
 pub struct TargetTestView {
@@ -60,11 +61,12 @@ pub struct TargetTestView {
 }
 
 /// One request of a trial.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Trial)]
 pub struct TrialView {
-    /// What the answer means: `delivered`, `retry`, `permanent`, `gone` or `skipped`; `more` when another request follows.
+    /// What the answer means: `delivered`, `retry`, `permanent`, `gone` or `skipped`; `more` when another request follows, `busy`
+    /// when there was no room.
     #[schema(examples("delivered"))]
     pub verdict: &'static str,
     /// Why, for programs.
@@ -85,6 +87,27 @@ pub struct TrialView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>, required = false)]
     pub response: Option<ResponseRecord>,
+    /// Of a function: the run, with what it printed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, required = false)]
+    pub invocation: Option<TrialRun>,
+}
+
+/// A run of a function that was tried out.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TrialRun {
+    #[serde(flatten)]
+    record: Record,
+    log: Vec<Line>,
+}
+
+impl From<Invocation> for TrialRun {
+    fn from(run: Invocation) -> Self {
+        Self {
+            record: Record::of(&run),
+            log: run.log,
+        }
+    }
 }
 
 impl From<Attempted> for TrialView {
@@ -106,6 +129,7 @@ impl From<Attempted> for TrialView {
             duration_ms: attempted.duration_ms,
             request: attempted.request,
             response: attempted.response,
+            invocation: attempted.invocation.map(|run| TrialRun::from(*run)),
         }
     }
 }

@@ -231,10 +231,10 @@ const BODY_LINES_MAX: usize = 40;
 
 /// Request and answer of one attempt.
 fn show_exchange(out: Output, attempt: &Value) -> Result {
-    let Some(record) = attempt
-        .get("record")
-        .filter(|record| record.get("request").is_some_and(Value::is_object))
-    else {
+    let Some(record) = attempt.get("record").filter(|record| {
+        let has = |part: &str| record.get(part).is_some_and(Value::is_object);
+        has("request") || has("invocation")
+    }) else {
         return Ok(());
     };
     let number = show::cell(attempt, &["/number"]);
@@ -246,6 +246,14 @@ pub(super) fn exchange(out: Output, title: &str, of: &Value) -> Result {
     let part = |name: &str| of.get(name).filter(|part| part.is_object());
     out.line("")?;
     out.line(out.paint(Colour::Bold, title))?;
+    if let Some(run) = part("invocation") {
+        out.line(format!(
+            "invocation {} of version {}: {}",
+            show::cell(run, &["/requestId"]),
+            show::cell(run, &["/version"]),
+            show::cell(run, &["/outcome"]),
+        ))?;
+    }
     let Some(request) = part("request") else {
         return Ok(());
     };

@@ -117,6 +117,28 @@ pub const REPLAYS: &[Column] = &[
     ("STARTED", &["/createdAt"]),
     ("DESCRIPTION", &["/description"]),
 ];
+/// Columns of functions.
+pub const FUNCTIONS: &[Column] = &[
+    ("FUNCTION", &["/name"]),
+    ("RUNTIME", &["/runtime"]),
+    ("HANDLER", &["/handler"]),
+    ("ENABLED", &["/enabled"]),
+    ("DESCRIPTION", &["/description"]),
+    ("CHANGED", &["/updatedAt"]),
+];
+/// Columns of versions of a function.
+pub const FUNCTION_VERSIONS: &[Column] = &[
+    ("VERSION", &["/version"]),
+    ("PUBLISHED", &["/publishedAt"]),
+    ("DESCRIPTION", &["/description"]),
+];
+/// Columns of aliases of a function.
+pub const FUNCTION_ALIASES: &[Column] = &[
+    ("ALIAS", &["/alias"]),
+    ("VERSION", &["/version"]),
+    ("ALSO", &["/weights"]),
+    ("DESCRIPTION", &["/description"]),
+];
 /// Columns of rules.
 pub const RULES: &[Column] = &[
     ("NAME", &["/name"]),

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use belfry_alarm::{Alarm, Quiet, Sign, Silence};
 use belfry_model::delivery::{Reason, Trigger};
-use belfry_targets::Batch;
+use belfry_targets::{Batch, Part};
 use tracing::Instrument as _;
 
 use super::{Check, Lane, Letter, OnTheWire, Piece, State, Went, failed};
-use crate::channel::Rank;
-use crate::gate::{self, GroupKey, Known, Refusal};
+use crate::channel::{Channel, Key, Rank};
+use crate::gate::{self, Known, Refusal};
 use crate::outbox::{Parcel, Ready, Turn};
 use crate::outcome::Next;
 use crate::snapshot::TargetEntry;
@@ -28,15 +28,54 @@ const LOOKS_MAX: u32 = 1024;
 /// When the store is asked again that did not tell what is known of an alarm.
 const UNKNOWN_MS: i64 = 1_000;
 
+/// When a delivery is looked at again whose channel is for other nodes alone.
+const ELSEWHERE_MS: i64 = 1_000;
+
 /// What the worker does next.
 enum Step {
     Look(Arc<Work>),
-    Send(Rank),
+    /// The most urgent message of each channel, the most urgent of them first.
+    Send(Vec<Way>),
     /// Until this time, ms since 1970, or until something happens.
     Rest(Option<i64>),
     /// Goes on looking.
     Again,
     End,
+}
+
+/// A message that may go when its channel gives a permit.
+struct Way {
+    part: Part,
+    channel: Option<Arc<Channel>>,
+    rank: Rank,
+}
+
+impl Way {
+    async fn permit(&self) -> Self {
+        if let Some(channel) = &self.channel {
+            channel.permit(self.rank).await;
+        }
+        Self {
+            part: self.part,
+            channel: self.channel.clone(),
+            rank: self.rank,
+        }
+    }
+
+    /// The permit was not used.
+    fn give_back(&self) {
+        if let Some(channel) = &self.channel {
+            channel.give_back();
+        }
+    }
+}
+
+/// Tells a channel how many wait for it here.
+fn count_waiting(channel: Option<&Channel>, before: usize, after: usize) {
+    if let Some(channel) = channel {
+        let signed = |count| isize::try_from(count).unwrap_or(isize::MAX);
+        channel.wait_more(signed(after) - signed(before));
+    }
 }
 
 /// What is known of a delivery that may be sent.
@@ -60,19 +99,24 @@ impl Lane {
         self.entry.load().is_gated()
     }
 
+    /// The channel that all its requests go through.
+    fn channel(&self) -> Option<Arc<Channel>> {
+        self.channel_of(self.entry.load().channel.map(|channel| channel.key))
+    }
+
+    fn channel_of(&self, key: Option<Key>) -> Option<Arc<Channel>> {
+        self.channels.load().get(&key?).map(Arc::clone)
+    }
+
     /// Until when the vendor wants nothing through the target's channel; 0: it does not say so.
     pub(super) fn channel_pause(&self, now_ms: i64) -> i64 {
-        let channel = self.channel.load();
-        channel
-            .as_ref()
+        self.channel()
             .map_or(0, |channel| channel.paused_until_ms(now_ms))
     }
 
     /// Whether a message would have to wait for the channel now.
     pub(crate) fn is_channel_busy(&self, now_ms: i64) -> bool {
-        let channel = self.channel.load();
-        channel
-            .as_ref()
+        self.channel()
             .is_some_and(|channel| channel.is_busy(now_ms))
     }
 
@@ -84,21 +128,15 @@ impl Lane {
         self.entry.load().batch.map(|_| Reason::Grouped)
     }
 
-    /// Tells the channel how many wait for it here.
-    pub(super) fn count_waiting(&self, before: usize, after: usize) {
-        if let Some(channel) = &*self.channel.load() {
-            let signed = |count| isize::try_from(count).unwrap_or(isize::MAX);
-            channel.wait_more(signed(after) - signed(before));
-        }
-    }
-
     /// Something has changed: of what waits for its turn it is asked again whether it may be sent.
     pub(super) fn ask_again(&self, state: &mut State) {
-        let waited = state.outbox.drain();
-        self.count_waiting(waited.len(), 0);
-        state
-            .queue
-            .extend(waited.into_iter().map(|ready| ready.work));
+        let mut again = Vec::new();
+        for (part, outbox) in state.outboxes.all() {
+            let waited = outbox.drain();
+            count_waiting(self.channel_of(part.channel).as_deref(), waited.len(), 0);
+            again.extend(waited.into_iter().map(|ready| ready.work));
+        }
+        state.queue.extend(again);
         let gathered = state.batches.drain();
         state.queue.extend(gathered);
     }
@@ -120,22 +158,18 @@ impl Lane {
                     () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
                 }
             }
-            Step::Send(rank) => {
-                let channel = self.channel.load_full();
-                let permit = async {
-                    if let Some(channel) = &channel {
-                        channel.permit(rank).await;
-                    }
-                };
+            Step::Send(ways) => {
+                let asks = ways.iter().map(|way| Box::pin(way.permit()));
+                let permit = futures_util::future::select_all(asks);
                 tokio::select! {
                     biased;
                     () = self.shared.closing.cancelled() => {}
-                    () = permit => {
-                        if let Some(parcel) = self.take() {
+                    (way, ..) = permit => {
+                        if let Some(parcel) = self.take(&way) {
                             let lane = Arc::clone(self);
-                            self.shared.tracker.spawn(async move { lane.send(parcel).await });
-                        } else if let Some(channel) = channel {
-                            channel.give_back();
+                            self.shared.tracker.spawn(async move { lane.send(parcel, way).await });
+                        } else {
+                            way.give_back();
                         }
                     }
                     // Something better may have come, or has been there all the time.
@@ -148,8 +182,7 @@ impl Lane {
     }
 
     fn step(&self) -> Step {
-        let (load, folds) = self.load();
-        let batch = self.entry.load().batch;
+        let (folds, batch) = self.together();
         let now_ms = self.shared.clock.now_ms();
         let mut state = self.lock();
         // What is left in memory then, the watermark and pending rows know about.
@@ -158,7 +191,7 @@ impl Lane {
             return Step::End;
         }
         // A flood of what is not to be told must not keep back what is.
-        let turns = state.outbox.len() + state.batches.len();
+        let turns = state.outboxes.len() + state.batches.len();
         if (state.looked < LOOKS_MAX || turns == 0)
             && let Some(work) = state.queue.pop_front()
         {
@@ -167,47 +200,66 @@ impl Lane {
             return Step::Look(work);
         }
         state.looked = 0;
-        let turn = match batch {
-            Some(batch) => state.batches.turn(batch, now_ms),
-            None => state.outbox.turn(load, folds, now_ms),
+        let (mut ways, mut next) = (Vec::new(), None);
+        let mut add = |part, channel, turn| match turn {
+            Turn::Send(rank) => ways.push(Way {
+                part,
+                channel,
+                rank,
+            }),
+            Turn::Wait(at_ms) => next = Some(next.map_or(at_ms, |other: i64| other.min(at_ms))),
+            Turn::Nothing => {}
         };
-        match turn {
-            Turn::Send(rank) if state.sending < SENDS_MAX.min(state.slots.max(1)) => {
-                Step::Send(rank)
-            }
-            _ if !state.queue.is_empty() => Step::Again,
-            Turn::Send(_) => Step::Rest(None),
-            Turn::Wait(until_ms) => Step::Rest(Some(until_ms)),
-            Turn::Nothing => {
-                state.workers -= 1;
-                Step::End
-            }
+        if let Some(batch) = batch {
+            add(Part::default(), None, state.batches.turn(batch, now_ms));
         }
+        for (part, outbox) in state.outboxes.all() {
+            let channel = self.channel_of(part.channel);
+            let load = channel.as_ref().map(|channel| channel.load());
+            add(part, channel, outbox.turn(load, folds, now_ms));
+        }
+        // Of those with a permit the most urgent goes.
+        ways.sort_by_key(|way| way.rank);
+        if !ways.is_empty() && state.sending < SENDS_MAX.min(state.slots.max(1)) {
+            return Step::Send(ways);
+        }
+        if !state.queue.is_empty() {
+            return Step::Again;
+        }
+        if !ways.is_empty() {
+            return Step::Rest(None);
+        }
+        if next.is_some() {
+            return Step::Rest(next);
+        }
+        state.workers -= 1;
+        Step::End
     }
 
     fn has_queue(&self) -> bool {
         !self.lock().queue.is_empty()
     }
 
-    /// How many wait for the channel and how many pass in a minute, if it has a limit; whether a message can tell of
-    /// several events.
-    fn load(&self) -> (Option<(usize, usize)>, bool) {
-        let channel = self.channel.load();
-        let load = channel.as_ref().map(|channel| channel.load());
-        (load, self.entry.load().folds)
+    /// Whether a message can tell of several events, and how many it takes at once.
+    fn together(&self) -> (bool, Option<Batch>) {
+        let entry = self.entry.load();
+        (entry.folds, entry.batch)
     }
 
-    fn take(&self) -> Option<Parcel> {
-        let (load, folds) = self.load();
-        let batch = self.entry.load().batch;
+    fn take(&self, way: &Way) -> Option<Parcel> {
+        let (folds, batch) = self.together();
         let now_ms = self.shared.clock.now_ms();
         let mut state = self.lock();
-        let before = state.outbox.len();
-        let parcel = match batch {
-            Some(batch) => state.batches.take(batch, now_ms)?,
-            None => state.outbox.take(load, folds, now_ms)?,
+        let parcel = if let Some(batch) = batch {
+            state.batches.take(batch, now_ms)?
+        } else {
+            let channel = way.channel.as_deref();
+            let outbox = state.outboxes.of(way.part);
+            let before = outbox.len();
+            let parcel = outbox.take(channel.map(Channel::load), folds, now_ms)?;
+            count_waiting(channel, before, outbox.len());
+            parcel
         };
-        self.count_waiting(before, state.outbox.len());
         state.in_flight += parcel.works.len();
         state.sending += 1;
         Some(parcel)
@@ -226,6 +278,23 @@ impl Lane {
             state.batches.push(work, now_ms);
             return;
         }
+        let part = entry.next_part(&work.event, work.progress.as_deref(), |key| {
+            self.channel_of(Some(*key))
+                .is_some_and(|channel| channel.is_busy(now_ms))
+        });
+        let channel = self.channel_of(part.channel);
+        if channel.as_ref().is_some_and(|channel| !channel.has_part()) {
+            // Other nodes may send through it, this one may not.
+            let went = self
+                .defer(
+                    Arc::clone(&work),
+                    now_ms + ELSEWHERE_MS,
+                    Reason::OtherNode,
+                    now_ms,
+                )
+                .await;
+            return self.settle(work, went).await;
+        }
         let alarm = found.alarm.unwrap_or_else(|| Alarm::read(&work.event));
         let wishes = entry.target.spec.alarms.as_ref();
         let group = gate::group(wishes, &alarm);
@@ -234,9 +303,10 @@ impl Lane {
                 let mut state = self.lock();
                 if work.trigger == Trigger::Initial {
                     let since_ms = work.since_ms;
-                    state.outbox.group_due(group, wishes, since_ms, now_ms)
+                    let outbox = state.outboxes.of(part);
+                    outbox.group_due(group, wishes, since_ms, now_ms)
                 } else {
-                    state.outbox.group_now(group, now_ms)
+                    state.outboxes.of(part).group_now(group, now_ms)
                 }
             };
             if due_at_ms > now_ms {
@@ -248,18 +318,22 @@ impl Lane {
                 return self.settle(work, went).await;
             }
         }
-        self.keep(work, &alarm, group, now_ms).await;
+        let ready = Ready::new(work, &alarm, group);
+        self.keep(ready, part, channel, now_ms).await;
     }
 
-    async fn keep(&self, work: Arc<Work>, alarm: &Alarm, group: Option<GroupKey>, now_ms: i64) {
-        let waits = group.is_none() && self.is_channel_busy(now_ms);
+    async fn keep(&self, ready: Ready, part: Part, channel: Option<Arc<Channel>>, now_ms: i64) {
+        let channel = channel.as_deref();
+        let busy = channel.is_some_and(|channel| channel.is_busy(now_ms));
+        let waits = busy && !ready.is_grouped();
+        let work = Arc::clone(&ready.work);
         {
             let mut state = self.lock();
             state.in_flight = state.in_flight.saturating_sub(1);
-            let ready = Ready::new(Arc::clone(&work), alarm, group);
-            let before = state.outbox.len();
-            state.outbox.push(ready);
-            self.count_waiting(before, state.outbox.len());
+            let outbox = state.outboxes.of(part);
+            let before = outbox.len();
+            outbox.push(ready);
+            count_waiting(channel, before, outbox.len());
         }
         if waits {
             let waiting = Done::Waiting(work, Reason::ChannelLimit, now_ms);
@@ -359,7 +433,7 @@ impl Lane {
     }
 
     /// Sends one message, if it may still be sent: it has waited for its turn.
-    async fn send(self: Arc<Self>, parcel: Parcel) {
+    async fn send(self: Arc<Self>, parcel: Parcel, way: Way) {
         let place = self.place().await;
         let counted = OnTheWire::new(&self.shared);
         let entry = self.entry.load_full();
@@ -370,6 +444,14 @@ impl Lane {
                 continue;
             }
             let now_ms = self.shared.clock.now_ms();
+            // As long as the part that it waited for may go, it goes.
+            let others = |key: &Key| way.part.channel != Some(*key);
+            if !parcel.batch
+                && entry.next_part(&work.event, work.progress.as_deref(), others) != way.part
+            {
+                self.turn_back(work);
+                continue;
+            }
             if let Some(found) = self.pass(&work, &entry, now_ms).await {
                 pieces.push(Piece {
                     work,
@@ -390,6 +472,7 @@ impl Lane {
                 folded: pieces.collect(),
                 digest: parcel.digest,
                 batch: parcel.batch,
+                channel: way.channel,
             };
             let first = Arc::clone(&letter.first.work);
             let folded: Vec<_> = letter
@@ -405,8 +488,8 @@ impl Lane {
                 self.settle(work, of_folded).await;
             }
             went = Some(of_first);
-        } else if let Some(channel) = &*self.channel.load() {
-            channel.give_back();
+        } else {
+            way.give_back();
         }
         drop(counted);
         drop(place);
@@ -487,6 +570,16 @@ impl Lane {
             Went::Left => self.leave(work, behind).await,
         }
         self.finish_one(bytes, false);
+    }
+
+    /// Looks at a delivery again.
+    fn turn_back(self: &Arc<Self>, work: Arc<Work>) {
+        {
+            let mut state = self.lock();
+            state.in_flight = state.in_flight.saturating_sub(1);
+            state.reserved += 1;
+        }
+        self.push(work);
     }
 
     /// The next of a key, when what came of the one before is known to the store.

@@ -70,6 +70,7 @@ fn target(id: i32) -> anyhow::Result<Target> {
 fn connected(target: Target, bus: BusName, rule: String) -> TargetEntry {
     TargetEntry {
         channel: None,
+        channels: Vec::new(),
         folds: false,
         batch: None,
         retry: RetryPolicy::of(Schedule::None),

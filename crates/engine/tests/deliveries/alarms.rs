@@ -17,13 +17,13 @@ use belfry_engine::{
 };
 use belfry_model::config::{Document, Schedule, TargetSpec};
 use belfry_model::delivery::{DeliveryStatus, Reason};
-use belfry_model::{AlarmId, Clock, DeliveryId, EventId, FieldError, TargetId};
+use belfry_model::{AlarmId, Clock, DeliveryId, Event, EventId, FieldError, TargetId};
 use belfry_store::{
     Change, ConfigStore as _, DeliveryQueue as _, DocumentPlace, Expect, Outcome, Store, Told,
 };
 use belfry_targets::{
     AlarmLife, Attempted, Channel, ChannelLimit, ConnectContext, GeneratedSecret, Job, LabelPair,
-    Target, TargetKind, Verdict,
+    Part, Target, TargetKind, Verdict,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -172,12 +172,78 @@ impl TargetKind for BotKind {
         settings: Value,
         _context: &ConnectContext,
     ) -> Result<Arc<dyn Target>, Vec<FieldError>> {
-        Ok(Arc::new(Bot {
+        let bot = |name: &str, limited| Bot {
             vendor: HERE.with_borrow(Clone::clone).unwrap(),
-            name: settings["bot"].as_str().unwrap().to_owned(),
+            name: name.to_owned(),
             folds: settings["folds"] != false,
-            limited: settings["limited"] != false,
-        }))
+            limited,
+        };
+        if let Some(name) = settings["bot"].as_str() {
+            return Ok(Arc::new(bot(name, settings["limited"] != false)));
+        }
+        let parts = settings["parts"].as_object().unwrap().iter();
+        let parts = parts.map(|(name, limited)| bot(name, *limited == true));
+        Ok(Arc::new(Policy(parts.collect())))
+    }
+}
+
+/// A target of several bots, each of which gets every message; the parts that are done stand in the progress.
+struct Policy(Vec<Bot>);
+
+impl Policy {
+    fn left(&self, progress: Option<&str>) -> impl Iterator<Item = &Bot> {
+        let done = progress.unwrap_or_default().to_owned();
+        self.0.iter().filter(move |bot| !done.contains(&bot.name))
+    }
+}
+
+#[async_trait]
+impl Target for Policy {
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+    fn channels(&self) -> Vec<Channel> {
+        self.0.iter().filter_map(Target::channel).collect()
+    }
+    fn next_part(
+        &self,
+        _event: &Event,
+        progress: Option<&str>,
+        is_busy: &(dyn Fn(&[u8; 16]) -> bool + Sync),
+    ) -> Part {
+        let key = |bot: &Bot| bot.channel().map(|channel| channel.key);
+        let free = |bot: &&Bot| key(bot).is_none_or(|key| !is_busy(&key));
+        let next = self.left(progress).find(free);
+        let done = self.0.iter().enumerate();
+        let done = done.filter(|(_, bot)| progress.is_some_and(|done| done.contains(&bot.name)));
+        Part {
+            channel: next.or_else(|| self.left(progress).next()).and_then(key),
+            done: done.fold(0, |bits, (n, _)| bits | 1 << n),
+        }
+    }
+    fn folds(&self) -> bool {
+        true
+    }
+    async fn deliver(&self, job: &Job<'_>) -> Attempted {
+        let permitted = |bot: &&Bot| bot.channel().map(|channel| channel.key) == job.channel;
+        let bot = self.left(job.progress).find(permitted).unwrap();
+        let made = bot.deliver(job).await;
+        let throttled = made.verdict.throttled();
+        let mut done = job.progress.unwrap_or_default().to_owned();
+        if made.verdict == Verdict::Delivered {
+            done.push_str(&bot.name);
+        }
+        let verdict = if self.left(Some(&done)).next().is_none() {
+            Verdict::Delivered
+        } else {
+            let detail = format!("done: {done}");
+            Verdict::More { detail }
+        };
+        Attempted {
+            progress: Some(done),
+            throttled,
+            ..says(verdict)
+        }
     }
 }
 
@@ -458,6 +524,54 @@ async fn a_storm_exceeds_no_limit_loses_nothing_and_criticals_come_first() -> Re
     assert_eq!(folded.detail.as_deref(), Some(&*detail));
     assert_eq!(town.attempts(ids[10], target), 0);
     assert_eq!(town.told(target).len(), 60);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_waits_for_its_own_bot_with_whoever_else_uses_it() -> Result<()> {
+    let town = Town::begin().await?;
+    let alone = town.target("alone", json!({"bot": "a"}), json!({})).await?;
+    let parts = json!({"parts": {"a": true, "mail": false}});
+    let both = town.target("both", parts, json!({})).await?;
+    // A throttle of the one keeps nothing of the other.
+    town.vendor
+        .answer("a", [fails(Reason::RateLimited, Some(60_000))]);
+    let begun_ms = town.vendor.clock.now_ms();
+    let few = (0..9).map(|n| alarm(&n.to_string(), &format!("k{n}"), "critical", "1"));
+    town.post(few.collect()).await?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let messages = town.vendor.messages();
+    let mails = messages.iter().filter(|message| message.bot == "mail");
+    assert_eq!(mails.count(), 9, "{messages:#?}");
+    assert_eq!(messages.len(), 10);
+    let storm = (10..70).map(|n| {
+        let severity = if n % 4 == 3 { "critical" } else { "warning" };
+        alarm(&n.to_string(), &format!("k{n}"), severity, "1")
+    });
+    town.post(storm.collect()).await?;
+    town.settle(both, Duration::from_mins(15)).await?;
+    town.settle(alone, Duration::from_mins(15)).await?;
+    assert_eq!(town.vendor.state().too_many, 0);
+    for target in [alone, both] {
+        assert_eq!(town.count(target), delivered(69));
+    }
+    let messages = town.vendor.messages();
+    for (target, bot) in [("alone", "a"), ("both", "a"), ("both", "mail")] {
+        let mut told = BTreeMap::new();
+        for message in &messages {
+            if message.target == target && message.bot == bot {
+                for event in &message.events {
+                    *told.entry(event.clone()).or_insert(0) += 1;
+                }
+            }
+        }
+        assert_eq!(told.len(), 69, "{target} {bot}");
+        let twice: Vec<_> = told.iter().filter(|(_, count)| **count > 1).collect();
+        let refused = usize::from(bot == "a");
+        assert!(twice.len() <= refused, "{target} {bot}: {twice:?}");
+    }
+    let first_of_a = messages.iter().filter(|message| message.bot == "a").nth(1);
+    assert!(first_of_a.unwrap().at_ms >= begun_ms + 60_000);
     Ok(())
 }
 

@@ -150,6 +150,7 @@ async fn start(maps: &Arc<Maps>, made: &Arc<Made>) -> Result<(Engine, Arc<Flaky>
             user_agent: "tests".to_owned(),
             directory: Arc::new(belfry_targets::NoDirectory),
             functions: made.clone(),
+            limits: Arc::new(belfry_targets::NoLimits),
         }),
     };
     let settings = EngineSettings {
@@ -335,10 +336,13 @@ async fn how_a_run_ended_decides_about_its_delivery() -> Result<()> {
         }
         if !counted {
             assert!(
-                (50..=300).contains(&runs.len()),
+                (50..=301).contains(&runs.len()),
                 "{outcome:?}: {}",
                 runs.len()
             );
+            let kept = plant.maps.rows().invocations.len();
+            let ran = outcome != Outcome::Throttled;
+            assert_eq!(kept, if ran { runs.len() } else { 0 }, "{outcome:?}");
             assert!(
                 found
                     .detail
@@ -347,6 +351,22 @@ async fn how_a_run_ended_decides_about_its_delivery() -> Result<()> {
             continue;
         }
         let last = runs.last().unwrap();
+        let kept = plant
+            .maps
+            .rows()
+            .invocations
+            .values()
+            .cloned()
+            .collect::<Vec<_>>();
+        assert_eq!(
+            kept.len(),
+            runs.len(),
+            "every run is on record: {outcome:?}"
+        );
+        assert!(
+            kept.iter()
+                .all(|one| one.outcome.as_deref() == Some(outcome.as_str()))
+        );
         let link = json!({"requestId": last.request_id.to_string(), "outcome": outcome.as_str(), "version": "3", "durationMs": 0});
         assert_eq!(linked, link);
         for (run, attempt) in runs.iter().zip(1..) {
@@ -500,11 +520,13 @@ async fn a_batch_that_waits_survives_a_crash_and_says_what_it_waits_for() -> Res
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_of_a_batch_that_cannot_be_transformed_ends_alone() -> Result<()> {
+async fn an_event_of_a_batch_of_which_nothing_is_sent_ends_alone() -> Result<()> {
     let plant = Plant::begin().await?;
     let batch = json!({"batch": {"maxCount": 4}});
     let transform = json!({"transform": {
-        "kind": "aws", "inputPathsMap": {"id": "$.data.id"}, "inputTemplate": "{\"n\": <id>}",
+        "kind": "tencent",
+        "extraction": {"ExtractionInputPath": "$.data", "Format": "JSON"},
+        "etlFilter": {"Filter": "{\"id\":[0,1,3]}"},
     }});
     let target = plant.target("default", "f", batch, transform).await?;
     plant.post(0..4).await?;
@@ -512,7 +534,14 @@ async fn an_event_of_a_batch_that_cannot_be_transformed_ends_alone() -> Result<(
     let runs = plant.made.runs("default/f");
     assert_eq!(
         runs[0].given,
-        json!({"EventList": [{"n": 0}, {"n": 1}, {"n": 2}, {"n": 3}]})
+        json!({"EventList": [{"id": 0}, {"id": 1}, {"id": 3}]})
+    );
+    assert_eq!(
+        plant.count(target),
+        BTreeMap::from([
+            (("delivered", None), 3),
+            (("skipped", Some("nothing_to_send")), 1)
+        ])
     );
     Ok(())
 }

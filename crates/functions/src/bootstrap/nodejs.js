@@ -212,8 +212,11 @@ function invoke(message, raw) {
     return failed(error);
   }
   if (given && typeof given.then === 'function') given.then(succeed, failed);
-  else if (given !== undefined) succeed(given);
-  else mine.silent = handler.length < 3;
+  // What a handler with a callback returns besides is no answer.
+  else if (handler.length < 3) {
+    if (given !== undefined) succeed(given);
+    else mine.silent = true;
+  }
 }
 
 const socket = new net.Socket({ fd: 0, readable: true, writable: false });

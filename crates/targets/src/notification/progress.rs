@@ -76,10 +76,27 @@ impl Progress {
 
     /// The first of `channels` that may be used now.
     pub(crate) fn next(&self, channels: usize, now_ms: i64) -> Option<usize> {
-        (0..channels).find(|channel| {
-            self.channels
-                .get(channel)
-                .is_none_or(|state| state.end.is_none() && state.not_before_ms <= now_ms)
+        (0..channels).find(|channel| self.may(*channel, now_ms))
+    }
+
+    /// Whether a channel may be used now.
+    pub(crate) fn may(&self, channel: usize, now_ms: i64) -> bool {
+        self.channels
+            .get(&channel)
+            .is_none_or(|state| state.end.is_none() && state.not_before_ms <= now_ms)
+    }
+
+    /// Which channels have ended, a bit for each.
+    pub(crate) fn ended(&self) -> u32 {
+        let ended = self
+            .channels
+            .iter()
+            .filter(|(_, state)| state.end.is_some());
+        ended.fold(0, |bits, (channel, _)| {
+            bits | u32::try_from(*channel)
+                .ok()
+                .and_then(|channel| 1_u32.checked_shl(channel))
+                .unwrap_or(0)
         })
     }
 

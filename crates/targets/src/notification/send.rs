@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use belfry_alarm::{Alarm, Language, Severity, Week};
 use belfry_model::delivery::Reason;
-use belfry_model::{Clock, FieldError};
+use belfry_model::{Clock, Event, FieldError};
 
 use super::config::{Checked, NotificationSettings, Outside, Window};
 use super::progress::{End, Progress};
@@ -16,9 +16,7 @@ use crate::directory::Directory;
 use crate::kind::ConnectContext;
 use crate::message::settings::Common;
 use crate::people::{self, Person, Reach};
-use crate::target::{
-    AlarmLife, Attempted, Channel, ChannelLimit, Job, RequestRecord, Target, Verdict,
-};
+use crate::target::{AlarmLife, Attempted, Channel, Job, Part, RequestRecord, Target, Verdict};
 
 /// A policy that is ready to tell.
 pub(crate) struct Notification {
@@ -51,6 +49,17 @@ enum Now {
     Wait(i64),
     /// Nobody, for a reason; and whether that is a failure.
     Nobody(End, Reason, String),
+}
+
+/// Whom a channel tells now.
+#[derive(Default)]
+struct Choice {
+    /// `None`: the channel as it is.
+    people: Option<Vec<Person>>,
+    /// Until when others wait.
+    waits_until: Option<i64>,
+    /// Who is passed over, and why.
+    passed: Vec<String>,
 }
 
 impl fmt::Debug for Notification {
@@ -168,6 +177,59 @@ impl Notification {
         }
     }
 
+    /// Of the channels that have something to send now the first that is `wanted`, else the first. Those that have nothing
+    /// to send now are passed by.
+    fn choose(
+        &self,
+        progress: &mut Progress,
+        alarm: &Alarm,
+        now_ms: i64,
+        wanted: impl Fn(&Way, Option<&str>) -> bool,
+    ) -> Option<(usize, &Way, Choice)> {
+        let mut first = None;
+        let mut channel = 0;
+        // One more is used as soon as another has failed.
+        while channel < self.used(progress) {
+            let at = channel;
+            channel += 1;
+            if !progress.may(at, now_ms) {
+                continue;
+            }
+            let way = self.channels.get(at)?;
+            let inner = progress.channels.get(&at);
+            let inner = inner.and_then(|state| state.inner.as_deref());
+            let choice = match self.now(way, inner, alarm, now_ms) {
+                Now::All => Choice::default(),
+                Now::People(people, waits_until, passed) => Choice {
+                    people: Some(people),
+                    waits_until,
+                    passed,
+                },
+                Now::Wait(until) => {
+                    let state = progress.state(at);
+                    state.not_before_ms = until.max(now_ms + 1);
+                    state.waits_for_window = true;
+                    state.why = Some("outside the window".to_owned());
+                    continue;
+                }
+                Now::Nobody(end, reason, detail) => {
+                    let state = progress.state(at);
+                    state.end = Some(end);
+                    state.reason = Some(reason.as_str().to_owned());
+                    state.why = Some(detail);
+                    continue;
+                }
+            };
+            if wanted(way, inner) {
+                return Some((at, way, choice));
+            }
+            if first.is_none() {
+                first = Some((at, way, choice));
+            }
+        }
+        first
+    }
+
     /// The windows in the zone of whoever is told.
     fn week(&self, window: &Window, zone: Option<&str>) -> Option<Week> {
         let zone = zone.unwrap_or_else(|| self.common.time_zone.name());
@@ -249,31 +311,16 @@ impl Target for Notification {
         let alarm = Alarm::read(job.event);
         let mut progress = Progress::read(job.progress);
         let mut attempted = Attempted::unsent(Verdict::Delivered);
-        // Channels that have nothing to send now are passed by; the first that has makes the attempt.
-        while let Some(channel) = progress.next(self.used(&progress), now_ms) {
-            let Some(way) = self.channels.get(channel) else {
-                break;
-            };
-            let inner = progress.channels.get(&channel);
-            let inner = inner.and_then(|state| state.inner.as_deref());
-            let (people, waits_until, passed) = match self.now(way, inner, &alarm, now_ms) {
-                Now::All => (None, None, Vec::new()),
-                Now::People(people, waits_until, passed) => (Some(people), waits_until, passed),
-                Now::Wait(until) => {
-                    let state = progress.state(channel);
-                    state.not_before_ms = until.max(now_ms + 1);
-                    state.waits_for_window = true;
-                    state.why = Some("outside the window".to_owned());
-                    continue;
-                }
-                Now::Nobody(end, reason, detail) => {
-                    let state = progress.state(channel);
-                    state.end = Some(end);
-                    state.reason = Some(reason.as_str().to_owned());
-                    state.why = Some(detail);
-                    continue;
-                }
-            };
+        let permitted = |way: &Way, inner: Option<&str>| {
+            way.target.next_part(job.event, inner, &|_| false).channel == job.channel
+        };
+        if let Some((channel, way, choice)) = self.choose(&mut progress, &alarm, now_ms, permitted)
+        {
+            let Choice {
+                people,
+                waits_until,
+                passed,
+            } = choice;
             let made = self
                 .attempt(job, channel, way, people.as_deref(), &progress)
                 .await;
@@ -281,6 +328,7 @@ impl Target for Notification {
                 progress.threads.insert(channel, thread);
             }
             let delivered = made.verdict == Verdict::Delivered;
+            let throttled = made.verdict.throttled();
             let mut note = made.note;
             if !passed.is_empty() {
                 let told = note.map(|note| format!("{note}; ")).unwrap_or_default();
@@ -303,9 +351,9 @@ impl Target for Notification {
                 duration_ms: made.duration_ms,
                 request: made.request,
                 response: made.response,
+                throttled,
                 ..attempted
             };
-            break;
         }
         let names: Vec<String> = self
             .channels
@@ -330,13 +378,32 @@ impl Target for Notification {
         timeouts.max().unwrap_or_default()
     }
 
-    fn channel(&self) -> Option<Channel> {
-        // One request an attempt: what the slowest of them can take is within the limit of the others.
-        let per_hour = |limit: &ChannelLimit| {
-            u128::from(limit.permits) * 3_600_000 / limit.per.as_millis().max(1)
+    fn channels(&self) -> Vec<Channel> {
+        let channels = self.channels.iter();
+        channels.flat_map(|way| way.target.channels()).collect()
+    }
+
+    fn next_part(
+        &self,
+        event: &Event,
+        progress: Option<&str>,
+        is_busy: &(dyn Fn(&[u8; 16]) -> bool + Sync),
+    ) -> Part {
+        let mut progress = Progress::read(progress);
+        let (alarm, now_ms) = (Alarm::read(event), self.clock.now_ms());
+        let part = |way: &Way, inner: Option<&str>| way.target.next_part(event, inner, is_busy);
+        let free = |way: &Way, inner: Option<&str>| {
+            part(way, inner).channel.is_none_or(|key| !is_busy(&key))
         };
-        let channels = self.channels.iter().filter_map(|way| way.target.channel());
-        channels.min_by_key(|channel| per_hour(&channel.limit))
+        let chosen = self.choose(&mut progress, &alarm, now_ms, free);
+        let channel = chosen.and_then(|(channel, way, _)| {
+            let state = progress.channels.get(&channel);
+            part(way, state.and_then(|state| state.inner.as_deref())).channel
+        });
+        Part {
+            channel,
+            done: progress.ended(),
+        }
     }
 
     fn folds(&self) -> bool {

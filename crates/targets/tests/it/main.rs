@@ -11,6 +11,7 @@
 mod auth;
 mod contract;
 mod email;
+mod function;
 mod messages;
 mod notification;
 mod phone;

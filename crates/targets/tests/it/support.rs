@@ -71,6 +71,7 @@ pub(crate) fn job(event: &Event) -> Job<'_> {
         link: None,
         trial: false,
         note: None,
+        channel: None,
     }
 }
 

@@ -43,6 +43,7 @@ pub(crate) struct Rows {
     pub(crate) watermarks: BTreeMap<NodeId, EventId>,
     epoch: i64,
     pub(crate) log_entries: BTreeMap<(LogName, DeliveryId), NewLogEntry>,
+    pub(crate) invocations: BTreeMap<Uuid, NewInvocation>,
     idempotency: HashMap<[u8; 32], IdempotencyRecord>,
     strict: HashMap<(BusId, EventKey), EventId>,
     config: Config,
@@ -135,6 +136,9 @@ impl Rows {
         for entry in &batch.log_entries {
             let key = (entry.log.clone(), entry.delivery);
             self.log_entries.entry(key).or_insert_with(|| entry.clone());
+        }
+        for run in &batch.invocations {
+            self.invocations.insert(run.request_id, run.clone());
         }
         for record in &batch.idempotency {
             self.idempotency.insert(record.scope, record.clone());
