@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use belfry_targets::Batch;
 
+use crate::channel::{Class, Rank};
 use crate::outbox::{Parcel, Turn};
 use crate::work::Work;
 
@@ -67,7 +68,7 @@ impl Batches {
         match self.next(limit, now_ms) {
             None => Turn::Nothing,
             Some((_, due_at_ms)) if due_at_ms > now_ms => Turn::Wait(due_at_ms),
-            Some(_) => Turn::SendFree,
+            Some((key, _)) => self.rank(key).map_or(Turn::Nothing, Turn::Send),
         }
     }
 
@@ -99,8 +100,16 @@ impl Batches {
         Some(Parcel {
             works: all.works,
             digest: false,
-            free: true,
             batch: true,
+        })
+    }
+
+    /// How urgent what has come equally far is: as its first delivery.
+    fn rank(&self, key: &Option<String>) -> Option<Rank> {
+        let works = self.gathering.get(key)?.works.iter();
+        Some(Rank {
+            class: Class::Other,
+            delivery: works.map(|work| work.delivery).min()?,
         })
     }
 

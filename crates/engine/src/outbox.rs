@@ -81,7 +81,6 @@ impl Parcel {
         Self {
             works: deliveries.into_iter().map(|ready| ready.work).collect(),
             digest,
-            free: false,
             batch: false,
         }
     }
