@@ -65,16 +65,10 @@ impl Batches {
 
     /// What to do now.
     pub(crate) fn turn(&self, limit: Batch, now_ms: i64) -> Turn {
-        let Some((key, due_at_ms)) = self.next(limit, now_ms) else {
-            return Turn::Nothing;
-        };
-        let first = self.gathering.get(key).and_then(|one| one.works.first());
-        match first {
-            Some(first) if due_at_ms <= now_ms => Turn::Send(Rank {
-                class: Class::Other,
-                delivery: first.delivery,
-            }),
-            _ => Turn::Wait(due_at_ms),
+        match self.next(limit, now_ms) {
+            None => Turn::Nothing,
+            Some((_, due_at_ms)) if due_at_ms > now_ms => Turn::Wait(due_at_ms),
+            Some((key, _)) => self.rank(key).map_or(Turn::Nothing, Turn::Send),
         }
     }
 
@@ -107,6 +101,15 @@ impl Batches {
             works: all.works,
             digest: false,
             batch: true,
+        })
+    }
+
+    /// How urgent what has come equally far is: as its first delivery.
+    fn rank(&self, key: &Option<String>) -> Option<Rank> {
+        let works = self.gathering.get(key)?.works.iter();
+        Some(Rank {
+            class: Class::Other,
+            delivery: works.map(|work| work.delivery).min()?,
         })
     }
 
