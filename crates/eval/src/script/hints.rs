@@ -104,7 +104,7 @@ const MESSAGES: [(&str, &str); 9] = [
         "Immutable",
         "what stands outside of functions does not change; make the value inside",
     ),
-    ("not iterable", "the characters of a text are `s.elems()`"),
+    ("`(iter)`", "the characters of a text are `s.elems()`"),
 ];
 
 /// What may help with an error whose place is `written`.

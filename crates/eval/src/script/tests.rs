@@ -220,7 +220,7 @@ fn what_python_has_and_starlark_has_not_is_told_with_its_place() {
             "x.get('k', {})",
         ),
         ("return f'{msg.id}'", 2, 15, "'{}'.format"),
-        ("return [c for c in 'abc']", 2, 13, "s.elems()"),
+        ("return [c for c in 'abc']", 2, 24, "s.elems()"),
         ("return hashlib.md5('a').hexdigest()", 2, 12, "at once"),
         ("return re.match('a', 'a').group(7)", 2, 12, ""),
         ("return re.search('(', 'a')", 2, 12, ""),
