@@ -36,6 +36,8 @@ async fn the_flow_of_the_guide_sends_alarms_and_catches_what_it_cannot_send() ->
             &format!("$env: FEISHU_TOKEN }}, baseUrl: \"{}\"", feishu.base()),
         );
     std::fs::write(cli.home().join("flow.yaml"), flow)?;
+    let made = admin.put("/v1/buses/flow-errors", &json!({})).await?;
+    ensure!(made.status.is_success(), "{}", made.text());
     cli.run(&["apply", "-f", "flow.yaml"]).await?.expect(0)?;
 
     let uid = post(&admin, &alarm("1", json!("ap-guangzhou"))).await?;
