@@ -9,7 +9,7 @@ const KEY: &str = "693a91f6-7aaa-4bc4-97a0-0ec2sifa5aaa";
 const TOKEN: &str = "0f3a2b1c-flow-errors";
 const FLOW: &str = include_str!("../../docs/guides/integration-flow.yaml");
 
-fn alarm(id: &str, region: Value) -> Value {
+fn alarm(id: &str, region: &Value) -> Value {
     json!({
         "specversion": "1.0", "id": id, "source": "cvm.cloud.tencent", "type": "cvm:ErrorEvent:ping_unreachable",
         "subject": "ins-sjksjk", "region": region,
@@ -40,7 +40,7 @@ async fn the_flow_of_the_guide_sends_alarms_and_catches_what_it_cannot_send() ->
     ensure!(made.status.is_success(), "{}", made.text());
     cli.run(&["apply", "-f", "flow.yaml"]).await?.expect(0)?;
 
-    let uid = post(&admin, &alarm("1", json!("ap-guangzhou"))).await?;
+    let uid = post(&admin, &alarm("1", &json!("ap-guangzhou"))).await?;
     let deliveries = settled(&admin, &uid).await?;
     ensure!(deliveries[0]["status"] == "delivered", "{deliveries:?}");
     let sent = wecom.wait_for(1, LIMIT).await?;
@@ -53,7 +53,7 @@ async fn the_flow_of_the_guide_sends_alarms_and_catches_what_it_cannot_send() ->
     }
 
     // Without its region the script fails: 'text' + None.
-    let uid = post(&admin, &alarm("2", Value::Null)).await?;
+    let uid = post(&admin, &alarm("2", &Value::Null)).await?;
     let dead = delivery_with(&admin, &uid, "dead").await?;
     ensure!(dead["reason"] == "transform_error", "{dead:#}");
     let told = feishu.wait_for(1, LIMIT).await?[0].body.to_string();
@@ -82,7 +82,7 @@ async fn a_script_that_returns_nothing_skips_and_one_that_is_wrong_is_not_saved(
         } } })
     };
     put_rule(&admin, "r", &rule("def dw_process (msg):\n    return\n")).await?;
-    let uid = post(&admin, &alarm("1", json!("r"))).await?;
+    let uid = post(&admin, &alarm("1", &json!("r"))).await?;
     let deliveries = settled(&admin, &uid).await?;
     ensure!(
         deliveries[0]["status"] == "skipped" && deliveries[0]["reason"] == "nothing_to_send",
@@ -111,7 +111,7 @@ async fn a_transform_is_tried_out_without_being_saved() -> Result<()> {
     let server = Server::start().await?;
     let admin = server.admin()?;
     let ask = async |transform: Value| {
-        let body = json!({ "transform": transform, "event": alarm("1", json!("r")) });
+        let body = json!({ "transform": transform, "event": alarm("1", &json!("r")) });
         admin.post("/v1/transforms:test", &body).await?.expect(200)
     };
     let script = |body: &str| json!({ "kind": "script", "source": format!("def dw_process(msg):\n    {body}\n") });

@@ -98,11 +98,15 @@ pub(crate) fn changes_with(
         if !users.is_empty() {
             let shown = users.iter().take(10).cloned().collect::<Vec<_>>();
             let more = users.len() - shown.len();
-            let mut detail = format!("{function} is run by targets of {}", shown.join(", "));
-            if more > 0 {
-                detail.push_str(&format!(" and {more} more"));
-            }
-            detail.push_str("; delete it all the same with force=true");
+            let more = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
+            let detail = format!(
+                "{function} is run by targets of {}{more}; delete it all the same with force=true",
+                shown.join(", ")
+            );
             return Err(Error::new(Code::FunctionInUse, detail));
         }
     }

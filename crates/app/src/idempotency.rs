@@ -152,12 +152,12 @@ pub(crate) fn sealed<T: Serialize>(
     at_ms: i64,
 ) -> Result<IdempotencyRecord> {
     let clear = serde_json::to_vec(answer).map_err(Error::internal)?;
-    let sealed = sealer.seal(&place(key), &clear).map_err(Error::internal)?;
+    let answer = sealer.seal(&place(key), &clear).map_err(Error::internal)?;
     Ok(IdempotencyRecord {
         scope: key.scope,
         fingerprint: key.fingerprint,
         at_ms,
-        answer: sealed.into_bytes(),
+        answer: answer.into_bytes(),
     })
 }
 

@@ -68,7 +68,10 @@ impl Batches {
         match self.next(limit, now_ms) {
             None => Turn::Nothing,
             Some((_, due_at_ms)) if due_at_ms > now_ms => Turn::Wait(due_at_ms),
-            Some((key, _)) => self.rank(key).map_or(Turn::Nothing, Turn::Send),
+            Some((key, _)) => {
+                let first = self.gathering.get(key).and_then(Self::rank);
+                first.map_or(Turn::Nothing, Turn::Send)
+            }
         }
     }
 
@@ -105,8 +108,8 @@ impl Batches {
     }
 
     /// How urgent what has come equally far is: as its first delivery.
-    fn rank(&self, key: &Option<String>) -> Option<Rank> {
-        let works = self.gathering.get(key)?.works.iter();
+    fn rank(gathering: &Gathering) -> Option<Rank> {
+        let works = gathering.works.iter();
         Some(Rank {
             class: Class::Other,
             delivery: works.map(|work| work.delivery).min()?,

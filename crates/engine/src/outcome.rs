@@ -113,10 +113,10 @@ pub(crate) fn decide(facts: Facts<'_>, verdict: Verdict) -> Next {
 /// Another attempt, if the policy still allows one.
 fn again(facts: Facts<'_>, reason: Reason, detail: String, asked_ms: Option<u64>) -> Next {
     let waits = match reason {
-        // A time of the week that has not come is no failure, and has no schedule.
-        Reason::OutsideWindow => Some(0),
-        // Whoever asks for another run of a function says when, and how often: not as often as a receiver that is away.
-        Reason::FunctionError
+        // A time of the week that has not come is no failure, and has no schedule. Whoever asks for another run of a function says
+        // when, and how often: not as often as a receiver that is away.
+        Reason::OutsideWindow
+        | Reason::FunctionError
         | Reason::FunctionTimeout
         | Reason::FunctionOom
         | Reason::FunctionExit

@@ -8,13 +8,16 @@
 //! The limits here give errors with a place. What really bounds a script is the process it runs in.
 
 mod hints;
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the macro of the language's library wants a result of every function"
+)]
 mod library;
 #[cfg(test)]
 mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::io;
 
 use serde::{Deserialize, Serialize};
@@ -368,7 +371,9 @@ impl<'a, 'e: 'a> BeforeStmtFuncDyn<'a, 'e> for Steps {
         if steps > STEPS_MAX {
             return refuse(format!("the script takes more than {STEPS_MAX} steps"));
         }
-        if steps % STEPS_PER_LOOK == 0 && evaluator.heap().allocated_bytes() > HEAP_BYTES_MAX {
+        if steps.is_multiple_of(STEPS_PER_LOOK)
+            && evaluator.heap().allocated_bytes() > HEAP_BYTES_MAX
+        {
             return refuse(format!(
                 "the script takes more than {} MiB of memory",
                 HEAP_BYTES_MAX / 1024 / 1024
@@ -391,7 +396,8 @@ impl PrintHandler for Printed {
             end -= 1;
         }
         if left > 0 {
-            let _ = writeln!(printed, "{}", text.get(..end).unwrap_or_default());
+            printed.push_str(text.get(..end).unwrap_or_default());
+            printed.push('\n');
         }
         Ok(())
     }

@@ -49,7 +49,7 @@ pub trait Target: Send + Sync {
         progress: Option<&str>,
         is_busy: &(dyn Fn(&[u8; 16]) -> bool + Sync),
     ) -> Part {
-        let _ = (event, progress, is_busy);
+        let (_, _, _) = (event, progress, is_busy);
         Part {
             channel: self.channel().map(|channel| channel.key),
             done: 0,

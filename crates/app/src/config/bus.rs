@@ -245,14 +245,14 @@ fn refuse_if_needed(index: &Index, old: &BusConfig, cascade: bool) -> Result<()>
         let mut buses = kind.buses(&spec.settings).into_iter();
         buses.any(|(_, bus)| bus == *name).then_some("results")
     };
-    let user = others
+    let found = others
         .flat_map(|bus| bus.rules.values().map(move |rule| (bus, rule)))
         .find_map(|(bus, rule)| {
             let mut targets = rule.targets.values();
             let what = targets.find_map(|target| uses(&target.spec))?;
             Some((bus, rule, what))
         });
-    match user {
+    match found {
         None => Ok(()),
         Some((bus, rule, what)) => Err(Error::new(
             Code::BusInUse,

@@ -151,18 +151,17 @@ impl App {
             ));
         }
         if spec.kind == functions::TARGET {
-            faults.extend(self.function_fault(index, &spec.settings));
+            faults.extend(function_fault(index, &spec.settings));
         }
         (faults, kind)
     }
+}
 
-    /// A target that runs a function which is not there would only fail.
-    fn function_fault(&self, index: &Index, settings: &Value) -> Option<Fault> {
-        let function = functions::function_of(functions::TARGET, settings)?;
-        let named = index.documents(FUNCTIONS, None);
-        let is_there =
-            named.is_some_and(|named| named.contains_key(&DocumentName::from(&function)));
-        let detail = format!("there is no function {function}; make it first");
-        (!is_there).then(|| Fault::new("/settings/function", detail))
-    }
+/// A target that runs a function which is not there would only fail.
+fn function_fault(index: &Index, settings: &Value) -> Option<Fault> {
+    let function = functions::function_of(functions::TARGET, settings)?;
+    let named = index.documents(FUNCTIONS, None);
+    let is_there = named.is_some_and(|named| named.contains_key(&DocumentName::from(&function)));
+    let detail = format!("there is no function {function}; make it first");
+    (!is_there).then(|| Fault::new("/settings/function", detail))
 }

@@ -188,7 +188,7 @@ impl InvocationView {
             status_code: ended.map(Outcome::status_code),
             error_code: ended
                 .and_then(Outcome::reason)
-                .map(|reason| reason.as_str()),
+                .map(belfry_model::delivery::Reason::as_str),
             given_up: record.given_up,
             error: failure
                 .map(serde_json::to_value)
@@ -207,7 +207,7 @@ impl InvocationView {
             log_truncated: one.log_truncated,
             log: with_log.then(|| log.into_iter().map(LineView::from).collect()),
             worker_pid: one.worker_pid,
-            isolation: one.isolation.map(|level| level.into_owned()),
+            isolation: one.isolation.map(std::borrow::Cow::into_owned),
             exit_code: one.exit_code,
             signal: one.signal,
         })
@@ -253,7 +253,7 @@ impl LiveView {
 
 impl From<LiveLine> for LiveView {
     fn from(live: LiveLine) -> Self {
-        let mut view = Self {
+        let mut shown = Self {
             function: live.function,
             request_id: live.request_id,
             line: None,
@@ -261,10 +261,10 @@ impl From<LiveLine> for LiveView {
         };
         match live.part {
             LivePart::Start => {}
-            LivePart::Line(line) => view.line = Some(line.into()),
-            LivePart::End(outcome) => view.outcome = Some(outcome),
+            LivePart::Line(printed) => shown.line = Some(printed.into()),
+            LivePart::End(outcome) => shown.outcome = Some(outcome),
         }
-        view
+        shown
     }
 }
 

@@ -113,7 +113,7 @@ impl InvokeView {
             request_id: invocation.request_id,
             outcome,
             status_code: outcome.status_code(),
-            error_code: outcome.reason().map(|reason| reason.as_str()),
+            error_code: outcome.reason().map(belfry_model::delivery::Reason::as_str),
             result: invocation
                 .result
                 .and_then(|result| JsonText::parse(&result).ok()),

@@ -444,8 +444,8 @@ impl App {
                 updated_at: Some(Stamp(now)),
                 ..AliasView::unset(function)
             };
-            let is_same = |old: &Document| read::<AliasSpec>(old).is_ok_and(|old| old == spec);
-            if let (Some(before), true) = (&before, old.is_some_and(is_same)) {
+            let unchanged = |old: &Document| read::<AliasSpec>(old).is_ok_and(|old| old == spec);
+            if let (Some(before), true) = (&before, old.is_some_and(unchanged)) {
                 return Ok(Changed {
                     value: AliasView {
                         dry_run: options.dry_run,

@@ -73,12 +73,11 @@ fn machine(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Machine, String
 fn instance(dir: &Path) -> String {
     use std::os::unix::ffi::OsStrExt as _;
     let hash = Sha256::digest(dir.as_os_str().as_bytes());
-    let first: String = hash
+    let first = hash
         .iter()
         .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("belfry-{first}-")
+        .fold(0_u64, |all, byte| (all << 8) | u64::from(*byte));
+    format!("belfry-{first:016x}-")
 }
 
 /// The runner, as the use-cases ask for it.

@@ -274,7 +274,7 @@ fn time(builder: &mut GlobalsBuilder) {
             None => at_ms(occasion(eval)?.0)?,
         };
         let items: Vec<Item<'_>> = StrftimeItems::new(format).collect();
-        if format.len() > TIME_FORMAT_BYTES_MAX || items.iter().any(|item| *item == Item::Error) {
+        if format.len() > TIME_FORMAT_BYTES_MAX || items.contains(&Item::Error) {
             bail!("`{format}` is no format of a time; `%Y-%m-%d %H:%M:%S` is one");
         }
         let at = at.with_timezone(&offset(zone, at)?);
@@ -440,7 +440,8 @@ fn hmac_text(builder: &mut GlobalsBuilder) {
 fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
+        text.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or_default());
+        text.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or_default());
     }
     text
 }

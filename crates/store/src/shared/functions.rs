@@ -126,11 +126,8 @@ impl Invocations<'_> {
             Some(EndedAs::Running) => {
                 sql.push(" AND i.outcome IS NULL");
             }
-            Some(EndedAs::Failed) => {
-                sql.push(" AND i.outcome <> 'succeeded'");
-            }
             Some(EndedAs::Word(word)) if word == SUCCEEDED => {}
-            Some(EndedAs::Word(_)) => {
+            Some(EndedAs::Failed | EndedAs::Word(_)) => {
                 sql.push(" AND i.outcome <> 'succeeded'");
             }
         }

@@ -1,6 +1,7 @@
 //! What a function's answer looks like as an event, so that another rule can go on with it.
 
 use belfry_functions::{Invocation, Outcome};
+use belfry_model::delivery::Reason;
 use belfry_model::event::{EventLimits, Fill, timestamp};
 use belfry_model::{Event, EventId};
 use bytes::Bytes;
@@ -155,7 +156,7 @@ fn document<'a>(
             result_bytes: result.filter(|_| !with_result).map(str::len),
             error: (!succeeded).then(|| Failed {
                 outcome: invocation.outcome.as_str(),
-                error_code: invocation.outcome.reason().map(|reason| reason.as_str()),
+                error_code: invocation.outcome.reason().map(Reason::as_str),
                 message,
             }),
         },

@@ -37,7 +37,7 @@ fn target(made: &Arc<Made>, more: Value) -> Arc<dyn Target> {
         members.extend(more);
     }
     let mut context = context(public_egress());
-    context.functions = made.clone();
+    context.functions = Arc::<Made>::clone(made);
     let kind = find_kind("function").unwrap();
     kind.connect(settings, &context).ok().unwrap()
 }
