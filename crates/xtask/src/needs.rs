@@ -86,6 +86,16 @@ const NEEDS: &[Need] = &[
         },
     },
     Need {
+        name: "bubblewrap",
+        why: "functions are shut in by namespaces where the machine allows it",
+        detect: Detect::Runs(&["bwrap", "--version"]),
+        get: Get::Packages {
+            apt: &["bubblewrap"],
+            dnf: &["bubblewrap"],
+            apk: &["bubblewrap"],
+        },
+    },
+    Need {
         name: "Node.js 18 or newer, with npm",
         why: "functions are tested with the real one, and npm gets the SDK of their scenario",
         detect: Detect::Runs(&[

@@ -77,6 +77,7 @@ impl Workers for Pretended {
     async fn validate(&self, _: &Arc<Program>) -> Result<ColdStart, Failure> {
         Ok(ColdStart::default())
     }
+    fn keep_warm(&self, _: &Arc<Program>) {}
     fn retire(&self, _: &FunctionName, _: &[[u8; 32]]) {}
     fn forget(&self, _: &FunctionName) {}
     fn status(&self) -> Value {

@@ -32,6 +32,8 @@ pub trait Workers: Send + Sync {
     /// # Errors
     /// Why the code does not load.
     async fn validate(&self, program: &Arc<Program>) -> Result<ColdStart, Failure>;
+    /// Has as many workers of a program as it wants whatever happens.
+    fn keep_warm(&self, program: &Arc<Program>);
     /// Workers of a function's other programs finish and go.
     fn retire(&self, function: &FunctionName, keep: &[[u8; 32]]);
     /// A function was deleted: what runs of it ends.

@@ -293,6 +293,7 @@ impl FunctionService {
             .is_none_or(|seen| !Arc::ptr_eq(seen, &snapshot));
         if is_new {
             self.drop_changed(&snapshot);
+            self.warm(&snapshot).await;
             *seen = Some(Arc::clone(&snapshot));
         }
         let due = {
@@ -307,6 +308,41 @@ impl FunctionService {
         if due && self.machine.is_ok() {
             self.sweep(&snapshot).await;
         }
+    }
+
+    /// Functions that want workers whatever happens get them before the first event: of the version that is run when none is named.
+    async fn warm(&self, snapshot: &Snapshot) {
+        let Ok(machine) = self.machine() else {
+            return;
+        };
+        let drafts = snapshot.documents::<FunctionDocument>(FUNCTIONS, None);
+        let wanted = drafts.filter(|(_, draft)| draft.spec.enabled && draft.spec.min_warm > 0);
+        let names: Vec<FunctionName> = wanted
+            .filter_map(|(name, _)| name.as_str().parse().ok())
+            .collect();
+        for function in names {
+            match self.program(&function, DEFAULT, 0).await {
+                Ok(made) => machine.workers.keep_warm(&made.program),
+                Err(refused) => {
+                    tracing::warn!(%function, why = refused.message, "a function cannot be kept warm");
+                }
+            }
+        }
+    }
+
+    /// The longest that an invocation of a function can take after it has a worker: whichever version runs.
+    pub(super) fn longest_run(&self, function: &FunctionName) -> Option<Duration> {
+        let snapshot = self.snapshot().ok()?;
+        let name = DocumentName::from(function);
+        let draft = snapshot.document::<FunctionDocument>(FUNCTIONS, None, &name)?;
+        let under = format!("{function}/");
+        let versions = snapshot.documents::<VersionSpec>(VERSIONS, None);
+        let versions = versions.filter(|(name, _)| name.as_str().starts_with(&under));
+        let seconds = |spec: &FunctionSpec| spec.timeout_seconds + spec.init_timeout_seconds;
+        let longest = versions
+            .map(|(_, version)| seconds(&version.spec))
+            .fold(seconds(&draft.spec), u32::max);
+        Some(Duration::from_secs(u64::from(longest)))
     }
 
     fn drop_changed(&self, snapshot: &Snapshot) {

@@ -45,6 +45,8 @@ pub struct FunctionSettings {
     pub event_bytes_max: usize,
     /// Largest event of an asynchronous invocation, in bytes.
     pub async_event_bytes_max: usize,
+    /// How long an invocation waits for a worker.
+    pub worker_wait: Duration,
     /// How long invocations under way may take to finish when the server stops.
     pub shutdown_grace: Duration,
 }
@@ -58,6 +60,7 @@ impl Default for FunctionSettings {
             layers_dir: None,
             event_bytes_max: 6 * 1024 * 1024,
             async_event_bytes_max: 128 * 1024,
+            worker_wait: Duration::from_secs(10),
             shutdown_grace: Duration::from_secs(30),
         }
     }
@@ -303,6 +306,10 @@ impl FunctionService {
     }
 }
 
+/// Of a function that is not known (yet): loading the code (300 s) and running (900 s), as long as any may.
+const LONGEST_RUN: Duration = Duration::from_secs(1200);
+/// Ending a worker that does not end by itself.
+const ENDING: Duration = Duration::from_secs(10);
 /// Asynchronous invocations that one server makes at once.
 const CALLERS: usize = 32;
 
@@ -326,6 +333,11 @@ fn refused_invocation(
 impl Functions for FunctionService {
     async fn invoke(&self, call: Call<'_>) -> Invocation {
         self.run(call, Uuid::now_v7()).await
+    }
+
+    fn longest(&self, function: &FunctionName) -> Duration {
+        let run = self.longest_run(function).unwrap_or(LONGEST_RUN);
+        self.settings.worker_wait + run + ENDING
     }
 }
 

@@ -7,13 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use belfry_app::functions::{FunctionParts, FunctionService, Machine, Workers};
 use belfry_functions::{
-    Call, CodeStore, ColdStart, Failure as FunctionFailure, Invocation, LiveLine, Program, Runner,
-    RuntimeKind,
+    Call, CodeStore, ColdStart, Failure as FunctionFailure, Interpreter, Invocation, LiveLine,
+    Program, Runner, RuntimeKind, Runtimes,
 };
 use belfry_model::{Clock, FunctionName};
 use belfry_sandbox::Launcher;
 use belfry_store::Store;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::broadcast;
 use uuid::Uuid;
@@ -21,13 +21,14 @@ use uuid::Uuid;
 use crate::settings::Settings;
 
 /// Functions as the settings say. What stands in their way is told when somebody asks for one: the server runs without them.
-pub(super) fn start(
+pub(super) async fn start(
     settings: &Settings,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
 ) -> Arc<FunctionService> {
     let machine = if settings.functions.enabled {
         machine(settings, Arc::clone(&clock))
+            .await
             .inspect_err(|why| tracing::error!(%why, "functions cannot be run"))
     } else {
         Err("functions are turned off".to_owned())
@@ -40,7 +41,7 @@ pub(super) fn start(
     })
 }
 
-fn machine(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Machine, String> {
+async fn machine(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Machine, String> {
     let dir = settings.functions_dir();
     let told = |error: std::io::Error| format!("{}: {error}", dir.display());
     std::fs::create_dir_all(&dir).map_err(told)?;
@@ -48,8 +49,8 @@ fn machine(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Machine, String
     let code = CodeStore::open(dir.join("code")).map_err(told)?;
     let program = PathBuf::from("/proc/self/exe");
     let launcher = Launcher::new(program, instance(&dir));
-    let with = settings.runner(dir.clone());
-    let (has_node, has_python) = (with.node.is_some(), with.python.is_some());
+    let runtimes = Runtimes::probe(&settings.runtimes()).await;
+    let with = settings.runner(dir.clone(), &runtimes);
     let level = with.level;
     let runner = Runner::start(with, launcher, clock).map_err(told)?;
     let status = runner.status();
@@ -60,11 +61,7 @@ fn machine(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Machine, String
         ));
     }
     Ok(Machine {
-        workers: Arc::new(Running {
-            runner,
-            has_node,
-            has_python,
-        }),
+        workers: Arc::new(Running { runner, runtimes }),
         code: Arc::new(code),
     })
 }
@@ -83,27 +80,27 @@ fn instance(dir: &Path) -> String {
 /// The runner, as the use-cases ask for it.
 struct Running {
     runner: Arc<Runner>,
-    has_node: bool,
-    has_python: bool,
+    runtimes: Runtimes,
 }
 
 #[async_trait]
 impl Workers for Running {
     fn missing(&self, runtime: RuntimeKind) -> Option<String> {
-        let missing = |what: &str, setting: &str| {
-            format!("this server has no {what}; install it, or name it with functions.{setting}")
-        };
-        match runtime {
-            RuntimeKind::NodeJs if !self.has_node => Some(missing("Node.js", "node")),
-            RuntimeKind::Python if !self.has_python => Some(missing("Python 3", "python")),
-            _ => None,
-        }
+        let why = self.runtimes.missing(runtime)?;
+        Some(match runtime {
+            RuntimeKind::NodeJs => format!("{why}; install it, or name it with functions.node"),
+            RuntimeKind::Python => format!("{why}; install it, or name it with functions.python"),
+            RuntimeKind::Exec | RuntimeKind::Custom => why.to_owned(),
+        })
     }
     async fn invoke(&self, program: &Arc<Program>, call: Call<'_>, request_id: Uuid) -> Invocation {
         self.runner.invoke(program, call, request_id).await
     }
     async fn validate(&self, program: &Arc<Program>) -> Result<ColdStart, FunctionFailure> {
         self.runner.validate(program).await
+    }
+    fn keep_warm(&self, program: &Arc<Program>) {
+        self.runner.keep_warm(program);
     }
     fn retire(&self, function: &FunctionName, keep: &[[u8; 32]]) {
         self.runner.retire(function, keep);
@@ -112,7 +109,22 @@ impl Workers for Running {
         self.runner.forget(function);
     }
     fn status(&self) -> Value {
-        serde_json::to_value(self.runner.status()).unwrap_or_default()
+        let mut status = serde_json::to_value(self.runner.status()).unwrap_or_default();
+        let found = |runtime, interpreter: Option<&Interpreter>| match self.missing(runtime) {
+            Some(why) => json!({ "missing": why }),
+            None => json!(interpreter.map_or_else(|| json!({}), |found| json!(found))),
+        };
+        if let Some(members) = status.as_object_mut() {
+            let (node, python) = (self.runtimes.node.as_ref(), self.runtimes.python.as_ref());
+            let runtimes = json!({
+                "nodejs": found(RuntimeKind::NodeJs, node.ok()),
+                "python": found(RuntimeKind::Python, python.ok()),
+                "exec": found(RuntimeKind::Exec, None),
+                "custom": found(RuntimeKind::Custom, None),
+            });
+            members.insert("runtimes".to_owned(), runtimes);
+        }
+        status
     }
     fn follow(&self) -> broadcast::Receiver<LiveLine> {
         self.runner.follow()

@@ -33,7 +33,7 @@ impl Parts {
         let store = open(settings).await?;
         let sealer = sealer(settings, &*store).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let functions = functions::start(settings, Arc::clone(&store), Arc::clone(&clock));
+        let functions = functions::start(settings, Arc::clone(&store), Arc::clone(&clock)).await;
         let directory = Arc::clone(&people) as _;
         let connect = Arc::new(connect(settings, directory, Arc::clone(&functions) as _)?);
         let engine = Engine::start(

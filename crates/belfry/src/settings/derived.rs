@@ -8,7 +8,9 @@ use belfry_app::{AppSettings, SealError, Sealer};
 use belfry_egress::{EgressLimits, EgressPolicy};
 use belfry_engine::EngineSettings;
 use belfry_eval::EvalLimits;
-use belfry_functions::{CodeLimits, RunnerSettings, SpecLimits};
+use belfry_functions::{
+    CodeLimits, Interpreter, RunnerSettings, RuntimeSettings, Runtimes, SpecLimits,
+};
 use belfry_model::event::EventLimits;
 use belfry_sandbox::Level;
 use belfry_store::PostgresOptions;
@@ -155,12 +157,16 @@ impl Settings {
             layers_dir: functions.layers_dir.clone(),
             event_bytes_max: functions.event_bytes_max.as_usize(),
             async_event_bytes_max: functions.async_event_bytes_max.as_usize(),
+            worker_wait: functions.worker_wait,
             shutdown_grace: functions.shutdown_grace,
         }
     }
 
     /// For what runs functions, which keeps what it needs in `dir`.
-    pub fn runner(&self, dir: PathBuf) -> RunnerSettings {
+    pub fn runner(&self, dir: PathBuf, runtimes: &Runtimes) -> RunnerSettings {
+        let path = |found: &Result<Interpreter, String>| {
+            found.as_ref().ok().map(|found| found.path.clone())
+        };
         let functions = &self.functions;
         RunnerSettings {
             level: match functions.isolation {
@@ -169,11 +175,8 @@ impl Settings {
                 Isolation::Namespace => Level::Namespace,
             },
             allow_unsandboxed: functions.allow_unsandboxed,
-            node: functions
-                .node
-                .clone()
-                .or_else(|| on_path(&["node", "nodejs"])),
-            python: functions.python.clone().or_else(|| on_path(&["python3"])),
+            node: path(&runtimes.node),
+            python: path(&runtimes.python),
             exec_allowed: functions.exec_allowed.clone(),
             workers_max: functions.workers_max.as_usize(),
             queue_max: functions.queue_max.as_usize(),
@@ -182,6 +185,15 @@ impl Settings {
             log_bytes_max: functions.log_bytes_max.as_usize(),
             wait_for_worker: functions.worker_wait,
             ..RunnerSettings::new(dir)
+        }
+    }
+
+    /// Where interpreters of functions are looked for.
+    pub fn runtimes(&self) -> RuntimeSettings {
+        RuntimeSettings {
+            node: self.functions.node.clone(),
+            python: self.functions.python.clone(),
+            exec_allowed: self.functions.exec_allowed.clone(),
         }
     }
 
@@ -271,16 +283,4 @@ pub(super) fn sealer_of(key: &Secret) -> Result<Sealer, SealError> {
         .map(|line| line.split('#').next().unwrap_or_default())
         .collect();
     Sealer::from_base64(&keys.join("\n"))
-}
-
-/// The first of these programs that is found on the PATH.
-fn on_path(names: &[&str]) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    let found = names
-        .iter()
-        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
-        .find(|program| program.is_absolute() && program.is_file())?;
-    // What it links to is what a function may see.
-    found.canonicalize().ok()
 }
