@@ -367,7 +367,7 @@ async fn an_invocation_is_answered_whatever_the_function_did_and_stays_on_record
         (&json!("succeeded"), &json!(200))
     );
     assert_eq!(
-        good["log"][0]["text"], "given 11 bytes",
+        good["log"][0]["text"], "given 9 bytes",
         "as it was sent: {good}"
     );
     let bad = invoke(

@@ -150,7 +150,7 @@ fn every_problem_is_listed_with_what_was_expected_and_where_it_stands() {
     assert_eq!(
         problems(&sources),
         [
-            "quux: there is no such section; there are server, data, store, node, ingest, sources, engine, egress, templates, secrets, \
+            "quux: there is no such section; there are server, data, store, node, ingest, sources, engine, egress, templates, functions, secrets, \
              auth, limits, retention, log, metrics (belfry.toml:6)",
             "server.listen: expected an address with a port such as \"127.0.0.1:7311\", got 7311 (belfry.toml:2)",
             "server.connections_max: expected a whole number from 1 to 1000000, got \"10\" (belfry.toml:4)",
