@@ -284,7 +284,7 @@ impl Target for Bot {
             .messages
             .iter()
             .filter(|message| message.bot == self.name && at_ms - message.at_ms < MINUTE_MS);
-        if earlier.count() >= ALLOWED {
+        if self.limited && earlier.count() >= ALLOWED {
             state.too_many += 1;
         }
         let message = Message {
