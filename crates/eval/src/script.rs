@@ -297,7 +297,8 @@ fn output(value: Value<'_>) -> Result<Output, Wrong> {
             let mut bytes = Bounded::new(OUTPUT_BYTES_MAX);
             match serde_json::to_writer(&mut bytes, &value) {
                 Ok(()) => Ok(Output::Json(bytes.into_text())),
-                Err(error) if error.is_io() => Err(too_large()),
+                // What went wrong with the writing is told as an error of the value.
+                Err(_) if bytes.is_over => Err(too_large()),
                 Err(error) => Err(wrong(format!(
                     "the result cannot be written as JSON: {error}"
                 ))),
@@ -313,6 +314,8 @@ fn output(value: Value<'_>) -> Result<Output, Wrong> {
 struct Bounded {
     bytes: Vec<u8>,
     most: usize,
+    /// More was to be written.
+    is_over: bool,
 }
 
 impl Bounded {
@@ -320,6 +323,7 @@ impl Bounded {
         Self {
             bytes: Vec::new(),
             most,
+            is_over: false,
         }
     }
 
@@ -331,6 +335,7 @@ impl Bounded {
 impl io::Write for Bounded {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.bytes.len() + bytes.len() > self.most {
+            self.is_over = true;
             return Err(io::Error::other("too much"));
         }
         self.bytes.extend_from_slice(bytes);

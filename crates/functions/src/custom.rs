@@ -741,10 +741,11 @@ mod tests {
 
     #[tokio::test]
     async fn an_unmodified_awslambdaric_function_answers_throws_and_sees_its_context() {
-        let python = std::env::var("BELFRY_TEST_AWSLAMBDARIC").expect(
-            "BELFRY_TEST_AWSLAMBDARIC names a Python with awslambdaric; `cargo xtask test` installs it",
+        let packages = std::env::var("BELFRY_TEST_AWSLAMBDARIC").expect(
+            "BELFRY_TEST_AWSLAMBDARIC names a folder with awslambdaric; `cargo xtask test` makes it",
         );
         let folder = tempfile::tempdir().unwrap();
+        let path = format!("PYTHONPATH={packages}:{}", folder.path().display());
         let code = r#"
 def handler(event, context):
     if event.get("fail"):
@@ -758,7 +759,14 @@ def handler(event, context):
     }
 "#;
         std::fs::write(folder.path().join("app.py"), code).unwrap();
-        let command = [python.as_str(), "-m", "awslambdaric", "app.handler"];
+        let command = [
+            "/usr/bin/env",
+            &path,
+            "/usr/bin/python3",
+            "-m",
+            "awslambdaric",
+            "app.handler",
+        ];
         let mut worker = Worker::start(folder.path(), &command, "app.handler").await;
         assert_eq!(worker.said().await["type"], "ready");
         for id in ["b-1", "b-2"] {
