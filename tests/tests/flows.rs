@@ -65,7 +65,7 @@ async fn the_flow_of_the_guide_sends_alarms_and_catches_what_it_cannot_send() ->
     .await?
     .to_string();
     ensure!(
-        line.contains("line 4") && line.contains("ins-sjksjk"),
+        line.contains("line 2, column 14") && line.contains("ins-sjksjk"),
         "{line}"
     );
     ensure!(wecom.taken().len() == 1);

@@ -118,6 +118,8 @@ impl App {
                 return Ok(None);
             };
             let mut spec = old.spec.clone();
+            // As a client would send it back.
+            place.kind.hide(&mut spec);
             if let Some(members) = spec.as_object_mut() {
                 members.insert("code".to_owned(), code.clone());
             }
