@@ -789,7 +789,14 @@ def handler(event, context):
         worker.done("b-3").await;
         let mut broken = Worker::start(
             folder.path(),
-            &[&python, "-m", "awslambdaric", "none.handler"],
+            &[
+                "/usr/bin/env",
+                &path,
+                "/usr/bin/python3",
+                "-m",
+                "awslambdaric",
+                "none.handler",
+            ],
             "none.handler",
         )
         .await;

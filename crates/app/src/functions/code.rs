@@ -118,12 +118,12 @@ impl App {
                 return Ok(None);
             };
             let mut spec = old.spec.clone();
-            // As a client would send it back.
-            place.kind.hide(&mut spec);
             if let Some(members) = spec.as_object_mut() {
                 members.insert("code".to_owned(), code.clone());
             }
             let place = place_of(&old.name)?;
+            // As a client would send it back.
+            place.kind.hide(&mut spec);
             let changed = self
                 .change_document(actor, &index, place, spec, options)
                 .await?;

@@ -307,7 +307,7 @@ impl FunctionService {
 }
 
 /// Of a function that is not known (yet): loading the code (300 s) and running (900 s), as long as any may.
-const LONGEST_RUN: Duration = Duration::from_secs(1200);
+const LONGEST_RUN: Duration = Duration::from_mins(20);
 /// Ending a worker that does not end by itself.
 const ENDING: Duration = Duration::from_secs(10);
 /// Asynchronous invocations that one server makes at once.
