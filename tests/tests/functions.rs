@@ -132,7 +132,7 @@ async fn a_disk_that_went_read_only_is_told_of_saved_and_its_machine_rebooted() 
     let log = (log.status.as_u16(), log.text());
     for fact in [
         format!("START RequestId: {request}"),
-        format!("END RequestId: {request}"),
+        format!("END RequestId:{request}"),
         format!("Report RequestId: {request}"),
         format!("Init Report RequestId: {request}"),
         "SnapshotId: 'snap-0a1b2c3d'".to_owned(),

@@ -193,7 +193,7 @@ struct Policy(Vec<Bot>);
 impl Policy {
     fn left(&self, progress: Option<&str>) -> impl Iterator<Item = &Bot> {
         let done = progress.unwrap_or_default().to_owned();
-        self.0.iter().filter(move |bot| !done.contains(&bot.name))
+        self.0.iter().filter(move |bot| !done.contains(&bot.mark()))
     }
 }
 
@@ -215,7 +215,7 @@ impl Target for Policy {
         let free = |bot: &&Bot| key(bot).is_none_or(|key| !is_busy(&key));
         let next = self.left(progress).find(free);
         let done = self.0.iter().enumerate();
-        let done = done.filter(|(_, bot)| progress.is_some_and(|done| done.contains(&bot.name)));
+        let done = done.filter(|(_, bot)| progress.is_some_and(|done| done.contains(&bot.mark())));
         Part {
             channel: next.or_else(|| self.left(progress).next()).and_then(key),
             done: done.fold(0, |bits, (n, _)| bits | 1 << n),
@@ -231,7 +231,7 @@ impl Target for Policy {
         let throttled = made.verdict.throttled();
         let mut done = job.progress.unwrap_or_default().to_owned();
         if made.verdict == Verdict::Delivered {
-            done.push_str(&bot.name);
+            done.push_str(&bot.mark());
         }
         let verdict = if self.left(Some(&done)).next().is_none() {
             Verdict::Delivered
@@ -252,6 +252,13 @@ struct Bot {
     name: String,
     folds: bool,
     limited: bool,
+}
+
+impl Bot {
+    /// How it stands among those that are done.
+    fn mark(&self) -> String {
+        format!("{};", self.name)
+    }
 }
 
 #[async_trait]
