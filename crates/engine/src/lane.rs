@@ -1098,6 +1098,11 @@ impl Lane {
         if let (Some(channel), Some(throttled)) = (channel, throttled) {
             channel.pause(throttled.retry_after_ms);
             self.shared.lease.look();
+            if self.channels.load().len() > 1 {
+                // What waits for it may have another way.
+                self.ask_again(&mut self.lock());
+                self.stirred.notify_one();
+            }
         }
         let change = {
             let mut state = self.lock();

@@ -278,10 +278,7 @@ impl Lane {
             state.batches.push(work, now_ms);
             return;
         }
-        let part = entry.next_part(&work.event, work.progress.as_deref(), |key| {
-            self.channel_of(Some(*key))
-                .is_some_and(|channel| channel.is_busy(now_ms))
-        });
+        let part = self.part_to_go(&work, &entry, now_ms);
         let channel = self.channel_of(part.channel);
         if channel.as_ref().is_some_and(|channel| !channel.has_part()) {
             // Other nodes may send through it, this one may not.
@@ -339,6 +336,22 @@ impl Lane {
             let waiting = Done::Waiting(work, Reason::ChannelLimit, now_ms);
             self.shared.hand_over(waiting).await;
         }
+    }
+
+    /// The part of a delivery that goes next: one whose channel is free; else not one whose channel is paused.
+    fn part_to_go(&self, work: &Work, entry: &TargetEntry, now_ms: i64) -> Part {
+        let progress = work.progress.as_deref();
+        let is = |key: &Key, asked: fn(&Channel, i64) -> bool| {
+            self.channel_of(Some(*key))
+                .is_some_and(|channel| asked(&channel, now_ms))
+        };
+        let paused: fn(&Channel, i64) -> bool =
+            |channel, now_ms| channel.paused_until_ms(now_ms) > 0;
+        let part = entry.next_part(&work.event, progress, |key| is(key, Channel::is_busy));
+        if part.channel.is_some_and(|key| is(&key, paused)) {
+            return entry.next_part(&work.event, progress, |key| is(key, paused));
+        }
+        part
     }
 
     /// What is known of a delivery's alarm, if it may be sent; else it is on its way elsewhere.
