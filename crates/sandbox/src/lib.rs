@@ -1,6 +1,6 @@
 //! Starts programs that must not be trusted: what they may see, touch and use up, and how they end for certain.
 //!
-//! A program is not started by the server itself but by the same binary in another mode ([`launch`]): single-threaded, it
+//! A program is not started by the server itself but by the same binary in another mode ([`launch()`]): single-threaded, it
 //! restricts itself ([`Cage`]) and then becomes the program. So nothing here needs `unsafe` code, and what a program may do is
 //! settled before its first instruction.
 //!
@@ -33,5 +33,5 @@ pub use restrict::restrict;
 pub use start::{Launcher, Plan, Started};
 pub use support::Support;
 
-/// The mode of the binary in which [`launch`] runs: its one argument.
+/// The mode of the binary in which [`launch()`] runs: its one argument.
 pub const LAUNCH: &str = "launch";
