@@ -17,6 +17,7 @@
 mod answer;
 mod document;
 mod extract;
+mod live;
 mod meters;
 mod pages;
 pub mod problem;

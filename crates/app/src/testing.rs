@@ -17,6 +17,7 @@ use crate::config::pattern_faults;
 use crate::error::{Code, Error, Fault, Result};
 use crate::input;
 
+pub(crate) use targets::one_event;
 pub use targets::{
     TargetPreviewView, TargetTestView, TransformFaultView, TransformTestView, TrialView,
 };

@@ -2,16 +2,12 @@
 //!
 //! The draft itself (`/v1/functions/{namespace}/{name}`) is a named document.
 
-use std::convert::Infallible;
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::response::sse::{Event, Sse};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
-use belfry_app::Actor;
 use belfry_app::catalog::Whole;
 use belfry_app::cursor::{Listing, PageRequest};
 use belfry_app::functions::{
@@ -20,13 +16,8 @@ use belfry_app::functions::{
     WriteAlias,
 };
 use belfry_model::FunctionName;
-use futures_util::Stream;
-use futures_util::stream::unfold;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
-use tokio::time::{Interval, MissedTickBehavior, interval};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -34,6 +25,7 @@ use super::{ChangeQuery, ConditionHeaders, NoQuery, PageQuery};
 use crate::Shared;
 use crate::answer::{changed, deleted, entity};
 use crate::extract::{Caller, Conditions, JsonBody, OptionalJsonBody, PathOf, QueryOf, read_body};
+use crate::live;
 use crate::problem::Problem;
 
 /// The function in a path.
@@ -589,45 +581,6 @@ pub(crate) async fn functions_status(
     Ok(Json(state.app.functions_status(&caller.actor).await?))
 }
 
-struct Following {
-    state: Shared,
-    actor: Actor,
-    function: FunctionName,
-    lines: Receiver<LiveLine>,
-    heartbeat: Interval,
-    /// Gives the place back when the stream ends.
-    _place: OwnedSemaphorePermit,
-}
-
-impl Following {
-    /// The next thing to send; `None` ends the stream.
-    async fn next(&mut self) -> Option<Event> {
-        loop {
-            tokio::select! {
-                biased;
-                () = self.state.settings.shutdown.cancelled() => return None,
-                _ = self.heartbeat.tick() => {
-                    if !self.state.app.is_still_valid(&self.actor).await {
-                        return None;
-                    }
-                    return Some(Event::default().comment("alive"));
-                }
-                received = self.lines.recv() => match received {
-                    Ok(line) if line.function == self.function => {
-                        let view = LiveView::from(line);
-                        return Event::default().event(view.event()).json_data(view).ok();
-                    }
-                    Ok(_) => {}
-                    Err(RecvError::Lagged(count)) => {
-                        return Some(Event::default().event("skipped").data(format!("{{\"count\":{count}}}")));
-                    }
-                    Err(RecvError::Closed) => return None,
-                },
-            }
-        }
-    }
-}
-
 /// Streams what a function prints on this server, as it happens.
 ///
 /// Server-sent events: `start`, `line`, `end`; one named `skipped` says how many a slow listener has missed. A comment shows
@@ -649,36 +602,11 @@ pub(crate) async fn follow_function(
         return Err(Problem::at("query:follow", detail));
     }
     let lines = state.app.follow_function(&caller.actor, &function)?;
-    let place = Arc::clone(&state.streams)
-        .try_acquire_owned()
-        .map_err(|_| {
-            Problem::new(
-                "TOO_MANY_STREAMS",
-                "as many live streams are open as this server allows",
-            )
-            .with_retry_after(state.settings.heartbeat)
-        })?;
-    let mut heartbeat = interval(state.settings.heartbeat);
-    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let following = Following {
-        actor: caller.actor,
-        function,
-        lines,
-        heartbeat,
-        _place: place,
-        state,
-    };
-    let mut response = Sse::new(events(following)).into_response();
-    // Proxies would otherwise hold the stream back until it ends.
-    response.headers_mut().insert(
-        HeaderName::from_static("x-accel-buffering"),
-        HeaderValue::from_static("no"),
-    );
-    Ok(response)
-}
-
-fn events(following: Following) -> impl Stream<Item = Result<Event, Infallible>> {
-    unfold(following, async |mut following| {
-        following.next().await.map(|event| (Ok(event), following))
+    live::stream(state, caller.actor, lines, move |line: LiveLine| {
+        let wanted = line.function == function;
+        wanted.then(|| {
+            let view = LiveView::from(line);
+            Event::default().event(view.event()).json_data(view)
+        })
     })
 }

@@ -1,30 +1,18 @@
 //! Deliveries as they happen, as server-sent events.
-//!
-//! A stream ends on the shutdown token (one open stream would otherwise use up the whole time that a shutdown may
-//! take), when its key stops working, and when its client goes away.
-
-use std::convert::Infallible;
-use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue};
-use axum::response::sse::{Event, Sse};
-use axum::response::{IntoResponse, Response};
-use belfry_app::Actor;
+use axum::response::Response;
+use axum::response::sse::Event;
 use belfry_app::history::NoticeView;
 use belfry_engine::DeliveryNotice;
 use belfry_model::BusName;
 use belfry_model::delivery::DeliveryStatus;
-use futures_util::Stream;
-use futures_util::stream::unfold;
 use serde::Deserialize;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::broadcast::{Receiver, error::RecvError};
-use tokio::time::{Interval, MissedTickBehavior, interval};
 use utoipa::IntoParams;
 
 use crate::Shared;
 use crate::extract::{Caller, QueryOf};
+use crate::live;
 use crate::problem::Problem;
 
 /// Which deliveries.
@@ -73,44 +61,6 @@ impl Filter {
     }
 }
 
-struct Tail {
-    state: Shared,
-    actor: Actor,
-    filter: Filter,
-    notices: Receiver<DeliveryNotice>,
-    heartbeat: Interval,
-    /// Gives the place back when the stream ends.
-    _place: OwnedSemaphorePermit,
-}
-
-impl Tail {
-    /// The next thing to send; `None` ends the stream.
-    async fn next(&mut self) -> Option<Event> {
-        loop {
-            tokio::select! {
-                biased;
-                () = self.state.settings.shutdown.cancelled() => return None,
-                _ = self.heartbeat.tick() => {
-                    if !self.state.app.is_still_valid(&self.actor).await {
-                        return None;
-                    }
-                    return Some(Event::default().comment("alive"));
-                }
-                received = self.notices.recv() => match received {
-                    Ok(notice) if self.filter.wants(&notice) => {
-                        return Event::default().event("delivery").json_data(NoticeView::from(notice)).ok();
-                    }
-                    Ok(_) => {}
-                    Err(RecvError::Lagged(count)) => {
-                        return Some(Event::default().event("skipped").data(format!("{{\"count\":{count}}}")));
-                    }
-                    Err(RecvError::Closed) => return None,
-                },
-            }
-        }
-    }
-}
-
 /// Streams deliveries as they happen.
 ///
 /// Server-sent events named `delivery`; one named `skipped` says how many a slow listener has missed. A comment shows
@@ -124,36 +74,11 @@ pub(crate) async fn tail_deliveries(
 ) -> Result<Response, Problem> {
     let notices = state.app.notices(&caller.actor)?;
     let filter = Filter::new(query)?;
-    let place = Arc::clone(&state.streams)
-        .try_acquire_owned()
-        .map_err(|_| {
-            Problem::new(
-                "TOO_MANY_STREAMS",
-                "as many live streams are open as this server allows",
-            )
-            .with_retry_after(state.settings.heartbeat)
-        })?;
-    let mut heartbeat = interval(state.settings.heartbeat);
-    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let tail = Tail {
-        actor: caller.actor,
-        filter,
-        notices,
-        heartbeat,
-        _place: place,
-        state,
-    };
-    let mut response = Sse::new(events(tail)).into_response();
-    // Proxies would otherwise hold the stream back until it ends.
-    response.headers_mut().insert(
-        HeaderName::from_static("x-accel-buffering"),
-        HeaderValue::from_static("no"),
-    );
-    Ok(response)
-}
-
-fn events(tail: Tail) -> impl Stream<Item = Result<Event, Infallible>> {
-    unfold(tail, async |mut tail| {
-        tail.next().await.map(|event| (Ok(event), tail))
+    live::stream(state, caller.actor, notices, move |notice| {
+        let wanted = filter.wants(&notice);
+        wanted.then(|| {
+            let view = NoticeView::from(notice);
+            Event::default().event("delivery").json_data(view)
+        })
     })
 }

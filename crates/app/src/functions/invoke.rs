@@ -18,6 +18,7 @@ use crate::actor::Actor;
 use crate::catalog::unknown_template;
 use crate::error::{Code, Error, Result};
 use crate::input;
+use crate::testing::one_event;
 
 /// How much of the log an answer shows, in bytes: as SCF does.
 const LOG_TAIL_BYTES: usize = 4096;
@@ -273,22 +274,11 @@ impl App {
         event: Option<JsonText>,
         asked: &Invoke,
     ) -> Result<String> {
-        let given = [
+        one_event(
             event.is_some(),
             asked.event_uid.is_some(),
             asked.template.is_some(),
-        ];
-        if given.into_iter().filter(|given| *given).count() > 1 {
-            let pointer = if asked.event_uid.is_some() {
-                "/eventUid"
-            } else {
-                "/template"
-            };
-            return Err(Error::field(
-                pointer,
-                "give one of event, eventUid and template",
-            ));
-        }
+        )?;
         if let Some(template) = &asked.template {
             let entry = catalog::template(template)
                 .ok_or_else(|| Error::field("/template", unknown_template(template)))?;

@@ -314,22 +314,11 @@ impl App {
         which: &Which,
         event: Option<JsonText>,
     ) -> Result<Event> {
-        let one = [
+        one_event(
             event.is_some(),
             which.event_uid.is_some(),
             which.template.is_some(),
-        ];
-        if one.into_iter().filter(|given| *given).count() > 1 {
-            let pointer = if which.event_uid.is_some() {
-                "/eventUid"
-            } else {
-                "/template"
-            };
-            return Err(Error::field(
-                pointer,
-                "give one of event, eventUid and template",
-            ));
-        }
+        )?;
         match (event, which.event_uid) {
             (Some(text), _) => self.trial_event(text.as_str().as_bytes().to_vec()),
             (None, Some(id)) => {
@@ -441,4 +430,21 @@ impl App {
 fn document(event: &Event) -> Result<JsonText> {
     let text = std::str::from_utf8(event.doc()).map_err(Error::internal)?;
     JsonText::parse(text).map_err(Error::internal)
+}
+
+/// An event is given, named by its id, or by its template: by one of them at most.
+pub(crate) fn one_event(event: bool, event_uid: bool, template: bool) -> Result<()> {
+    if [event, event_uid, template]
+        .into_iter()
+        .filter(|given| *given)
+        .count()
+        <= 1
+    {
+        return Ok(());
+    }
+    let pointer = if event_uid { "/eventUid" } else { "/template" };
+    Err(Error::field(
+        pointer,
+        "give one of event, eventUid and template",
+    ))
 }
