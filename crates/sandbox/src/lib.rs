@@ -27,7 +27,7 @@ mod start;
 mod support;
 
 pub use cage::{Cage, Level};
-pub use family::{Family, kill_all, leftovers};
+pub use family::{Family, kill_all, leftovers, newest_process};
 pub use launch::{LAUNCH_FAILED, launch};
 pub use restrict::restrict;
 pub use start::{Launcher, Plan, Started};
