@@ -363,6 +363,7 @@ fn detail(invocation: &Invocation) -> String {
         Outcome::TimedOut => "the function has not answered within its time",
         Outcome::LateTimedOut => "the function has answered, but has not ended within its time",
         Outcome::OutOfMemory => "the function needs more memory than it may have",
+        Outcome::ScratchFull => "the function has written more than its scratch folder may hold",
         Outcome::Exited => "the function's process has ended",
         Outcome::AnswerTooLarge => "the function's answer is too large",
         Outcome::EventTooLarge => "the event is too large for a function",
