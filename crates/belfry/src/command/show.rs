@@ -203,6 +203,7 @@ pub const ALARMS: &[Column] = &[
     ("TYPE", &["/type"]),
     ("SUBJECT", &["/subject"]),
     ("TITLE", &["/title"]),
+    ("TOLD", &["/told"]),
 ];
 /// Columns of who was told of an alarm.
 pub const TOLD: &[Column] = &[
