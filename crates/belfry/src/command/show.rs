@@ -227,7 +227,8 @@ pub const DELIVERIES: &[Column] = &[
     ("SUBJECT", &["/event/subject"]),
     ("TRIES", &["/attempts"]),
     ("CODE", &["/statusCode"]),
-    ("REASON", &["/reason"]),
+    // A success has no reason, but may have something to tell: who was not reached, in which message it went.
+    ("REASON", &["/reason", "/detail"]),
 ];
 /// Columns of attempts.
 pub const ATTEMPTS: &[Column] = &[
