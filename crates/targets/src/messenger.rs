@@ -6,6 +6,7 @@
 //!
 //! It must never know a vendor.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -144,6 +145,25 @@ impl Ask<'_> {
         let mut message = self.message.clone();
         cut::fit(&mut message, fits);
         message
+    }
+
+    /// What the vendor is to recognise the alarm by. That of a trial touches no real one.
+    pub(crate) fn alarm_key(&self) -> Cow<'_, str> {
+        let key = self.alarm.key.as_str();
+        if self.job.trial {
+            Cow::Owned(format!("test-{key}"))
+        } else {
+            Cow::Borrowed(key)
+        }
+    }
+
+    /// What happened, where how bad it is stands beside it; of a trial with the sign that it is one.
+    pub(crate) fn headline(&self, message: &Message) -> String {
+        if self.job.trial {
+            message.title()
+        } else {
+            message.subject.clone()
+        }
     }
 
     /// What this target's first message of the alarm left behind.

@@ -41,6 +41,8 @@ use crate::target::{Attempted, Channel, ChannelLimit, Job, RequestRecord, Target
 
 /// How much of an answer is read.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Most requests that a preview shows.
+const REQUESTS_SHOWN_MAX: usize = 4;
 /// Most numbers in settings.
 const NUMBERS_MAX: usize = 100;
 /// Longest pause between two messages to the same number, in seconds.
@@ -308,6 +310,22 @@ impl<P: Phone> Caller<P> {
     }
 
     /// The request with its record, for people who read alike.
+    /// Those of `due` who are told by the same request as the first.
+    fn in_one_request<'p>(&self, due: &[&'p Person]) -> Vec<&'p Person> {
+        let reads = |person: &Person| {
+            let common = self.common.read_by(person);
+            (common.language, common.time_zone)
+        };
+        let with_first = |person: &&'p Person| {
+            due.first().is_some_and(|first| {
+                reads(person) == reads(first)
+                    && self.phone.together(&first.address, &person.address)
+            })
+        };
+        let together = due.iter().copied().filter(with_first);
+        together.take(self.phone.numbers_max()).collect()
+    }
+
     fn ready(
         &self,
         job: &Job<'_>,
@@ -453,20 +471,10 @@ impl<P: Phone> Caller<P> {
             .filter(|person| !progress.has(&person.address))
             .filter(|person| progress.is_due(&person.address, now_ms))
             .collect();
-        let Some(first) = due.first() else {
+        let now = self.in_one_request(&due);
+        if now.is_empty() {
             return self.conclude(&found, &progress, Attempted::unsent(Verdict::Delivered));
-        };
-        let reads = |person: &Person| {
-            let common = self.common.read_by(person);
-            (common.language, common.time_zone)
-        };
-        let now: Vec<&Person> = due
-            .iter()
-            .copied()
-            .filter(|person| reads(person) == reads(first))
-            .filter(|person| self.phone.together(&first.address, &person.address))
-            .take(self.phone.numbers_max())
-            .collect();
+        }
         let numbers: Vec<&str> = now.iter().map(|person| &*person.address).collect();
         let (request, record) = match self.ready(job, &alarm, &now, now_ms) {
             Ok(made) => made,
@@ -600,7 +608,7 @@ impl<P: Phone> Target for Caller<P> {
 
     fn preview(&self, job: &Job<'_>) -> Result<Vec<RequestRecord>, String> {
         let found = self.recipients();
-        let people: Vec<&Person> = found.people.iter().take(self.phone.numbers_max()).collect();
+        let mut people: Vec<&Person> = found.people.iter().collect();
         if people.is_empty() {
             return Err(format!(
                 "nobody would be reached: {}",
@@ -611,7 +619,13 @@ impl<P: Phone> Target for Caller<P> {
         if let Some(why) = self.phone.skips(&alarm) {
             return Err(why.to_owned());
         }
-        let (_, record) = self.ready(job, &alarm, &people, self.clock.now_ms())?;
-        Ok(vec![record])
+        let mut records = Vec::new();
+        while !people.is_empty() && records.len() < REQUESTS_SHOWN_MAX {
+            let now = self.in_one_request(&people);
+            let (_, record) = self.ready(job, &alarm, &now, self.clock.now_ms())?;
+            records.push(record);
+            people.retain(|person| !now.iter().any(|other| other.address == person.address));
+        }
+        Ok(records)
     }
 }

@@ -203,6 +203,7 @@ pub const ALARMS: &[Column] = &[
     ("TYPE", &["/type"]),
     ("SUBJECT", &["/subject"]),
     ("TITLE", &["/title"]),
+    ("TOLD", &["/told"]),
 ];
 /// Columns of who was told of an alarm.
 pub const TOLD: &[Column] = &[
@@ -226,7 +227,8 @@ pub const DELIVERIES: &[Column] = &[
     ("SUBJECT", &["/event/subject"]),
     ("TRIES", &["/attempts"]),
     ("CODE", &["/statusCode"]),
-    ("REASON", &["/reason"]),
+    // A success has no reason, but may have something to tell: who was not reached, in which message it went.
+    ("REASON", &["/reason", "/detail"]),
 ];
 /// Columns of attempts.
 pub const ATTEMPTS: &[Column] = &[

@@ -55,6 +55,10 @@ impl Variable {
             Self::Title => message.title(),
             Self::Subject => message.subject.clone(),
             Self::Event if several => message.subject.clone(),
+            Self::Event if ask.job.trial => {
+                let test = words::say(language, "test", "测试");
+                format!("{test} {}", what(alarm, language))
+            }
             Self::Event => what(alarm, language),
             Self::Severity => {
                 words::say(language, alarm.severity.as_str(), alarm.severity.zh()).to_owned()
