@@ -24,7 +24,6 @@ use super::{DEFAULT, LATEST};
 use crate::documents::{
     ALIASES, AliasSpec, FUNCTIONS, FunctionDocument, SECRETS, Secret, VERSIONS, VersionSpec,
 };
-use crate::random;
 
 /// How often is looked for code that nothing needs any more.
 const SWEEP_EVERY: Duration = Duration::from_hours(1);
@@ -520,6 +519,6 @@ fn key(program: &Program, spec: &FunctionSpec) -> [u8; 32] {
 impl std::fmt::Debug for Made {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let key = self.program.key.get(..4).unwrap_or_default();
-        f.debug_tuple("Made").field(&random::hex(key)).finish()
+        f.debug_tuple("Made").field(&hex::encode(key)).finish()
     }
 }
