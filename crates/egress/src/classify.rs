@@ -90,6 +90,7 @@ pub(crate) fn tls_failed(error: &rustls::Error) -> String {
             }
             other => other.to_string(),
         },
+        Error::InvalidMessage(_) => "what came is no TLS; is this the right port?".to_owned(),
         other => other.to_string(),
     };
     format!("TLS failed: {why}")
@@ -178,6 +179,8 @@ mod tests {
         }
         impl std::error::Error for CaUsedAsEndEntity {}
 
+        let no_tls = Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+        assert!(tls_failed(&no_tls).contains("the right port"));
         for (wrong, told) in [
             (CertificateError::UnknownIssuer, "egress.extra_ca"),
             (CertificateError::Expired, "has expired"),

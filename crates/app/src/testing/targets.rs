@@ -120,8 +120,8 @@ pub struct TargetTestView {
 #[serde(rename_all = "camelCase")]
 #[schema(as = Trial)]
 pub struct TrialView {
-    /// What the answer means: `delivered`, `retry`, `permanent`, `gone` or `skipped`; `more` when another request follows, `busy`
-    /// when there was no room.
+    /// What the answer means: `delivered`, `retry`, `permanent`, `gone` or `skipped`; `more` when another request follows, `later`
+    /// when somebody is told later, `busy` when there was no room.
     #[schema(examples("delivered"))]
     pub verdict: &'static str,
     /// Why, for programs.
