@@ -286,6 +286,9 @@ impl Bare {
                 socket.get_mut().write_all(ask.as_bytes()).unwrap();
                 let answer = line(socket);
                 assert!(answer.contains("\"result\""), "{answer}");
+                if !answer.contains("\"done\":true") {
+                    line(socket);
+                }
             }
             Self::Http(_, stream) => {
                 let next = format!(
