@@ -2,8 +2,10 @@
 //! directly ("bare"), without a pool, a sandbox, limits, a log or a record. Both take turns, so that a change of the machine's
 //! speed meets both; compare the two columns first.
 //!
-//! `cargo bench -p belfry-functions`; needs node and python3. The last column is what a prototype needed on two cores: it spoke
-//! with the process directly, and its cold starts ended when the code was loaded.
+//! `cargo bench -p belfry-functions`; needs node and python3. `BELFRY_BIN=$PWD/target/release/belfry` has the server's own binary
+//! start programs, as it does in a server, instead of the small launcher of the tests. Words behind `--` choose lines: `landlock`.
+//! The last column is what a prototype needed on two cores: it spoke with the process directly, and its cold starts ended when the
+//! code was loaded.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -143,7 +145,9 @@ async fn measure(case: Case) {
     settings.node = Some(found("node"));
     settings.python = Some(PathBuf::from(PYTHON));
     settings.exec_allowed = vec![PathBuf::from(EXEC)];
-    let launcher = Launcher::new(launcher().unwrap(), format!("{}:", folder.display()));
+    let launch = std::env::var_os("BELFRY_BIN").map_or_else(|| launcher().unwrap(), PathBuf::from);
+    let launch = launch.canonicalize().unwrap();
+    let launcher = Launcher::new(launch, format!("{}:", folder.display()));
     let runner = Runner::start(settings, launcher, Arc::new(SystemClock)).unwrap();
     let event = format!(
         r#"{{"id":"1","type":"t","data":{{"text":"{}"}}}}"#,
