@@ -419,6 +419,17 @@ async fn several_events_are_one_run_with_one_outcome_for_all_of_them() -> Result
         let deliveries = settled(&admin, uid).await?;
         ensure!(deliveries[0]["status"] == "delivered", "{deliveries:#?}");
     }
+    // Each says what became of it; the attempt belongs to the first of them.
+    let last = delivery_with(&admin, &uids[2], "delivered").await?;
+    let shown = server
+        .cli()
+        .run(&["delivery", "show", &text(&last["id"])?])
+        .await?
+        .expect(0)?;
+    ensure!(
+        shown.contains("in the batch of dlv_") && shown.contains("no attempt of its own"),
+        "{shown}"
+    );
     let one = the_invocation(&admin, "function=default/many").await?;
     assert_eq!(one["result"], r#"["a","b","c"]"#, "{one:#}");
     ensure!(
@@ -637,6 +648,153 @@ async fn the_command_line_deploys_runs_publishes_and_shows_what_was_printed() ->
         broken.code == Some(1) && broken.stderr.contains("SyntaxError"),
         "{broken:?}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_run_is_listed_and_searched_and_a_function_that_never_was_is_told_as_such()
+-> Result<()> {
+    let server = Options::default()
+        .set("functions.enabled", "true")
+        .start()
+        .await?;
+    let admin = server.admin()?;
+    for (name, code) in [
+        (
+            "good",
+            "exports.main_handler = async () => { console.log('all is well'); return 1; };",
+        ),
+        (
+            "bad",
+            "exports.main_handler = async () => { throw new Error('boom'); };",
+        ),
+    ] {
+        let path = format!("/v1/functions/default/{name}");
+        put(
+            &admin,
+            &path,
+            &json!({"runtime": "nodejs", "code": {"inline": code}}),
+        )
+        .await?;
+        invoke(&admin, &format!("default/{name}"), &json!({"event": {}})).await?;
+    }
+    let cli = server.cli();
+    for (filters, has_good, has_bad) in [
+        (&[][..], true, true),
+        (&["good"], true, false),
+        (&["--outcome", "failed", "--since", "2h"], false, true),
+        (&["--text", "all is well"], true, false),
+        (&["--until", "2h"], false, false),
+    ] {
+        let line: Vec<&str> = ["function", "invocations"]
+            .iter()
+            .chain(filters)
+            .copied()
+            .collect();
+        let shown = cli.run(&line).await?.expect(0)?;
+        ensure!(
+            shown.contains("default/good") == has_good && shown.contains("default/bad") == has_bad,
+            "{filters:?}: {shown}"
+        );
+    }
+    let log = cli
+        .run(&["function", "logs", "bad", "-q", "boom"])
+        .await?
+        .expect(0)?;
+    ensure!(
+        log.contains("START RequestId: ") && log.contains("boom"),
+        "{log}"
+    );
+    let nothing = cli.run(&["function", "logs", "bad", "-q", "well"]).await?;
+    ensure!(
+        nothing.code == Some(0) && nothing.stderr.contains("nothing found"),
+        "{nothing:?}"
+    );
+    for command in ["logs", "invocations"] {
+        let never = cli.run(&["function", command, "goood"]).await?;
+        ensure!(
+            never.code == Some(3) && never.stderr.contains("default/goood"),
+            "{never:?}"
+        );
+    }
+    // Filters of the past say nothing of what is to come.
+    let both = cli
+        .run(&["function", "logs", "bad", "--follow", "--since", "2h"])
+        .await?;
+    ensure!(both.code == Some(2), "{both:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_zip_file_is_deployed_as_it_is() -> Result<()> {
+    let server = Options::default()
+        .set("functions.enabled", "true")
+        .start()
+        .await?;
+    let cli = server.cli();
+    let script = "import zipfile; z = zipfile.ZipFile('code.zip', 'w'); \
+                  z.writestr('index.py', 'def main_handler(event, context):\\n    return event[\"n\"] + 1\\n'); z.close()";
+    let made = Command::new("/usr/bin/python3")
+        .args(["-c", script])
+        .current_dir(cli.home())
+        .status()?;
+    ensure!(made.success(), "the zip file: {made}");
+    let line = [
+        "function",
+        "deploy",
+        "code.zip",
+        "--name",
+        "z",
+        "--runtime",
+        "python",
+    ];
+    cli.run(&line).await?.expect(0)?;
+    let said = cli
+        .run(&["function", "invoke", "z", "--data", r#"{"n": 6}"#])
+        .await?
+        .expect(0)?;
+    assert_eq!(said.trim(), "7");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_stands_in_the_way_of_a_function() -> Result<()> {
+    let layers = tempfile::tempdir()?;
+    let server = Options::default()
+        .set("functions.enabled", "true")
+        .set("functions.layers_dir", &layers.path().display().to_string())
+        .start()
+        .await?;
+    let admin = server.admin()?;
+    let code = json!({"inline": "exports.main_handler = async () => 1;"});
+    for (name, member, value, told) in [
+        (
+            "layer",
+            "layers",
+            json!(["sdk"]),
+            "/layers/0: there is no layer sdk",
+        ),
+        (
+            "secret",
+            "env",
+            json!({"key": {"secret": "account"}}),
+            "/env/key: there is no secret account",
+        ),
+        ("off", "enabled", json!(false), "default/off is disabled"),
+    ] {
+        let mut function = json!({"runtime": "nodejs", "code": code});
+        function[member] = value;
+        put(&admin, &format!("/v1/functions/default/{name}"), &function).await?;
+        let path = format!("/v1/functions/default/{name}/invoke");
+        let refused = admin.post(&path, &json!({"mode": "dryRun"})).await?;
+        ensure!(
+            refused.status.as_u16() == 409 && refused.text().contains(told),
+            "{name}: {}",
+            refused.text()
+        );
+    }
+    let nothing = all(&admin, "/v1/invocations").await?;
+    ensure!(nothing.is_empty(), "{nothing:#?}");
     Ok(())
 }
 

@@ -85,6 +85,12 @@ async fn a_policy_reaches_whom_it_can_and_says_whom_it_could_not() -> Result<()>
         delivery["attempts"].as_array().map_or(0, Vec::len) == 2,
         "{delivery:#}"
     );
+    // Whoever looks at the list sees it too.
+    let listed = server.cli().run(&["list", "deliveries"]).await?.expect(0)?;
+    ensure!(
+        listed.contains("refused for good: refused@example.com"),
+        "{listed}"
+    );
 
     // Whoever has left the group is not told any more.
     let answer = admin

@@ -1,7 +1,9 @@
 //! Telling alarms apart by their labels, in the words of Alertmanager.
 
+use std::error::Error as _;
+
 use belfry_model::FieldError;
-use regex_automata::meta::{Config, Regex};
+use regex_automata::meta::{BuildError, Config, Regex};
 use regex_automata::{Anchored, Input, util::syntax};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -91,17 +93,25 @@ impl Matcher {
 
 /// An expression for the whole of a value, `.` included in what a line break is.
 fn whole(text: &str) -> Result<Regex, FieldError> {
-    let bad = |detail: String| FieldError::new("/value", format!("no expression: {detail}"));
+    let bad = |error: BuildError| {
+        let cause = error
+            .source()
+            .map_or_else(|| error.to_string(), ToString::to_string);
+        // A mistake of syntax is drawn below the expression; what it is stands in the last line.
+        let why = cause.lines().last().unwrap_or_default();
+        let why = why.trim_start_matches("error: ");
+        FieldError::new("/value", format!("no regular expression: {why}"))
+    };
     // By itself first: `a)|(b` must not become one by what is put around it.
     let parsed = regex_automata::meta::Builder::new()
         .configure(limits())
         .build(text);
-    parsed.map_err(|error| bad(error.to_string()))?;
+    parsed.map_err(bad)?;
     regex_automata::meta::Builder::new()
         .configure(limits())
         .syntax(syntax::Config::new().dot_matches_new_line(true))
         .build(&format!("^(?:{text})$"))
-        .map_err(|error| bad(error.to_string()))
+        .map_err(bad)
 }
 
 fn limits() -> Config {
@@ -153,12 +163,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_compiled_is_told_with_its_place() {
-        for value in ["(", "a)|(b", "a{1000}{1000}"] {
-            assert_eq!(
-                compile("=~", value).unwrap_err().pointer,
-                "/value",
-                "{value}"
-            );
+        for (value, why) in [
+            ("(", "unclosed group"),
+            ("a)|(b", "unopened group"),
+            ("a{1000}{1000}", "limit"),
+        ] {
+            let error = compile("=~", value).unwrap_err();
+            assert_eq!(error.pointer, "/value", "{value}");
+            assert!(error.detail.contains(why), "{value}: {}", error.detail);
         }
         assert!(compile("=", &"x".repeat(2000)).is_err());
     }

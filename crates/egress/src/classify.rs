@@ -25,7 +25,7 @@ pub(crate) fn classify(error: &reqwest::Error) -> (Reason, String) {
         .iter()
         .find_map(|cause| cause.downcast_ref::<rustls::Error>())
     {
-        return (Reason::TlsError, format!("TLS failed: {tls}"));
+        return (Reason::TlsError, tls_failed(tls));
     }
     if error.is_timeout() && error.is_connect() {
         return (
@@ -67,6 +67,33 @@ pub(crate) fn classify(error: &reqwest::Error) -> (Reason, String) {
         Reason::BadResponse,
         format!("the answer cannot be read: {last}"),
     )
+}
+
+/// Why there is no TLS. Of certificates the library tells what its programmers call it; whoever has to repair one needs
+/// more.
+pub(crate) fn tls_failed(error: &rustls::Error) -> String {
+    use rustls::{CertificateError, Error};
+    let why = match error {
+        Error::InvalidCertificate(wrong) => match wrong {
+            CertificateError::UnknownIssuer => {
+                "its certificate is of an authority that is not trusted here; name the authority in egress.extra_ca or in the target".to_owned()
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "its certificate has expired".to_owned()
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "its certificate is not valid yet; is the clock right?".to_owned()
+            }
+            // Known to the library only as an error of the one below it.
+            other if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+                "its certificate is one of an authority (CA:TRUE), which a server may not show for itself".to_owned()
+            }
+            other => other.to_string(),
+        },
+        Error::InvalidMessage(_) => "what came is no TLS; is this the right port?".to_owned(),
+        other => other.to_string(),
+    };
+    format!("TLS failed: {why}")
 }
 
 fn from_io(cause: &io::Error, connecting: bool) -> (Reason, String) {
@@ -131,4 +158,43 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)>
         next = cause.source();
     }
     chain
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::{CertificateError, Error, OtherError};
+
+    use super::tls_failed;
+
+    #[test]
+    fn whoever_has_to_repair_a_certificate_is_told_what_is_wrong_with_it() {
+        #[derive(Debug)]
+        struct CaUsedAsEndEntity;
+        impl std::fmt::Display for CaUsedAsEndEntity {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("of webpki")
+            }
+        }
+        impl std::error::Error for CaUsedAsEndEntity {}
+
+        let no_tls = Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
+        assert!(tls_failed(&no_tls).contains("the right port"));
+        for (wrong, told) in [
+            (CertificateError::UnknownIssuer, "egress.extra_ca"),
+            (CertificateError::Expired, "has expired"),
+            (CertificateError::NotValidYet, "not valid yet"),
+            (
+                CertificateError::Other(OtherError(Arc::new(CaUsedAsEndEntity))),
+                "one of an authority",
+            ),
+        ] {
+            let text = tls_failed(&Error::InvalidCertificate(wrong));
+            assert!(
+                text.starts_with("TLS failed: ") && text.contains(told),
+                "{text}"
+            );
+        }
+    }
 }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::classify::tls_failed;
 use crate::client::EgressClient;
 use crate::error::{ConnectError, EgressError};
 use crate::resolve::ResolveError;
@@ -144,21 +145,24 @@ impl EgressClient {
         host: &str,
         trust: &Trust,
     ) -> Result<Connection, ConnectError> {
-        let tls_error = |why: &dyn fmt::Display| {
-            ConnectError::new(Reason::TlsError, format!("TLS failed: {why}"))
-        };
         let Stream::Plain(stream) = connection.stream else {
             return Ok(connection);
         };
-        let name =
-            ServerName::try_from(bare(host).to_owned()).map_err(|error| tls_error(&error))?;
+        let failed = |why: String| ConnectError::new(Reason::TlsError, why);
+        let name = ServerName::try_from(bare(host).to_owned())
+            .map_err(|error| failed(format!("TLS failed: {error}")))?;
         let connector = TlsConnector::from(Arc::clone(&trust.0));
         match connector.connect(name, stream).await {
             Ok(stream) => Ok(Connection {
                 stream: Stream::Tls(Box::new(stream)),
                 remote: connection.remote,
             }),
-            Err(error) => Err(tls_error(&error)),
+            Err(error) => {
+                let tls = error.get_ref().and_then(|error| error.downcast_ref());
+                Err(failed(
+                    tls.map_or_else(|| format!("TLS failed: {error}"), tls_failed),
+                ))
+            }
         }
     }
 }

@@ -149,6 +149,7 @@ async fn tls_believes_the_given_authority_and_only_for_the_right_name() {
             .await
             .unwrap_err();
         assert_eq!(error.reason, Reason::TlsError, "{error}");
+        assert!(error.to_string().contains("not trusted here"), "{error}");
     }
     assert!(check_roots(CA).is_ok());
     assert!(check_roots("no certificate").is_err());

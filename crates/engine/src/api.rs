@@ -74,6 +74,14 @@ pub struct EngineSettings {
     pub node_lease: Duration,
 }
 
+impl EngineSettings {
+    /// Where people find a delivery.
+    pub(crate) fn delivery_link(&self, delivery: DeliveryId) -> Option<String> {
+        let url = self.public_url.as_deref()?.trim_end_matches('/');
+        Some(format!("{url}/v1/deliveries/{delivery}"))
+    }
+}
+
 impl Default for EngineSettings {
     fn default() -> Self {
         const MIB: usize = 1024 * 1024;

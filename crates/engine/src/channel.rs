@@ -4,7 +4,7 @@
 //! Who waits for a permit says how urgent it is; the most urgent goes first, whichever target it is for. A start begins
 //! with one permit: nobody knows what was sent just before. Beside other nodes this one has its part of the limit.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -266,9 +266,16 @@ pub(crate) fn drawn_by(key: &Key) -> TargetId {
     TargetId(i32::from_le_bytes([a, b, c, d & 0x7f]))
 }
 
+/// So many channels of trials are remembered.
+const KEPT_MAX: usize = 64;
+
 /// The channels of this process that some target uses.
 #[derive(Default)]
-pub(crate) struct Channels(Mutex<HashMap<Key, Weak<Channel>>>);
+pub(crate) struct Channels {
+    all: Mutex<HashMap<Key, Weak<Channel>>>,
+    /// Those of the last trials: nobody else may hold them, and the next trial is to know of them.
+    kept: Mutex<VecDeque<Arc<Channel>>>,
+}
 
 impl Channels {
     /// The channel of a target; it takes up the limit if it is another one.
@@ -279,7 +286,7 @@ impl Channels {
         clock: &Arc<dyn Clock>,
     ) -> Arc<Channel> {
         let share = share(drawn_by(&wanted.key));
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = all.get(&wanted.key).and_then(Weak::upgrade) {
             known.divide(wanted.limit, share);
             return known;
@@ -290,9 +297,26 @@ impl Channels {
         channel
     }
 
+    /// The same for one request alone; the channel is remembered for the next.
+    pub(crate) fn kept(
+        &self,
+        wanted: &belfry_targets::Channel,
+        share: impl Fn(TargetId) -> Share,
+        clock: &Arc<dyn Clock>,
+    ) -> Arc<Channel> {
+        let channel = self.of(wanted, share, clock);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|other| other.key != channel.key);
+        kept.push_back(Arc::clone(&channel));
+        if kept.len() > KEPT_MAX {
+            kept.pop_front();
+        }
+        channel
+    }
+
     /// Nodes have come or gone.
     pub(crate) fn divide(&self, share: impl Fn(TargetId) -> Share) {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, channel) in all.iter() {
             if let Some(channel) = channel.upgrade() {
                 let limit = channel.lock().limit;

@@ -1025,10 +1025,7 @@ impl Lane {
                 body: piece.body.clone(),
             })
             .collect();
-        let link = self.shared.settings.public_url.as_deref().map(|url| {
-            let url = url.trim_end_matches('/');
-            format!("{url}/v1/deliveries/{}", work.delivery)
-        });
+        let link = self.shared.settings.delivery_link(work.delivery);
         let about = letter.first.about.as_ref();
         let alarm = about.map(|(sign, known)| known.life(sign));
         let job = Job {

@@ -654,11 +654,8 @@ fn write_bootstraps(dir: &Path) -> io::Result<PathBuf> {
     let mut hash = Sha256::new();
     hash.update(NODE_BOOTSTRAP);
     hash.update(PYTHON_BOOTSTRAP);
-    let hash = hash.finalize();
-    let digest = hash
-        .iter()
-        .take(8)
-        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let mut digest = hex::encode(hash.finalize());
+    digest.truncate(16);
     let own = dir.join(digest);
     std::fs::create_dir_all(&own)?;
     std::fs::write(own.join("nodejs.js"), NODE_BOOTSTRAP)?;

@@ -515,21 +515,10 @@ impl FunctionSpec {
 
 /// 64 hex digits in lower case as bytes.
 pub(crate) fn digest(text: &str) -> Option<[u8; 32]> {
-    if text.len() != 64 {
-        return None;
-    }
     let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let pair = std::str::from_utf8(pair).ok()?;
-        if !pair
-            .bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-        {
-            return None;
-        }
-        *byte = u8::from_str_radix(pair, 16).ok()?;
-    }
-    Some(bytes)
+    hex::decode_to_slice(text, &mut bytes).ok()?;
+    let lower = !text.contains(|c: char| c.is_ascii_uppercase());
+    lower.then_some(bytes)
 }
 
 /// Whether it is the name of a layer: one folder's name, nothing hidden.

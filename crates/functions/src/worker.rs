@@ -13,7 +13,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use belfry_sandbox::{Cage, Disk, Family, LAUNCH_FAILED, Plan};
+use belfry_sandbox::{Cage, Disk, Family, LAUNCH_FAILED, Plan, newest_process};
 use serde_json::json;
 use tokio::net::UnixStream;
 use tokio::process::Child;
@@ -277,9 +277,13 @@ impl Process {
 
     /// Ends it, with everything that it has started. Returns how many there were besides it.
     pub(crate) async fn end(mut self) -> usize {
-        let family = self.family.clone();
-        let killed = tokio::task::spawn_blocking(move || family.kill()).await;
-        let killed = match killed {
+        let (family, scratch) = (self.family.clone(), self.scratch);
+        let killed = tokio::task::spawn_blocking(move || {
+            let killed = family.kill();
+            remove(&scratch);
+            killed
+        });
+        let killed = match killed.await {
             Ok(Ok(count)) => count,
             Ok(Err(error)) => {
                 tracing::error!(%error, "processes of a function could not be ended");
@@ -289,8 +293,6 @@ impl Process {
         };
         drop(self.child.start_kill());
         drop(self.child.wait().await);
-        let scratch = self.scratch;
-        drop(tokio::task::spawn_blocking(move || remove(&scratch)).await);
         if killed > 0 {
             metrics::counter!("belfry_function_orphans_killed_total").increment(killed as u64);
         }
@@ -327,12 +329,6 @@ fn home(interpreter: &Path) -> Option<PathBuf> {
     } else {
         real
     })
-}
-
-/// The number of the newest process of the machine: as long as it stays, nobody has started one.
-fn newest_process() -> Option<u32> {
-    let load = std::fs::read_to_string("/proc/loadavg").ok()?;
-    load.rsplit(' ').next()?.trim().parse().ok()
 }
 
 /// A process that is spoken with.

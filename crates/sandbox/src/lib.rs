@@ -30,7 +30,7 @@ mod support;
 
 pub use cage::{Cage, Level};
 pub use disk::{Disk, remove};
-pub use family::{Family, kill_all, leftovers};
+pub use family::{Family, kill_all, leftovers, newest_process};
 pub use launch::{LAUNCH_FAILED, launch};
 pub use restrict::restrict;
 pub use start::{Launcher, Plan, Started};

@@ -155,8 +155,8 @@ pub trait Alarms: Send + Sync {
     ) -> Result<Option<(AlarmRecord, Option<Told>)>>;
     /// One alarm.
     async fn find_alarm(&self, id: AlarmId) -> Result<Option<AlarmRecord>>;
-    /// What targets were told of an alarm, by target.
-    async fn list_told(&self, id: AlarmId) -> Result<Vec<Told>>;
+    /// What targets were told of these alarms, by alarm and target.
+    async fn list_told(&self, ids: &[AlarmId]) -> Result<Vec<Told>>;
     /// Alarms, those with the newest event first. One of which an event comes while pages are read moves to the front.
     async fn list_alarms(&self, query: &AlarmQuery) -> Result<Page<AlarmRecord, EventId>>;
     /// Forgets alarms of which nothing was heard since `before`, with what was told of them; at most so many. Returns how

@@ -125,7 +125,7 @@ impl Messenger for Bark {
                 "body": write_body(message, &Plain),
                 "level": message.look.style().bark,
                 "group": ask.alarm.product(),
-                "id": ask.alarm.key.as_str(),
+                "id": ask.alarm_key(),
             });
             if let Some(link) = message.links.first() {
                 body["url"] = json!(link.url);

@@ -163,9 +163,6 @@ impl Message {
 
     /// Drops what is least useful; false when only title and the first link are left.
     fn drop_last(&mut self) -> bool {
-        self.advice.take().is_some()
-            || self.facts.pop().is_some()
-            || self.footer.take().is_some()
-            || (self.links.len() > 1 && self.links.pop().is_some())
+        self.advice.take().is_some() || self.facts.pop().is_some() || self.footer.take().is_some()
     }
 }

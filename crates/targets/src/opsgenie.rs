@@ -159,8 +159,8 @@ impl Messenger for Opsgenie {
         })
         .collect();
         let mut body = json!({
-            "message": cut_text(&message.subject, MESSAGE_CHARS_MAX, Unit::Chars, "…"),
-            "alias": alarm.key.as_str(),
+            "message": cut_text(&ask.headline(&message), MESSAGE_CHARS_MAX, Unit::Chars, "…"),
+            "alias": ask.alarm_key(),
             "description": write_body(&message, &Plain),
             "priority": message.look.style().opsgenie,
             "source": "Belfry",
@@ -182,7 +182,7 @@ impl Messenger for Opsgenie {
         let mut url = below(&self.base, "/v2/alerts");
         if ask.alarm.state == AlarmState::Recovered {
             if let Ok(mut path) = url.path_segments_mut() {
-                path.push(ask.alarm.key.as_str()).push("close");
+                path.push(&ask.alarm_key()).push("close");
             }
             url.query_pairs_mut().append_pair("identifierType", "alias");
         }

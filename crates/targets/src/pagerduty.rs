@@ -134,7 +134,7 @@ impl Messenger for PagerDuty {
 
     fn body(&self, ask: &Ask<'_>) -> Value {
         if ask.alarm.state == AlarmState::Recovered {
-            return json!({ "event_action": "resolve", "dedup_key": ask.alarm.key.as_str() });
+            return json!({ "event_action": "resolve", "dedup_key": ask.alarm_key() });
         }
         let message =
             ask.fitted(|message| trigger(ask, message).to_string().len() <= BODY_BYTES_MAX);
@@ -204,12 +204,11 @@ fn trigger(ask: &Ask<'_>, message: &Message) -> Value {
     let source = source.unwrap_or_else(|| "-".to_owned());
     let mut body = json!({
         "event_action": "trigger",
-        "dedup_key": alarm.key.as_str(),
+        "dedup_key": ask.alarm_key(),
         "client": "Belfry",
         "links": links,
         "payload": {
-            // The severity stands beside it.
-            "summary": cut_text(&message.subject, SUMMARY_CHARS_MAX, Unit::Chars, message.cut_marker()),
+            "summary": cut_text(&ask.headline(message), SUMMARY_CHARS_MAX, Unit::Chars, message.cut_marker()),
             "source": cut_text(&source, SUMMARY_CHARS_MAX, Unit::Chars, "…"),
             "severity": message.look.style().pagerduty,
             "timestamp": timestamp(message.at_ms),

@@ -1,5 +1,8 @@
 //! Trying out patterns and rules.
 
+use std::time::Duration;
+
+use belfry_testkit::Im;
 use serde_json::json;
 
 use super::server::TestServer;
@@ -202,9 +205,31 @@ async fn without_an_event_of_its_own_a_trial_tells_of_one_of_the_catalog() {
             .json();
         assert_eq!(shown["event"]["type"], kind);
         assert_eq!(shown["event"]["belfrytest"], true);
+        // What is shown is what a delivery would send.
         let body = shown["requests"][0]["body"].as_str().unwrap();
-        assert!(body.contains("测试"), "{body}");
+        assert!(body.contains("[严重] ") && !body.contains("测试"), "{body}");
     }
+}
+
+#[tokio::test]
+async fn a_test_message_keeps_to_the_pause_that_the_bot_has_asked_for() {
+    let server = TestServer::start().await;
+    let key = "693a91f6-7aaa-4bc4-97a0-0ec2sifa5aaa";
+    let wecom = Im::wecom(key).await.unwrap();
+    let wecom = wecom.limit([(0, Duration::from_mins(1))]);
+    let robot = json!({
+        "target": { "type": "wecom", "settings": { "key": key, "baseUrl": wecom.base() } }
+    });
+    let mut asked = Vec::new();
+    for _ in 0..2 {
+        let shown = server.call("POST", "/v1/targets:test", robot.clone()).await;
+        let shown = shown.expect(200).json();
+        assert_eq!(shown["delivered"], false);
+        asked.push(shown["attempts"][0].clone());
+    }
+    assert_eq!(asked[0]["reason"], "rate_limited");
+    assert_eq!(asked[1]["reason"], "channel_limit", "{}", asked[1]);
+    assert_eq!(wecom.received().len(), 1);
 }
 
 #[tokio::test]

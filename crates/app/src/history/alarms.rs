@@ -81,6 +81,8 @@ pub struct AlarmView {
     /// The last event of it.
     #[schema(value_type = String, examples("evt_01jd0c4z8k000"))]
     pub last_event_uid: EventId,
+    /// Who was told of it, by target.
+    pub told: Vec<ToldView>,
 }
 
 /// What a target was told of an alarm.
@@ -112,14 +114,12 @@ pub struct ToldView {
     pub delivery: DeliveryId,
 }
 
-/// An alarm with who was told of it.
+/// An alarm with what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AlarmDetail {
     /// The alarm.
     pub alarm: AlarmView,
-    /// Who was told, by target.
-    pub told: Vec<ToldView>,
     /// The deliveries of the events with which it began, went on last, and ended.
     pub deliveries: Vec<DeliveryView>,
 }
@@ -135,7 +135,9 @@ fn severity(number: u8) -> &'static str {
 }
 
 impl AlarmView {
-    fn new(alarm: &AlarmRecord, names: &Names) -> Self {
+    /// `told`: of this alarm and others.
+    fn new(alarm: &AlarmRecord, told: &[Told], names: &Names) -> Self {
+        let told = told.iter().filter(|told| told.alarm == alarm.id);
         let over = alarm.recovered.filter(|_| !alarm.firing);
         Self {
             id: alarm.id,
@@ -153,6 +155,7 @@ impl AlarmView {
             recovered_at: over.map(|event| Stamp(event.time_ms())),
             first_event_uid: alarm.first,
             last_event_uid: alarm.last,
+            told: told.map(|told| ToldView::new(told, names)).collect(),
         }
     }
 }
@@ -180,7 +183,7 @@ impl ToldView {
 }
 
 impl App {
-    /// Alarms, those with the newest event first.
+    /// Alarms with who was told of them, those with the newest event first.
     pub async fn list_alarms(
         &self,
         actor: &Actor,
@@ -224,17 +227,23 @@ impl App {
             scan_max: self.settings.scan_max,
         };
         let found = self.store.list_alarms(&query).await?;
+        let ids: Vec<AlarmId> = found.items.iter().map(|alarm| alarm.id).collect();
+        let told = self.store.list_told(&ids).await?;
         let buses = found.items.iter().map(|alarm| alarm.bus);
-        let names = self.names([], buses).await?;
+        let names = self
+            .names(told.iter().map(|told| told.target), buses)
+            .await?;
         let items = found.items.iter();
         Ok(Listing::scanned(
-            items.map(|alarm| AlarmView::new(alarm, &names)).collect(),
+            items
+                .map(|alarm| AlarmView::new(alarm, &told, &names))
+                .collect(),
             found.next.map(|at| cursor::write('a', &at)),
             query.limit,
         ))
     }
 
-    /// One alarm with who was told of it.
+    /// One alarm with what became of its events.
     pub async fn get_alarm(&self, actor: &Actor, id: AlarmId) -> Result<AlarmDetail> {
         actor.require(&Scope::HistoryRead)?;
         let alarm = self
@@ -242,7 +251,7 @@ impl App {
             .find_alarm(id)
             .await?
             .ok_or_else(|| Error::not_found("alarm", &id))?;
-        let told = self.store.list_told(id).await?;
+        let told = self.store.list_told(&[id]).await?;
         let mut events = vec![alarm.first, alarm.last];
         events.extend(alarm.recovered.filter(|over| *over > alarm.first));
         events.sort_unstable();
@@ -255,11 +264,7 @@ impl App {
         let targets = targets.chain(records.iter().map(|one| one.outcome.delivery.target));
         let names = self.names(targets, [alarm.bus]).await?;
         Ok(AlarmDetail {
-            alarm: AlarmView::new(&alarm, &names),
-            told: told
-                .iter()
-                .map(|told| ToldView::new(told, &names))
-                .collect(),
+            alarm: AlarmView::new(&alarm, &told, &names),
             deliveries: records
                 .into_iter()
                 .map(|record| DeliveryView::new(record, &names))

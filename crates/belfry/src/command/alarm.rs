@@ -116,7 +116,7 @@ fn show_alarm(out: Output, found: &Value) -> Result {
         ],
     )?;
     for (heading, pointer, columns) in [
-        ("told", "/told", show::TOLD),
+        ("told", "/alarm/told", show::TOLD),
         ("deliveries", "/deliveries", show::DELIVERIES),
     ] {
         let items = found.pointer(pointer).and_then(Value::as_array);

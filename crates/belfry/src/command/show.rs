@@ -139,6 +139,19 @@ pub const FUNCTION_ALIASES: &[Column] = &[
     ("ALSO", &["/weights"]),
     ("DESCRIPTION", &["/description"]),
 ];
+/// Columns of invocations.
+pub const INVOCATIONS: &[Column] = &[
+    ("INVOCATION", &["/requestId"]),
+    ("STARTED", &["/startedAt"]),
+    ("FUNCTION", &["/function"]),
+    ("VERSION", &["/version"]),
+    ("OUTCOME", &["/outcome"]),
+    ("MS", &["/durationMs"]),
+    ("TRIGGER", &["/trigger"]),
+    ("TRY", &["/attempt"]),
+    ("DELIVERY", &["/delivery"]),
+    ("ERROR", &["/error/message"]),
+];
 /// Columns of rules.
 pub const RULES: &[Column] = &[
     ("NAME", &["/name"]),
@@ -153,7 +166,10 @@ pub const TARGETS: &[Column] = &[
     ("TYPE", &["/type"]),
     ("ENABLED", &["/enabled"]),
     ("DISABLED", &["/disabled/reason"]),
-    ("TO", &["/settings/url", "/settings/log"]),
+    (
+        "TO",
+        &["/settings/url", "/settings/log", "/settings/function"],
+    ),
     ("DESCRIPTION", &["/description"]),
 ];
 /// Columns of keys.
@@ -203,6 +219,7 @@ pub const ALARMS: &[Column] = &[
     ("TYPE", &["/type"]),
     ("SUBJECT", &["/subject"]),
     ("TITLE", &["/title"]),
+    ("TOLD", &["/told"]),
 ];
 /// Columns of who was told of an alarm.
 pub const TOLD: &[Column] = &[
@@ -226,7 +243,8 @@ pub const DELIVERIES: &[Column] = &[
     ("SUBJECT", &["/event/subject"]),
     ("TRIES", &["/attempts"]),
     ("CODE", &["/statusCode"]),
-    ("REASON", &["/reason"]),
+    // A success has no reason, but may have something to tell: who was not reached, in which message it went.
+    ("REASON", &["/reason", "/detail"]),
 ];
 /// Columns of attempts.
 pub const ATTEMPTS: &[Column] = &[

@@ -349,8 +349,8 @@ impl Alarms for Flaky {
     async fn find_alarm(&self, id: AlarmId) -> Result<Option<AlarmRecord>> {
         self.look(self.inner.find_alarm(id)).await
     }
-    async fn list_told(&self, id: AlarmId) -> Result<Vec<Told>> {
-        self.look(self.inner.list_told(id)).await
+    async fn list_told(&self, ids: &[AlarmId]) -> Result<Vec<Told>> {
+        self.look(self.inner.list_told(ids)).await
     }
     async fn list_alarms(&self, query: &AlarmQuery) -> Result<Page<AlarmRecord, EventId>> {
         self.look(self.inner.list_alarms(query)).await

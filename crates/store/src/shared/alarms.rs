@@ -10,7 +10,7 @@ use belfry_model::{AlarmId, BusId, EventId, TargetId};
 use sqlx::{AssertSqlSafe, QueryBuilder};
 
 use super::dialect::{ALARMS_OF, MAKE_ALARMS, PUT_ALARMS};
-use super::rows::{Columns, DbRow, json_text};
+use super::rows::{Columns, DbRow, in_list, json_text};
 use super::walk::{Key, Rows, Span, deadline, push_equal, span, walk};
 use super::{Conn, Db, Store};
 use crate::{AlarmQuery, AlarmRecord, AlarmSign, Alarms, Page, Result, StoreError, Told};
@@ -37,8 +37,11 @@ pub(super) fn find_told_of() -> String {
     format!("SELECT {TOLD_COLUMNS} FROM told t WHERE t.alarm_id = $1 AND t.target_id = $2")
 }
 
-pub(super) fn list_told_of() -> String {
-    format!("SELECT {TOLD_COLUMNS} FROM told t WHERE t.alarm_id = $1 ORDER BY t.target_id")
+pub(super) fn list_told_of(ids: &[AlarmId]) -> String {
+    let among = in_list(ids.iter().map(|id| id.0.get()));
+    format!(
+        "SELECT {TOLD_COLUMNS} FROM told t WHERE t.alarm_id IN {among} ORDER BY t.alarm_id, t.target_id"
+    )
 }
 
 /// A row of [`COLUMNS`].
@@ -298,10 +301,12 @@ impl Alarms for Store {
         row.map(|row| alarm(&mut Columns::of(&row))).transpose()
     }
 
-    async fn list_told(&self, id: AlarmId) -> Result<Vec<Told>> {
+    async fn list_told(&self, ids: &[AlarmId]) -> Result<Vec<Told>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut reader = self.reader().await?;
-        let rows = sqlx::query::<Db>(AssertSqlSafe(list_told_of()))
-            .bind(id.0.get())
+        let rows = sqlx::query::<Db>(AssertSqlSafe(list_told_of(ids)))
             .fetch_all(reader.conn()?)
             .await?;
         rows.iter().map(told).collect()

@@ -129,7 +129,7 @@ pub(crate) fn html(message: &Message) -> String {
         let text = esc(text).replace("\r\n", "\n").replace('\n', "<br>\n");
         rows.push_str(&wide("", &text));
     } else {
-        for fact in &message.facts {
+        for fact in &message.told() {
             let code = fact.code.as_ref().map(|code| {
                 format!(
                     "<code style=\"font-family:Consolas,Menlo,monospace;font-size:13px\">{}</code> ",
@@ -138,9 +138,6 @@ pub(crate) fn html(message: &Message) -> String {
             });
             let value = code.unwrap_or_default() + &esc(&fact.value);
             rows.push_str(&row(fact.label, value.trim_end()));
-        }
-        if let Some(advice) = &message.advice {
-            rows.push_str(&row(message.say("Do first", "建议"), &esc(advice)));
         }
         for one in &message.lines {
             let colour = format!("#{:06X}", one.look.style().rgb);

@@ -241,7 +241,7 @@ impl Told<'_> {
     fn facts(&self, alarm: &Alarm) -> Vec<Fact> {
         let mut facts = Facts(Vec::new());
         if let Some(note) = self.job.note {
-            facts.needed(self.say("Note", "说明"), one_line(note));
+            facts.needed(self.say("Note", "备注"), one_line(note));
         }
         let id = seen(alarm.subject.as_deref());
         let name = seen(alarm.resource_name.as_deref()).filter(|name| Some(name) != id.as_ref());
@@ -276,8 +276,11 @@ impl Told<'_> {
             (None, None) => {}
         }
         self.times(alarm, &mut facts);
+        // What the catalog says is of an alarm that goes on.
         let about = seen(alarm.summary.as_deref()).or_else(|| {
-            let entry = alarm.entry?;
+            let entry = alarm
+                .entry
+                .filter(|_| alarm.state != AlarmState::Recovered)?;
             seen(Some(self::name(&entry.about, self.common.language)))
         });
         if let Some(about) = about {
@@ -433,6 +436,11 @@ impl Told<'_> {
         });
         let mut facts = Facts(Vec::new());
         facts.needed(self.say("Alarms", "数量"), format!("{count} ({counts})"));
+        if let Some(region) = &first.region
+            && alarms.iter().all(|alarm| alarm.region == first.region)
+        {
+            facts.needed(self.say("Region", "地域"), one_line(region));
+        }
         let times = alarms.iter().filter_map(|alarm| alarm.time_ms);
         if let (Some(from), Some(to)) = (times.clone().min(), times.max()) {
             let text = if from == to {

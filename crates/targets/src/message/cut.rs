@@ -181,6 +181,13 @@ pub(crate) fn fit(message: &mut Message, fits: impl Fn(&Message) -> bool) {
         };
         *longest = cut_text(longest, VALUE_BYTES, Unit::Bytes, marker);
     }
+    // Whoever sends events writes their links; however long these are, what has happened stays.
+    while message.links.len() > 1 {
+        if fits(message) {
+            return;
+        }
+        message.links.pop();
+    }
     if fits(message) {
         return;
     }

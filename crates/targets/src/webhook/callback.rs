@@ -50,13 +50,18 @@ pub(crate) fn body(job: &Job<'_>) -> Bytes {
     let doc: Value = serde_json::from_slice(event.doc()).unwrap_or_default();
     let text = |name: &str| doc.get(name).and_then(scalar).unwrap_or_default();
     let data = doc.get("data");
-    let dimensions = data.and_then(|data| data.get("dimensions")).cloned();
-    let dimensions = dimensions.unwrap_or_else(|| match event.subject() {
-        Some(subject) => json!({ "unInstanceId": subject }),
-        None => json!({}),
-    });
     let kind = event.kind();
     let product = kind.split(':').next().unwrap_or_default();
+    let dimensions = data.and_then(|data| data.get("dimensions")).cloned();
+    let unnamed = dimensions.is_none() || product == "cvm";
+    let mut dimensions = dimensions.unwrap_or_else(|| json!({}));
+    // A receiver looks here for the instance; the event has it as its subject.
+    if let (Some(dimensions), Some(subject)) = (dimensions.as_object_mut(), event.subject())
+        && unnamed
+    {
+        let named = dimensions.entry("unInstanceId");
+        named.or_insert_with(|| json!(subject));
+    }
     let name = snake_case(kind.rsplit(':').next().unwrap_or_default());
     let more: Vec<Value> = data
         .and_then(|data| data.get("additionalMsg"))

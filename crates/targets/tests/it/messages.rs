@@ -176,6 +176,121 @@ fn what_the_catalog_knows_is_told_in_either_language() {
     job.trial = true;
     let trial = wecom(&json!({}), &job);
     assert!(trial.contains("[测试] [严重] 云服务器 "), "{trial}");
+    // What is over neither means nor needs anything any more.
+    let over = alarm(
+        "0",
+        &json!({ "source": "cvm.cloud.tencent", "alarm.title": null, "alarm.summary": null }),
+    );
+    let recovery = wecom(&json!({}), &self::job(&over));
+    assert!(
+        recovery.contains("[恢复] 云服务器 ") && !recovery.contains("> 说明: "),
+        "{recovery}"
+    );
+    assert!(!recovery.contains("> 建议: "), "{recovery}");
+}
+
+#[test]
+fn a_trial_is_marked_on_every_channel_and_stands_for_no_real_alarm() {
+    let event = alarm("1", &json!({}));
+    let mut job = job(&event);
+    job.trial = true;
+    for kind in [
+        "wecom",
+        "dingtalk",
+        "feishu",
+        "slack",
+        "teams",
+        "telegram",
+        "discord",
+        "pagerduty",
+        "opsgenie",
+        "ntfy",
+        "gotify",
+        "bark",
+        "email",
+        "tencent-sms",
+        "tencent-voice",
+        "twilio",
+        "http-gateway",
+    ] {
+        let records = target(kind, &json!({})).preview(&job).unwrap();
+        let shown = format!("{records:?}");
+        assert!(
+            shown.contains("测试") || shown.contains("%E6%B5%8B%E8%AF%95"),
+            "{kind}: {shown}"
+        );
+        // A vendor that knows alarms by their key would take it for the real one.
+        let key = "\\\"00e723cf800f290f63d855883fe59952\\\"";
+        assert!(!shown.contains(key), "{kind}: {shown}");
+    }
+}
+
+#[test]
+fn a_preview_shows_as_many_requests_as_are_made() {
+    let numbers =
+        json!({ "to": ["+8613800000000", "+4915100000000", "+8613800000001"], "people": {} });
+    let records = target("tencent-sms", &numbers)
+        .preview(&job(&alarm("1", &json!({}))))
+        .unwrap();
+    let numbers: Vec<Value> = records
+        .iter()
+        .map(|record| serde_json::from_str(record.body.as_deref().unwrap()).unwrap())
+        .map(|body: Value| body["PhoneNumberSet"].clone())
+        .collect();
+    assert_eq!(
+        numbers,
+        [
+            json!(["+8613800000000", "+8613800000001"]),
+            json!(["+4915100000000"])
+        ]
+    );
+}
+
+#[test]
+fn a_callback_names_the_instance_whatever_the_dimensions_hold() {
+    let callback = json!({ "body": "callback" });
+    for (data, dimensions) in [
+        (json!({}), json!({ "unInstanceId": "ins-demo0001" })),
+        (
+            json!({ "dimensions": { "ip": "10.0.1.11" } }),
+            json!({ "ip": "10.0.1.11", "unInstanceId": "ins-demo0001" }),
+        ),
+        (
+            json!({ "dimensions": { "unInstanceId": "ins-other" } }),
+            json!({ "unInstanceId": "ins-other" }),
+        ),
+    ] {
+        let event = alarm("1", &json!({ "data": data }));
+        let body = body(&*target("webhook", &callback), &job(&event));
+        assert_eq!(body["alarmObjInfo"]["dimensions"], dimensions);
+    }
+}
+
+#[test]
+fn long_links_of_an_event_take_nothing_of_what_happened() {
+    let links: Vec<Value> = (0..8)
+        .map(|n| json!({ "label": n.to_string(), "url": format!("https://e.example/{}", "a".repeat(1500)) }))
+        .collect();
+    let event = alarm("1", &json!({ "alarm.links": links }));
+    let own = rendered("own text", false);
+    let mut job = job(&event);
+    job.link = Some("https://eb.example/a/1");
+    let text = wecom(&json!({}), &job);
+    job.body = Some(&own);
+    let of_its_own = wecom(&json!({}), &job);
+    for line in [
+        "> 资源: `ins-demo0001`",
+        "> 开始: ",
+        "> 说明: ",
+        "(https://eb.example/a/1)",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    assert!(
+        text.contains("https://e.example/"),
+        "as many as there is room for"
+    );
+    assert!(of_its_own.contains("own text\n"), "{of_its_own}");
 }
 
 #[test]
@@ -240,9 +355,10 @@ fn a_group_lists_the_worst_first_and_a_digest_counts_exactly() {
         "<font color=\"warning\">[汇总] 另有 40 条告警: 严重 1, 错误 5, 警告 33, 恢复 1</font>"
     );
     assert_eq!(lines[1], "> 数量: 40 (严重 1, 错误 5, 警告 33, 恢复 1)");
-    assert_eq!(lines[2], "> 时间: 06:00 – 2023-11-15 06:39:00 CST (UTC+8)");
-    assert!(lines[3].starts_with("🔴 ins-5 ×"), "{text}");
-    assert!(lines[4].starts_with("🟠 ins-3 ×"), "{text}");
+    assert_eq!(lines[2], "> 地域: ap-guangzhou");
+    assert_eq!(lines[3], "> 时间: 06:00 – 2023-11-15 06:39:00 CST (UTC+8)");
+    assert!(lines[4].starts_with("🔴 ins-5 ×"), "{text}");
+    assert!(lines[5].starts_with("🟠 ins-3 ×"), "{text}");
     assert!(text.contains("\n…另有 5 条\n"), "{text}");
     assert_eq!(
         lines.iter().filter(|line| line.starts_with("🟡")).count(),

@@ -665,7 +665,7 @@ impl Alarms for Maps {
     async fn find_alarm(&self, _id: AlarmId) -> Result<Option<AlarmRecord>> {
         unasked()
     }
-    async fn list_told(&self, _id: AlarmId) -> Result<Vec<Told>> {
+    async fn list_told(&self, _ids: &[AlarmId]) -> Result<Vec<Told>> {
         unasked()
     }
     async fn list_alarms(&self, _query: &AlarmQuery) -> Result<Page<AlarmRecord, EventId>> {

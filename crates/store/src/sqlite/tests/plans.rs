@@ -191,11 +191,12 @@ async fn alarms_are_found_and_walked_by_key() {
     rows_use(&store, &AlarmRows(&filtered), &[firing]).await;
     let by_key = "USING INDEX alarm_by_key (bus_id=? AND alarm_key=?)";
     let told = "SEARCH t USING PRIMARY KEY (alarm_id=?";
+    let one_alarm = [belfry_model::AlarmId(belfry_model::EventId::from_stored(1))];
     for (sql, step) in [
         (alarms::find_of_key(), by_key),
         (alarms::find_of_id(), "USING INTEGER PRIMARY KEY"),
         (alarms::find_told_of(), told),
-        (alarms::list_told_of(), told),
+        (alarms::list_told_of(&one_alarm), told),
         (dialect::ALARMS_OF.replace("{columns}", "a.id"), by_key),
         (alarms::FORGET.to_owned(), "alarm_by_last (last_seq<?)"),
         (alarms::FORGET_TOLD.to_owned(), "PRIMARY KEY (alarm_id=?)"),
