@@ -338,6 +338,48 @@ async fn hostile(options: Options, data: Option<&Path>) -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_program_without_code_reads_nothing_of_the_server_at_any_level() -> Result<()> {
+    for level in ["landlock", "namespace"] {
+        let server = Options::default()
+            .set("functions.enabled", "true")
+            .set("functions.isolation", level)
+            .set("functions.exec_allowed", "/bin/cat")
+            .start()
+            .await?;
+        let admin = server.admin()?;
+        let key = server.data().join("secret.key");
+        let function = |handler: String| json!({"runtime": "exec", "handler": handler});
+        let run = async |name: &str, handler: String| -> Result<Value> {
+            put(
+                &admin,
+                &format!("/v1/functions/default/{name}"),
+                &function(handler),
+            )
+            .await?;
+            invoke(
+                &admin,
+                &format!("default/{name}"),
+                &json!({"event": {"n": 1}}),
+            )
+            .await
+        };
+        let echo = run("echo", "/bin/cat".to_owned()).await?;
+        assert_eq!(echo["result"], json!({"n": 1}), "{level}: {echo:#}");
+        for (name, file) in [
+            ("key", key.display().to_string()),
+            ("users", "/etc/passwd".to_owned()),
+        ] {
+            let refused = run(name, format!("/bin/cat {file}")).await?;
+            ensure!(
+                refused["outcome"] == "exited" && refused["result"].is_null(),
+                "{level}: {refused:#}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_functions_answer_goes_on_as_an_event() -> Result<()> {
     let server = with_functions()?.start().await?;
     let sink = Sink::start().await?;

@@ -248,8 +248,8 @@ impl FunctionService {
             error => Refused::new(Outcome::InitFailed, error.to_string()),
         };
         match &spec.code {
-            // A program of the server's: it starts where everybody may read.
-            None => Ok(PathBuf::from("/")),
+            // A program of the server's. What is named here may be read by it: no more than what every program may.
+            None => Ok(PathBuf::from("/usr")),
             Some(CodeSpec::Path(path)) => {
                 allowed_path(path.as_ref(), &self.settings.limits.code_paths).map_err(unusable)
             }

@@ -255,10 +255,13 @@ pub(super) fn exchange(out: Output, title: &str, of: &Value) -> Result {
     out.line("")?;
     out.line(out.paint(Colour::Bold, title))?;
     if let Some(run) = part("invocation") {
+        let version = match show::cell(run, &["/version"]) {
+            none if none.is_empty() => none,
+            version => format!(" of version {version}"),
+        };
         out.line(format!(
-            "invocation {} of version {}: {}",
+            "invocation {}{version}: {}",
             show::cell(run, &["/requestId"]),
-            show::cell(run, &["/version"]),
             show::cell(run, &["/outcome"]),
         ))?;
         out.note(format!(
