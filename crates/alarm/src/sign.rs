@@ -31,12 +31,8 @@ impl AlarmKey {
             }
             hash.update(part.as_bytes());
         }
-        let digest = hash.finalize();
-        let mut text = String::with_capacity(32);
-        for byte in digest.iter().take(16) {
-            use fmt::Write as _;
-            let _infallible = write!(text, "{byte:02x}");
-        }
+        let mut text = hex::encode(hash.finalize());
+        text.truncate(32);
         Self(text)
     }
 

@@ -252,6 +252,19 @@ impl App {
         })
     }
 
+    /// An event of the catalog, as its vendor would send it, marked as a test.
+    pub(crate) fn sample(&self, template: &str) -> Result<String> {
+        let id = Uuid::new_v4().to_string();
+        let simulation = Simulation {
+            now_ms: self.now_ms(),
+            id: &id,
+            ..Simulation::default()
+        };
+        let mut event = catalog::sample(asked(template)?, &simulation);
+        event["belfrytest"] = true.into();
+        Ok(event.to_string())
+    }
+
     /// Makes an event of the catalog and posts it (or, on a dry run, shows it).
     pub async fn simulate_event(
         &self,
@@ -264,8 +277,7 @@ impl App {
     ) -> Result<SimulatedView> {
         self.may_post(actor, bus)?;
         let wanted: Simulate = input::read(body)?;
-        let entry = catalog::template(&wanted.template)
-            .ok_or_else(|| Error::field("/template", unknown_template(&wanted.template)))?;
+        let entry = asked(&wanted.template)?;
         let status = wanted.status.as_deref().map(read_status).transpose()?;
         let id = Uuid::new_v4().to_string();
         let event = catalog::sample(
@@ -310,7 +322,12 @@ fn find(template: &str) -> Result<&'static Entry> {
         .ok_or_else(|| Error::new(Code::NotFound, unknown_template(template)))
 }
 
-pub(crate) fn unknown_template(template: &str) -> String {
+/// The event that a request names in `template`.
+fn asked(template: &str) -> Result<&'static Entry> {
+    catalog::template(template).ok_or_else(|| Error::field("/template", unknown_template(template)))
+}
+
+fn unknown_template(template: &str) -> String {
     let known: Vec<String> = catalog::products()
         .iter()
         .flat_map(|product| catalog::entries(&product.code))

@@ -17,6 +17,7 @@ mod view;
 use std::future::Future;
 
 use belfry_store::{AuditEntry, Change};
+use serde::Serialize;
 
 use crate::App;
 use crate::actor::Actor;
@@ -79,6 +80,17 @@ impl ChangeOptions {
     }
 }
 
+impl ChangeOptions {
+    /// How a change under these is carried out.
+    pub(crate) fn way<'a>(&self, actor: &'a Actor, now_ms: i64) -> Way<'a> {
+        Way {
+            actor,
+            now_ms,
+            dry_run: self.dry_run,
+        }
+    }
+}
+
 /// How a change is carried out: by whom, when, and whether for real.
 #[derive(Clone, Copy)]
 pub(crate) struct Way<'a> {
@@ -98,6 +110,17 @@ pub enum Done {
     Unchanged,
 }
 
+impl Done {
+    /// What it was to put something where `old` was.
+    pub(crate) fn put<T>(old: Option<T>) -> Self {
+        if old.is_some() {
+            Self::Updated
+        } else {
+            Self::Created
+        }
+    }
+}
+
 /// The thing after a change (or, on a dry run, as it would be).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Changed<T> {
@@ -108,6 +131,22 @@ pub struct Changed<T> {
 }
 
 impl App {
+    /// Carries changes out, unless it is a dry run; the audit trail says what was done (`bus.put`) to what.
+    pub(crate) async fn carry_out<T: Serialize>(
+        &self,
+        way: Way<'_>,
+        (action, resource): (&str, &str),
+        before: Option<&T>,
+        after: Option<&T>,
+        changes: &[Change],
+    ) -> Result<()> {
+        let audit = self.audit(way.actor, action, resource, before, after)?;
+        if way.dry_run {
+            return Ok(());
+        }
+        self.apply(changes, &[audit], way.now_ms).await
+    }
+
     /// Applies changes with their audit entries and waits until the engine works by them.
     pub(crate) async fn apply(
         &self,

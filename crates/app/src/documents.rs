@@ -237,10 +237,9 @@ impl App {
         let mut members = input::read_members(body, &[])?;
         let mut path = vec![("name", place.name.as_str())];
         path.extend(place.bus.map(|bus| ("bus", bus.as_str())));
-        let faults = members.drop_read_only(&READ_ONLY, &path);
-        if !faults.is_empty() {
-            return Err(Error::invalid(Code::InvalidRequest, faults));
-        }
+        members
+            .drop_read_only(&READ_ONLY, &path)
+            .map_err(Refusal::from)?;
         let spec: Value = input::read(members.text(&[]).as_bytes())?;
         settle(|| async {
             let index = self.index().await?;
@@ -335,30 +334,26 @@ impl App {
             .map_err(Error::internal)?;
         let mut value = DocumentView::new(kind, place.bus, &new);
         let before = old.map(|old| DocumentView::new(kind, place.bus, old));
-        let audit = self.audit(
-            actor,
-            &format!("{}.put", kind.one()),
-            &place.path(),
+        let change = Change::PutDocument {
+            place: place.stored(),
+            spec: new.spec,
+            expect: old.map_or(Expect::Absent, |old| Expect::Revision(old.revision)),
+        };
+        self.carry_out(
+            options.way(actor, now),
+            (&format!("{}.put", kind.one()), &place.path()),
             before.as_ref(),
             Some(&value),
-        )?;
+            &[change],
+        )
+        .await?;
         value.dry_run = options.dry_run;
         if !options.dry_run {
             value.generated_secrets = generated.into_iter().map(shown).collect();
-            let change = Change::PutDocument {
-                place: place.stored(),
-                spec: new.spec,
-                expect: old.map_or(Expect::Absent, |old| Expect::Revision(old.revision)),
-            };
-            self.apply(&[change], &[audit], now).await?;
         }
         Ok(Changed {
             value,
-            done: if old.is_none() {
-                Done::Created
-            } else {
-                Done::Updated
-            },
+            done: Done::put(old),
         })
     }
 
@@ -379,16 +374,19 @@ impl App {
                 changes = functions::changes_with(&index, place.name, options.cascade)?;
             }
             let mut value = DocumentView::new(place.kind, place.bus, old);
-            let action = format!("{}.delete", place.kind.one());
-            let audit = self.audit(actor, &action, &place.path(), Some(&value), None)?;
+            changes.push(Change::DeleteDocument {
+                place: place.stored(),
+                revision: old.revision,
+            });
+            self.carry_out(
+                options.way(actor, self.now_ms()),
+                (&format!("{}.delete", place.kind.one()), &place.path()),
+                Some(&value),
+                None,
+                &changes,
+            )
+            .await?;
             value.dry_run = options.dry_run;
-            if !options.dry_run {
-                changes.push(Change::DeleteDocument {
-                    place: place.stored(),
-                    revision: old.revision,
-                });
-                self.apply(&changes, &[audit], self.now_ms()).await?;
-            }
             Ok(value)
         })
         .await

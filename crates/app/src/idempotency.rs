@@ -162,7 +162,7 @@ pub(crate) fn sealed<T: Serialize>(
 }
 
 fn place(key: &IdempotencyKey) -> String {
-    format!("idempotency/{}", random::hex(&key.scope))
+    format!("idempotency/{}", hex::encode(key.scope))
 }
 
 #[cfg(test)]

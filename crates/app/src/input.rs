@@ -142,7 +142,11 @@ impl Members {
 
     /// Drops members that only the server writes, so that what was read can be written back. One of them that names
     /// another thing than the request does is a mistake.
-    pub(crate) fn drop_read_only(&mut self, names: &[&str], path: &[(&str, &str)]) -> Vec<Fault> {
+    pub(crate) fn drop_read_only(
+        &mut self,
+        names: &[&str],
+        path: &[(&str, &str)],
+    ) -> std::result::Result<(), Vec<Fault>> {
         let mut errors = Vec::new();
         for (name, value) in path {
             if let Some(text) = self.get(name)
@@ -160,7 +164,11 @@ impl Members {
         self.0.retain(|(name, _)| {
             !names.contains(&name.as_str()) && !path.iter().any(|(known, _)| known == name)
         });
-        errors
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(errors)
+        }
     }
 
     /// The members, in their order.
@@ -297,10 +305,11 @@ mod tests {
         assert!(
             members
                 .drop_read_only(&["revision"], &[("name", "a")])
-                .is_empty()
+                .is_ok()
         );
         assert_eq!(members.text(&[]), r#"{"x":1}"#);
         let mut members = Members::cut(br#"{"name":"b"}"#, &[]).unwrap();
-        assert_eq!(members.drop_read_only(&[], &[("name", "a")]).len(), 1);
+        let faults = members.drop_read_only(&[], &[("name", "a")]).unwrap_err();
+        assert_eq!(faults.len(), 1);
     }
 }

@@ -39,15 +39,6 @@ fn push(out: &mut String, five: u32) {
     out.push(char::from(ALPHABET.get(index).copied().unwrap_or(b'0')));
 }
 
-/// Bytes as hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .filter_map(|nibble| char::from_digit(u32::from(nibble), 16))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +49,5 @@ mod tests {
         assert_eq!(text(&[0xff; 5]), "zzzzzzzz");
         assert_eq!(text(&[0xff]), "zw");
         assert!(text(&[1, 2, 3, 4, 5, 6]) < text(&[1, 2, 3, 4, 5, 7]));
-        assert_eq!(hex(&[0, 0xab, 0x1f]), "00ab1f");
     }
 }

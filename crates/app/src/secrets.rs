@@ -185,7 +185,7 @@ fn key_id(key: &[u8; KEY_BYTES]) -> String {
     let mut hash = Sha256::new();
     hash.update(b"belfry key id");
     hash.update(key);
-    random::hex(hash.finalize().as_slice().get(..4).unwrap_or_default())
+    hex::encode(hash.finalize().as_slice().get(..4).unwrap_or_default())
 }
 
 #[cfg(test)]

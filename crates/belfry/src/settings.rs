@@ -246,6 +246,11 @@ settings! {
         answer_bytes_max: ByteSize = "6MiB",
         /// How much is kept of what an invocation prints: of more the beginning and the end.
         log_bytes_max: ByteSize = "64KiB",
+        /// Most that the scratch folder of a worker may hold; a function that writes more is ended. One file may be as large as all
+        /// together.
+        scratch_bytes_max: ByteSize = "512MiB",
+        /// Most files and folders in it.
+        scratch_files_max: Count<1, 1_000_000> = "10000",
     }
 
     /// Encryption of stored secrets (webhook signing keys, passwords).

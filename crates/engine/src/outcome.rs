@@ -119,6 +119,7 @@ fn again(facts: Facts<'_>, reason: Reason, detail: String, asked_ms: Option<u64>
         | Reason::FunctionError
         | Reason::FunctionTimeout
         | Reason::FunctionOom
+        | Reason::FunctionDisk
         | Reason::FunctionExit
         | Reason::FunctionInitTimeout => Some(0),
         _ => facts.retry.wait_ms(facts.made),

@@ -324,7 +324,7 @@ impl CodeStore {
 
     /// Where code with this digest lies, if it is there.
     pub fn find(&self, digest: &[u8; 32]) -> Option<PathBuf> {
-        let place = self.folder.join(hex(digest));
+        let place = self.folder.join(hex::encode(digest));
         place.is_dir().then_some(place)
     }
 
@@ -411,7 +411,7 @@ impl CodeStore {
         digest: &[u8; 32],
         fill: &mut dyn FnMut(&Path) -> Result<(), CodeError>,
     ) -> Result<PathBuf, CodeError> {
-        let place = self.folder.join(hex(digest));
+        let place = self.folder.join(hex::encode(digest));
         let beside = self.beside();
         DirBuilder::new().create(&beside)?;
         let made = fill(&beside).and_then(|()| {
@@ -563,20 +563,6 @@ fn flush(folder: &Path) -> io::Result<()> {
 #[cfg(not(target_os = "linux"))]
 fn flush(folder: &Path) -> io::Result<()> {
     fs::File::open(folder)?.sync_all()
-}
-
-fn hex(digest: &[u8; 32]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |four: u8| {
-        DIGITS
-            .get(usize::from(four))
-            .map(|digit| char::from(*digit))
-    };
-    digest
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .flatten()
-        .collect()
 }
 
 #[cfg(test)]
@@ -882,7 +868,7 @@ mod tests {
             let seen = inspect_zip(&bytes, &LIMITS);
             let placed = store.place_zip(&digest, &bytes, &LIMITS);
             prop_assert_eq!(seen.is_ok(), placed.is_ok());
-            let inside = format!("in/code/{}", hex(&digest));
+            let inside = format!("in/code/{}", hex::encode(digest));
             for path in all_below(root.path()) {
                 let allowed = ["in", "in/code", inside.as_str()].contains(&path.as_str());
                 prop_assert!(allowed || placed.is_ok() && path.starts_with(&format!("{inside}/")), "{path}");

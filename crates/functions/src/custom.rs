@@ -39,9 +39,7 @@ const CONNECTIONS_MAX: usize = 16;
 /// The largest line from the pool before an event, in bytes: what a context can be, and room.
 const LINE_BYTES_MAX: u64 = 1024 * 1024;
 /// The largest report of an error, in bytes.
-const ERROR_BYTES_MAX: usize = 256 * 1024;
-/// So much of an error's message, and of its stack, is told to the pool, in characters.
-const TOLD_CHARS_MAX: usize = 8 * 1024;
+const ERROR_BYTES_MAX: usize = 64 * 1024;
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 const LAMBDA: &str = "/2018-06-01/runtime/";
 const SCF: &str = "/runtime/";
@@ -493,20 +491,18 @@ fn failure(text: &str, headers: &HeaderMap) -> Failure {
         ),
         _ => None,
     };
-    let cut = |text: &str| text.chars().take(TOLD_CHARS_MAX).collect::<String>();
+    let kind = member("errorType").or_else(|| {
+        headers
+            .get("lambda-runtime-function-error-type")?
+            .to_str()
+            .ok()
+    });
     Failure {
-        kind: cut(member("errorType")
-            .or_else(|| {
-                headers
-                    .get("lambda-runtime-function-error-type")?
-                    .to_str()
-                    .ok()
-            })
-            .unwrap_or("Error")),
-        message: cut(member("errorMessage").unwrap_or_else(|| text.trim())),
-        stack: stack
-            .filter(|stack| !stack.is_empty())
-            .map(|stack| cut(&stack)),
+        kind: kind.unwrap_or("Error").to_owned(),
+        message: member("errorMessage")
+            .unwrap_or_else(|| text.trim())
+            .to_owned(),
+        stack: stack.filter(|stack| !stack.is_empty()),
     }
 }
 

@@ -26,15 +26,17 @@ const VARIABLE_BYTES_MAX: usize = 4096;
 /// Variables made of `data`.
 const DATA_VARIABLES_MAX: usize = 100;
 
-/// The program and its arguments, which are parted by blanks: nothing is quoted.
+/// The program and its arguments.
 ///
 /// # Errors
-/// The operator does not allow it.
+/// The operator does not allow it; or they cannot be told apart.
 pub(crate) fn command(
     program: &Program,
     allowed: &[PathBuf],
 ) -> Result<(PathBuf, Vec<String>), End> {
-    let mut words = program.handler.split_ascii_whitespace().map(str::to_owned);
+    let mut words = words(&program.handler)
+        .map_err(|why| End::with(Outcome::InitFailed, "Handler", why))?
+        .into_iter();
     let path = PathBuf::from(words.next().unwrap_or_default());
     if !allowed.contains(&path) {
         return Err(End::with(
@@ -47,6 +49,17 @@ pub(crate) fn command(
         ));
     }
     Ok((path, words.collect()))
+}
+
+/// The words of a command line, parted by blanks as a shell does it: quotes and backslashes keep what belongs together, `#`
+/// begins a comment, nothing is replaced by anything.
+///
+/// # Errors
+/// What is not closed, for people.
+pub(crate) fn words(line: &str) -> Result<Vec<String>, String> {
+    shlex::split(line).ok_or_else(|| {
+        format!("{line:?} ends within quotes, or with a backslash: its words cannot be told apart")
+    })
 }
 
 /// Runs it once.

@@ -46,7 +46,7 @@ pub struct Invocation {
     pub outcome: Outcome,
     /// What went wrong.
     pub failure: Option<Failure>,
-    /// The answer, as JSON text.
+    /// The answer, as JSON text. Secrets of the function are masked.
     pub result: Option<String>,
     /// What it printed, in the order in which it was read; of too much the beginning and the end.
     #[serde(skip)]
@@ -93,7 +93,7 @@ pub struct ColdStart {
     pub function_ms: u32,
 }
 
-/// What went wrong, in the function's own words where it has some.
+/// What went wrong, in the function's own words where it has some. Secrets of the function are masked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {

@@ -14,6 +14,7 @@
 //! | `program` | a version of it, ready to run |
 //! | `outcome` | how an invocation can end, and what follows: the failure table |
 //! | `invocation` | what is on record of one |
+//! | `begun` | invocations that have begun, for the case that the server is killed |
 //! | `record` | it as it is kept |
 //! | `text` | it as Tencent SCF shows it |
 //! | `runner` | running programs |
@@ -28,6 +29,7 @@
 
 #![forbid(unsafe_code)]
 
+mod begun;
 mod call;
 mod code;
 mod custom;

@@ -9,18 +9,21 @@ use std::io;
 use std::sync::Arc;
 
 use belfry_model::{Clock, FunctionName};
+use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, ChildStderr, ChildStdout};
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
-use crate::invocation::{Line, Stream};
+use crate::invocation::{Failure, Line, Stream};
 use crate::outcome::Outcome;
 
 /// What stands for a secret.
 const MASK: &str = "********";
 /// Shorter values are too common to be masked.
 const SECRET_BYTES_MIN: usize = 6;
+/// Of a failure's type, message and stack so much is kept each, in bytes.
+const FAILURE_BYTES_MAX: usize = 8 * 1024;
 /// Read at once, in bytes.
 const CHUNK_BYTES: usize = 16 * 1024;
 /// At the end of an invocation at most this many chunks are read: something that it has left behind may print without end.
@@ -89,6 +92,74 @@ impl Secrets {
         }
         masked
     }
+
+    /// Takes them out of a failure, and cuts what is too long of it: a secret that is cut through would not be recognised.
+    pub(crate) fn mask_failure(&self, failure: &mut Failure) {
+        let Failure {
+            kind,
+            message,
+            stack,
+        } = failure;
+        for text in [Some(kind), Some(message), stack.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            if let Cow::Owned(masked) = self.mask(text) {
+                *text = masked;
+            }
+            text.truncate(text.floor_char_boundary(FAILURE_BYTES_MAX));
+        }
+    }
+
+    /// JSON text without them, also where its strings are written with escapes; everything else stays as it is. It must be
+    /// well-formed.
+    pub(crate) fn mask_json(&self, text: String) -> String {
+        if self.0.is_empty() {
+            return text;
+        }
+        let mut masked = String::new();
+        let (mut rest, mut is_changed) = (text.as_str(), false);
+        while !rest.is_empty() {
+            let (token, after) = rest.split_at(token_end(rest));
+            rest = after;
+            let string = token
+                .starts_with('"')
+                .then(|| serde_json::from_str::<String>(token).ok())
+                .flatten();
+            let without = match &string {
+                Some(string) => self.mask(string),
+                None => self.mask(token),
+            };
+            if matches!(without, Cow::Owned(_)) {
+                is_changed = true;
+                // A number that is a secret becomes a string.
+                masked.push_str(&Value::from(without.as_ref()).to_string());
+            } else {
+                masked.push_str(token);
+            }
+        }
+        if is_changed { masked } else { text }
+    }
+}
+
+/// Where the first token of a JSON text ends: a string, a run of what numbers and words are made of, or one other byte.
+fn token_end(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    if bytes.first() != Some(&b'"') {
+        let word = bytes
+            .iter()
+            .position(|byte| !byte.is_ascii_alphanumeric() && !b"+-.".contains(byte));
+        // What is no token of JSON is passed on a character at a time.
+        let one = text.chars().next().map_or(0, char::len_utf8);
+        return word.unwrap_or(bytes.len()).max(one);
+    }
+    let mut is_escaped = false;
+    let end = bytes.iter().skip(1).position(|byte| {
+        let ends = *byte == b'"' && !is_escaped;
+        is_escaped = *byte == b'\\' && !is_escaped;
+        ends
+    });
+    end.map_or(bytes.len(), |end| end + 2)
 }
 
 /// The log of one invocation.
@@ -449,7 +520,56 @@ mod tests {
         assert!(truncated);
     }
 
+    #[test]
+    fn secrets_are_masked_in_answers_however_they_are_written() {
+        let secrets = Secrets::new(&["hunter2é\"/2".to_owned(), "1234567890".to_owned()]);
+        for (answer, masked) in [
+            (r#"{"a": 1.50, "b": [null,"x"]}"#, None),
+            (r#""hunter2""#, None),
+            (r#"["\ud83d\ude00 \\"]"#, None),
+            (
+                r#"{"a":  1.50, "key hunter2é\"/2":"\\"}"#,
+                Some(r#"{"a":  1.50, "key ********":"\\"}"#),
+            ),
+            (
+                r#"["\u0068unter2\u00e9\u0022\/2\n", "hunter2é"]"#,
+                Some(r#"["********\n", "hunter2é"]"#),
+            ),
+            (r#"{"n":1234567890}"#, Some(r#"{"n":"********"}"#)),
+            ("-1234567890.5e7", Some(r#""-********.5e7""#)),
+        ] {
+            let found = secrets.mask_json(answer.to_owned());
+            assert_eq!(found, masked.unwrap_or(answer));
+        }
+    }
+
     proptest! {
+        /// Whatever stands around it, a masked answer is JSON and does not hold the secret, and one without it stays as it is.
+        #[test]
+        fn a_masked_answer_is_json_without_the_secret(
+            before in "\\PC{0,9}", after in "[a-z\\\\\"]{0,9}", number in any::<f64>(), ascii in any::<bool>(),
+        ) {
+            let secrets = Secrets::new(&["geheim\"\\schlüssel".to_owned()]);
+            let text = |middle: &str| {
+                let text = serde_json::json!([number, {format!("{before}{middle}{after}"): null}]).to_string();
+                if !ascii {
+                    return text;
+                }
+                // As Python writes it.
+                text.chars().fold(String::new(), |text, c| {
+                    if c.is_ascii() {
+                        return text + &c.to_string();
+                    }
+                    c.encode_utf16(&mut [0; 2]).iter().fold(text, |text, unit| text + &format!("\\u{unit:04x}"))
+                })
+            };
+            prop_assert_eq!(secrets.mask_json(text("")), text(""));
+            let masked = secrets.mask_json(text("geheim\"\\schlüssel"));
+            let read: Value = serde_json::from_str(&masked).unwrap();
+            let expected: Value = serde_json::from_str(&text(MASK)).unwrap();
+            prop_assert_eq!(read, expected);
+        }
+
         #[test]
         fn lines_do_not_depend_on_how_they_arrive(text in "[a-c\n]{0,80}", cut in 0usize..80) {
             let cut = cut.min(text.len());

@@ -26,6 +26,8 @@ pub enum Outcome {
     LateTimedOut,
     /// It needed more memory than it may have.
     OutOfMemory,
+    /// It wrote more than its scratch folder may hold.
+    ScratchFull,
     /// Its process ended without an answer.
     Exited,
     /// Its answer is too large.
@@ -73,7 +75,7 @@ pub enum Retry {
 
 impl Outcome {
     /// Every one of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Succeeded,
         Self::Threw,
         Self::NotSerializable,
@@ -82,6 +84,7 @@ impl Outcome {
         Self::TimedOut,
         Self::LateTimedOut,
         Self::OutOfMemory,
+        Self::ScratchFull,
         Self::Exited,
         Self::AnswerTooLarge,
         Self::EventTooLarge,
@@ -110,6 +113,7 @@ impl Outcome {
             Self::TimedOut => "timed_out",
             Self::LateTimedOut => "late_timed_out",
             Self::OutOfMemory => "out_of_memory",
+            Self::ScratchFull => "scratch_full",
             Self::Exited => "exited",
             Self::AnswerTooLarge => "answer_too_large",
             Self::EventTooLarge => "event_too_large",
@@ -144,6 +148,7 @@ impl Outcome {
             }
             Self::TimedOut | Self::LateTimedOut => Reason::FunctionTimeout,
             Self::OutOfMemory => Reason::FunctionOom,
+            Self::ScratchFull => Reason::FunctionDisk,
             Self::Exited => Reason::FunctionExit,
             Self::AnswerTooLarge => Reason::ResponseTooLarge,
             Self::EventTooLarge => Reason::RequestTooLarge,
@@ -165,7 +170,12 @@ impl Outcome {
             Self::Succeeded => 200,
             Self::EventTooLarge => 406,
             Self::AnswerTooLarge => 407,
-            Self::Threw | Self::NotSerializable | Self::NoAnswer | Self::LateError => 430,
+            // There is no other for it: its own code is told that the disk is full.
+            Self::Threw
+            | Self::NotSerializable
+            | Self::NoAnswer
+            | Self::LateError
+            | Self::ScratchFull => 430,
             Self::Throttled => 432,
             Self::TimedOut | Self::LateTimedOut => 433,
             Self::OutOfMemory => 434,
@@ -198,6 +208,7 @@ impl Outcome {
             Self::Threw
             | Self::TimedOut
             | Self::OutOfMemory
+            | Self::ScratchFull
             | Self::Exited
             | Self::InitTimedOut => Retry::Users,
             Self::Unavailable

@@ -533,3 +533,45 @@ fn evict(state: &mut State, but: &[u8; 32]) -> Option<Worker> {
     let pool = state.pools.get_mut(&key)?;
     Some(pool.idle.remove(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::program::tests_support::program;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crash_loop_is_started_ever_more_seldom_until_it_succeeds() {
+        let pools = Pools::new(10, 10);
+        let program = Arc::new(program(&"default/loops".parse().unwrap()));
+        let start = || match pools.take(&program) {
+            Ok(Ok(Offer::Room(_))) => Ok(()),
+            Err(Refused::Spaced(wait)) => Err(wait.as_millis()),
+            _ => panic!("neither room nor a wait"),
+        };
+        // Five deaths, each within a minute of the first.
+        for death in 1..=5 {
+            assert_eq!(start(), Ok(()));
+            assert_eq!(pools.died(&program, "it threw", false), death == 5);
+        }
+        for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
+            let wait = Duration::from_secs(seconds);
+            assert_eq!(start(), Err(wait.as_millis()));
+            assert_eq!(pools.status()[0].broken.as_deref(), Some("it threw"));
+            tokio::time::advance(wait).await;
+            assert_eq!(start(), Ok(()));
+            // While that one is being tried nobody else is.
+            assert!(start().is_err());
+            assert!(!pools.died(&program, "it threw", false));
+        }
+        pools.succeeded(&program);
+        assert_eq!(pools.status()[0].broken, None);
+        for _ in 1..5 {
+            assert_eq!(start(), Ok(()));
+            assert!(!pools.died(&program, "it threw", false));
+            tokio::time::advance(Duration::from_secs(16)).await;
+        }
+        // The fifth comes more than a minute after the first: no loop.
+        assert!(!pools.died(&program, "it threw", false));
+        assert_eq!(start(), Ok(()));
+    }
+}

@@ -1,24 +1,25 @@
 //! Runs programs: takes a worker from the pool or starts one, has it do the invocation, and says how that ended.
 //!
-//! Below its folder lie `bootstrap/<digest>/` (our side of the runtimes) and `scratch/<worker>/` (the only folder that a worker
-//! may write to). What an earlier run of the server has left is ended and removed at the start.
+//! Below its folder lie `bootstrap/<digest>/` (our side of the runtimes), `scratch/<worker>/` (the only folder that a worker
+//! may write to) and `begun/` (what runs). What an earlier run of the server has left is ended and removed at the start.
 //!
 //! It must never know where programs come from, nor who asks for them.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use belfry_model::{Clock, FunctionName};
-use belfry_sandbox::{Launcher, Level, Support};
+use belfry_sandbox::{Disk, Launcher, Level, Support};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
+use crate::begun::Begun;
 use crate::call::Call;
 use crate::exec;
 use crate::invocation::{ColdStart, Failure, Invocation};
@@ -67,6 +68,8 @@ pub struct RunnerSettings {
     pub log_bytes_max: usize,
     /// The longest line of it, in bytes.
     pub line_bytes_max: usize,
+    /// What a worker may have in its scratch folder; one file may be as large as all together.
+    pub scratch_max: Disk,
     /// How long an invocation waits for a worker.
     pub wait_for_worker: Duration,
 }
@@ -87,6 +90,10 @@ impl RunnerSettings {
             answer_bytes_max: 6 << 20,
             log_bytes_max: 64 << 10,
             line_bytes_max: 8 << 10,
+            scratch_max: Disk {
+                bytes: 512 << 20,
+                files: 10_000,
+            },
             wait_for_worker: Duration::from_secs(10),
         }
     }
@@ -100,6 +107,7 @@ pub(crate) struct Place {
     pub(crate) scratch: PathBuf,
     pub(crate) bootstrap: PathBuf,
     pub(crate) answer_bytes_max: usize,
+    pub(crate) scratch_max: Disk,
     node: Option<PathBuf>,
     python: Option<PathBuf>,
 }
@@ -185,6 +193,8 @@ pub struct Runner {
     isolation: Option<Level>,
     support: Support,
     leftovers_killed: usize,
+    begun: Begun,
+    cut_off: Mutex<Vec<Invocation>>,
     pools: Arc<Pools>,
     clock: Arc<dyn Clock>,
     live: broadcast::Sender<LiveLine>,
@@ -232,10 +242,9 @@ impl Runner {
             );
         }
         let scratch = settings.dir.join("scratch");
-        if scratch.exists() {
-            std::fs::remove_dir_all(&scratch)?;
-        }
+        belfry_sandbox::remove(&scratch)?;
         std::fs::create_dir_all(&scratch)?;
+        let (begun, cut_off) = Begun::open(settings.dir.join("begun"))?;
         let bootstrap = write_bootstraps(&settings.dir.join("bootstrap"))?;
         let support = Support::probe();
         let highest = support.highest();
@@ -262,6 +271,7 @@ impl Runner {
                 scratch,
                 bootstrap,
                 answer_bytes_max: settings.answer_bytes_max,
+                scratch_max: settings.scratch_max,
                 node: settings.node.clone(),
                 python: settings.python.clone(),
             }),
@@ -270,6 +280,8 @@ impl Runner {
             isolation,
             support,
             leftovers_killed,
+            begun,
+            cut_off: Mutex::new(cut_off),
             pools,
             clock,
             live: broadcast::channel(LIVE_LINES).0,
@@ -298,16 +310,14 @@ impl Runner {
         invocation.version = Some(program.version.clone());
         invocation.memory_mb = program.limits.memory_mb;
         invocation.isolation = self.isolation.map(|level| level_name(level).into());
+        let _noted = self.begun.note(&invocation);
         let secrets = Arc::new(Secrets::new(&program.secrets));
         let mut log = self.log(program, &secrets, request_id);
         log.tell(LivePart::Start);
         let mut end = self.run(program, &call, &mut invocation, &mut log).await;
+        // What a function says goes into records and onto buses: no secret leaves it by any way.
         if let Some(failure) = &mut end.failure {
-            failure.message = secrets.mask(&failure.message).into_owned();
-            failure.stack = failure
-                .stack
-                .as_deref()
-                .map(|stack| secrets.mask(stack).into_owned());
+            secrets.mask_failure(failure);
         }
         let outcome = end.outcome.unwrap_or(Outcome::Internal);
         log.tell(LivePart::End(outcome));
@@ -318,7 +328,7 @@ impl Runner {
         ) = log.finish();
         invocation.outcome = outcome;
         invocation.failure = end.failure.map(|failure| *failure);
-        invocation.result = end.result;
+        invocation.result = end.result.map(|result| secrets.mask_json(result));
         invocation.answered_at_ms = end.answered_at_ms;
         invocation.ended_at_ms = self.clock.now_ms();
         invocation.memory_peak_bytes = end.memory_peak_bytes;
@@ -367,8 +377,7 @@ impl Runner {
                 stack: None,
             },
         };
-        failure.message = secrets.mask(&failure.message).into_owned();
-        failure.stack = failure.stack.map(|stack| secrets.mask(&stack).into_owned());
+        secrets.mask_failure(&mut failure);
         Err(failure)
     }
 
@@ -389,6 +398,11 @@ impl Runner {
     pub fn forget(&self, function: &FunctionName) {
         self.pools
             .forget(|program| program.function == *function, Outcome::Deleted);
+    }
+
+    /// Invocations that an earlier process of the server had begun, and could not bring to an end. Told once.
+    pub fn cut_off(&self) -> Vec<Invocation> {
+        std::mem::take(&mut *self.cut_off.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// How things are.
@@ -640,11 +654,8 @@ fn write_bootstraps(dir: &Path) -> io::Result<PathBuf> {
     let mut hash = Sha256::new();
     hash.update(NODE_BOOTSTRAP);
     hash.update(PYTHON_BOOTSTRAP);
-    let hash = hash.finalize();
-    let digest = hash
-        .iter()
-        .take(8)
-        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let mut digest = hex::encode(hash.finalize());
+    digest.truncate(16);
     let own = dir.join(digest);
     std::fs::create_dir_all(&own)?;
     std::fs::write(own.join("nodejs.js"), NODE_BOOTSTRAP)?;

@@ -10,6 +10,7 @@ use belfry_model::json::FieldError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::exec::words;
 use crate::profile::reserved;
 
 /// A function as an operator writes it: its draft, and what is frozen in a version.
@@ -29,7 +30,7 @@ pub struct FunctionSpec {
     #[serde(default)]
     pub profile: Profile,
     /// `file.function`, the file below the code's folder; by default `index.main_handler` (scf) or `index.handler` (fc, lambda).
-    /// For `exec` the program to run, by its absolute path.
+    /// For `exec` the program to run, by its absolute path, and its arguments: words as in a shell, quoted where they hold blanks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handler: Option<String>,
     /// The code; absent only for `exec`.
@@ -262,12 +263,11 @@ impl FunctionSpec {
                 "{}.py",
                 self.handler().rsplit_once('.')?.0.replace('.', "/")
             ),
-            RuntimeKind::Exec => self
-                .handler()
-                .split_whitespace()
+            RuntimeKind::Exec => words(self.handler())
+                .ok()?
+                .into_iter()
                 .skip(1)
-                .find(|argument| !argument.starts_with('-'))?
-                .to_owned(),
+                .find(|argument| !argument.starts_with('-'))?,
             RuntimeKind::Custom => "bootstrap".to_owned(),
         };
         is_inside(&file).then_some(file)
@@ -380,14 +380,16 @@ impl FunctionSpec {
                         "the program to start, by its absolute path, and its arguments".to_owned(),
                     );
                 };
-                let program = Path::new(handler.split_whitespace().next().unwrap_or_default());
-                if !limits.exec_allowed.iter().any(|path| path == program) {
-                    return Some(format!(
-                        "{} is not among the programs that the settings allow (functions.exec_allowed)",
-                        program.display()
-                    ));
-                }
-                None
+                let program = match words(handler) {
+                    Ok(words) => words.into_iter().next().unwrap_or_default(),
+                    Err(why) => return Some(why),
+                };
+                let is_allowed = |path: &PathBuf| path == Path::new(&program);
+                (!limits.exec_allowed.iter().any(is_allowed)).then(|| {
+                    format!(
+                        "{program} is not among the programs that the settings allow (functions.exec_allowed)"
+                    )
+                })
             }
         }
     }
@@ -513,21 +515,10 @@ impl FunctionSpec {
 
 /// 64 hex digits in lower case as bytes.
 pub(crate) fn digest(text: &str) -> Option<[u8; 32]> {
-    if text.len() != 64 {
-        return None;
-    }
     let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let pair = std::str::from_utf8(pair).ok()?;
-        if !pair
-            .bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-        {
-            return None;
-        }
-        *byte = u8::from_str_radix(pair, 16).ok()?;
-    }
-    Some(bytes)
+    hex::decode_to_slice(text, &mut bytes).ok()?;
+    let lower = !text.contains(|c: char| c.is_ascii_uppercase());
+    lower.then_some(bytes)
 }
 
 /// Whether it is the name of a layer: one folder's name, nothing hidden.
@@ -602,6 +593,7 @@ mod tests {
             json!({"runtime": "provided.al2023", "profile": "lambda", "handler": "anything at all"}),
             json!({"runtime": "exec", "handler": "/bin/sh -e run.sh"}),
             json!({"runtime": "exec", "handler": "/bin/sh", "code": null}),
+            json!({"runtime": "exec", "handler": "/bin/sh -c 'echo \"$EVENT_ID\"'", "code": null}),
             json!({"code": {"path": "/srv/functions/restart"}}),
             json!({"code": {"zip": {"sha256": "ab".repeat(32), "bytes": 5}}}),
             json!({"env": {"A": "1", "B": {"secret": "vendor-key"}, "TENCENTCLOUD_SECRETID": "x"}}),
@@ -622,6 +614,14 @@ mod tests {
             (json!({"handler": "index.main\u{0}"}), "/handler"),
             (
                 json!({"runtime": "exec", "handler": "/bin/bash x.sh"}),
+                "/handler",
+            ),
+            (
+                json!({"runtime": "exec", "handler": "/bin/sh -c 'echo hello", "code": null}),
+                "/handler",
+            ),
+            (
+                json!({"runtime": "exec", "handler": "'/bin/sh -e' run.sh"}),
                 "/handler",
             ),
             (
@@ -693,6 +693,7 @@ mod tests {
             ("python", Some("pkg.app.handler"), "pkg/app.py"),
             ("custom", None, "bootstrap"),
             ("exec", Some("/bin/sh -e run.sh now"), "run.sh"),
+            ("exec", Some("/bin/sh -e 'run.sh' 'not now'"), "run.sh"),
         ] {
             let mut spec = json!({"runtime": runtime});
             if let Some(handler) = handler {

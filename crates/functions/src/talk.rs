@@ -25,8 +25,9 @@ use uuid::Uuid;
 
 use crate::invocation::Failure;
 
-/// What a message may have beside its answer, in bytes.
-const BESIDE_ANSWER_BYTES: usize = 64 * 1024;
+/// What a message may have beside its answer, in bytes: the largest error that a runtime of the code's own may report, twice, and
+/// as JSON.
+const BESIDE_ANSWER_BYTES: usize = 1024 * 1024;
 
 /// An invocation, as a worker is asked for it.
 #[derive(Debug, Clone, Copy)]

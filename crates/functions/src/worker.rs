@@ -13,7 +13,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use belfry_sandbox::{Cage, Family, LAUNCH_FAILED, Plan};
+use belfry_sandbox::{Cage, Disk, Family, LAUNCH_FAILED, Plan, newest_process};
 use serde_json::json;
 use tokio::net::UnixStream;
 use tokio::process::Child;
@@ -34,8 +34,10 @@ use crate::runner::Place;
 use crate::spec::{Network, RuntimeKind};
 use crate::talk::{Ask, ErrorKind, Heard, Talk};
 
-/// How often memory is looked at.
+/// How often memory and scratch folder are looked at.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
+/// After how long they are looked at even if every invocation is shorter than that.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 /// How long a process may take to end that has ended the conversation.
 const GOING: Duration = Duration::from_secs(1);
 /// How long the last words of a process that has ended are waited for: they are in its socket already.
@@ -43,7 +45,6 @@ const LAST_WORDS: Duration = Duration::from_millis(20);
 /// What a process may have beside its memory: the kernel's limit is on what it asks for, not on what it uses.
 const DATA_BESIDE: u64 = 64 << 20;
 const OPEN_FILES: u64 = 256;
-const FILE_BYTES: u64 = 512 << 20;
 const PROCESSES: u64 = 1024;
 const NICE: i32 = 10;
 
@@ -83,6 +84,8 @@ pub(crate) enum Cut {
     TimeUp,
     /// It has more memory than it may have: so many bytes.
     Memory(u64),
+    /// It has so much on disk, and may have only that much.
+    Disk(Disk, Disk),
     /// It is not wanted any more.
     Unwanted(Outcome),
 }
@@ -96,10 +99,12 @@ pub(crate) struct Process {
     slot: Slot,
     runtime: Handle,
     memory_max: u64,
+    scratch_max: Disk,
     /// The memory that it was last seen to have, and the most in this invocation, in bytes.
     memory: u64,
     peak: u64,
     measured: Option<Instant>,
+    counted: Instant,
 }
 
 impl Process {
@@ -151,7 +156,7 @@ impl Process {
                 network: program.network == Network::All,
                 data_bytes: Some(memory_max + DATA_BESIDE),
                 files: OPEN_FILES,
-                file_bytes: FILE_BYTES,
+                file_bytes: place.scratch_max.bytes,
                 processes: Some(PROCESSES),
                 nice: NICE,
             },
@@ -174,9 +179,11 @@ impl Process {
             slot,
             runtime: Handle::current(),
             memory_max,
+            scratch_max: place.scratch_max,
             memory: 0,
             peak: 0,
             measured: None,
+            counted: Instant::now(),
         })
     }
 
@@ -202,9 +209,9 @@ impl Process {
                 outcome = until_unwanted(&mut unwanted) => return Err(Cut::Unwanted(outcome)),
                 () = sleep_until(deadline) => return Err(Cut::TimeUp),
                 _ = watch.tick() => {
-                    let memory = self.measure().await;
-                    if memory > self.memory_max {
-                        return Err(Cut::Memory(memory));
+                    let (memory, disk) = self.measure().await;
+                    if let Some(cut) = self.over(memory, disk) {
+                        return Err(cut);
                     }
                 }
                 () = self.pipes.read(log) => {}
@@ -221,10 +228,31 @@ impl Process {
     }
 
     /// Measured beside: with children it takes a millisecond for each.
-    async fn measure(&mut self) -> u64 {
-        let family = self.family.clone();
-        let memory = tokio::task::spawn_blocking(move || family.memory()).await;
-        self.seen(memory.unwrap_or(0))
+    async fn measure(&mut self) -> (u64, Disk) {
+        let (family, scratch, most) = (self.family.clone(), self.scratch.clone(), self.scratch_max);
+        let measured =
+            tokio::task::spawn_blocking(move || (family.memory(), family.disk(&scratch, most)));
+        let (memory, disk) = measured.await.unwrap_or_default();
+        self.counted = Instant::now();
+        (self.seen(memory), disk)
+    }
+
+    /// What it has kept that is too much, if that has not been looked at for a while: it takes as long as a short invocation.
+    async fn too_much(&mut self) -> Option<Cut> {
+        if self.counted.elapsed() < COUNT_EVERY {
+            return None;
+        }
+        let (memory, disk) = self.measure().await;
+        self.over(memory, disk)
+    }
+
+    fn over(&self, memory: u64, disk: Disk) -> Option<Cut> {
+        if memory > self.memory_max {
+            Some(Cut::Memory(memory))
+        } else {
+            disk.is_over(self.scratch_max)
+                .then_some(Cut::Disk(disk, self.scratch_max))
+        }
     }
 
     fn seen(&mut self, memory: u64) -> u64 {
@@ -249,9 +277,13 @@ impl Process {
 
     /// Ends it, with everything that it has started. Returns how many there were besides it.
     pub(crate) async fn end(mut self) -> usize {
-        let family = self.family.clone();
-        let killed = tokio::task::spawn_blocking(move || family.kill()).await;
-        let killed = match killed {
+        let (family, scratch) = (self.family.clone(), self.scratch);
+        let killed = tokio::task::spawn_blocking(move || {
+            let killed = family.kill();
+            remove(&scratch);
+            killed
+        });
+        let killed = match killed.await {
             Ok(Ok(count)) => count,
             Ok(Err(error)) => {
                 tracing::error!(%error, "processes of a function could not be ended");
@@ -261,8 +293,6 @@ impl Process {
         };
         drop(self.child.start_kill());
         drop(self.child.wait().await);
-        let scratch = self.scratch;
-        drop(tokio::task::spawn_blocking(move || remove(&scratch)).await);
         if killed > 0 {
             metrics::counter!("belfry_function_orphans_killed_total").increment(killed as u64);
         }
@@ -283,9 +313,11 @@ async fn until_unwanted(unwanted: &mut watch::Receiver<Option<Outcome>>) -> Outc
     }
 }
 
-/// A folder that is gone already is as good.
+/// What is left of it goes with the next start of the server.
 fn remove(scratch: &Path) {
-    drop(std::fs::remove_dir_all(scratch));
+    if let Err(error) = belfry_sandbox::remove(scratch) {
+        tracing::warn!(scratch = %scratch.display(), %error, "the scratch folder of a worker could not be removed");
+    }
 }
 
 /// The folder that an interpreter is installed in: beside `bin`.
@@ -297,12 +329,6 @@ fn home(interpreter: &Path) -> Option<PathBuf> {
     } else {
         real
     })
-}
-
-/// The number of the newest process of the machine: as long as it stays, nobody has started one.
-fn newest_process() -> Option<u32> {
-    let load = std::fs::read_to_string("/proc/loadavg").ok()?;
-    load.rsplit(' ').next()?.trim().parse().ok()
 }
 
 /// A process that is spoken with.
@@ -465,6 +491,7 @@ impl Worker {
                 format!("the code was not loaded within {} s", limit.as_secs_f32()),
             ),
             Err(Cut::Memory(bytes)) => memory_over(bytes, program),
+            Err(Cut::Disk(disk, most)) => scratch_over(disk, most),
             Err(Cut::Unwanted(outcome)) => unwanted(outcome),
         };
         end.exit = exit;
@@ -545,6 +572,17 @@ impl Worker {
                 log.note(format!("{left} processes were left over and are ended"));
                 end.keep = false;
             }
+        }
+        if end.keep
+            && let Some(cut) = process.too_much().await
+        {
+            let mut over = End::default();
+            conclude(cut, program, log, &mut over);
+            let why = over
+                .failure
+                .map_or_else(String::new, |failure| failure.message);
+            log.note(format!("{why}: its worker is replaced"));
+            end.keep = false;
         }
         end
     }
@@ -702,6 +740,7 @@ pub(crate) fn conclude(cut: Cut, program: &Program, log: &Log, end: &mut End) {
             format!("no answer within {seconds} s"),
         ),
         Cut::Memory(bytes) => memory_over(bytes, program),
+        Cut::Disk(disk, most) => scratch_over(disk, most),
         Cut::Unwanted(outcome) => unwanted(outcome),
     };
     now.answered_at_ms = answered_at_ms;
@@ -719,6 +758,19 @@ fn memory_over(bytes: u64, program: &Program) -> End {
             program.limits.memory_mb
         ),
     )
+}
+
+fn scratch_over(disk: Disk, most: Disk) -> End {
+    let told = match disk.files {
+        u64::MAX => "its scratch folder has folders that cannot be listed".to_owned(),
+        files => format!(
+            "it has {files} files of {} MB on disk, and may have {} of {} MB",
+            disk.bytes >> 20,
+            most.files,
+            most.bytes >> 20
+        ),
+    };
+    End::with(Outcome::ScratchFull, "ScratchFull", told)
 }
 
 fn unwanted(outcome: Outcome) -> End {

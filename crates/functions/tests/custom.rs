@@ -16,7 +16,8 @@ use belfry_functions::{
     Runner, RunnerSettings, RuntimeKind, RuntimeSettings, Runtimes,
 };
 use belfry_model::{FunctionName, SystemClock};
-use belfry_sandbox::Launcher;
+use belfry_sandbox::{Launcher, Level, Support};
+use belfry_testkit::lacks::tries_namespaces;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -28,12 +29,17 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
+        Self::at(Level::Landlock).await
+    }
+
+    async fn at(level: Level) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtimes = Runtimes::probe(&RuntimeSettings::default()).await;
         let mut settings = RunnerSettings::new(folder.path().join("functions"));
         settings.node = Some(runtimes.node.unwrap().path);
         settings.python = Some(runtimes.python.unwrap().path);
         settings.answer_bytes_max = 100_000;
+        settings.level = level;
         let launcher = belfry_testkit::server::launcher().unwrap();
         let instance = format!("{}:", folder.path().display());
         Self {
@@ -117,7 +123,17 @@ done
 
 #[tokio::test]
 async fn a_custom_runtime_in_bash_stays_warm_and_fails_as_others_do() {
-    let bench = Bench::new().await;
+    bash(&Bench::new().await, "landlock").await;
+}
+
+#[tokio::test]
+async fn a_custom_runtime_reaches_its_events_from_namespaces_of_its_own() {
+    if tries_namespaces(&Support::probe().why_not) {
+        bash(&Bench::at(Level::Namespace).await, "namespace").await;
+    }
+}
+
+async fn bash(bench: &Bench, isolation: &str) {
     let mut program = bench.program(RuntimeKind::Custom, Profile::Scf, "bootstrap", SCF_IN_BASH);
     program.limits.timeout = Duration::from_secs(5);
     let program = Arc::new(program);
@@ -127,6 +143,7 @@ async fn a_custom_runtime_in_bash_stays_warm_and_fails_as_others_do() {
         json!({"got": {"n": 1}, "handler": "index.main_handler"})
     );
     assert!(first.cold.is_some());
+    assert_eq!(first.isolation.as_deref(), Some(isolation));
     let texts: Vec<&str> = first.log.iter().map(|line| line.text.as_str()).collect();
     assert_eq!(texts, ["loading", r#"got {"n":1}"#]);
     let second = bench.invoke(&program, "2").await;

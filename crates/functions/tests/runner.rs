@@ -16,7 +16,7 @@ use belfry_functions::{
     Program, Runner, RunnerSettings, RuntimeKind, Stream,
 };
 use belfry_model::{FunctionName, SystemClock};
-use belfry_sandbox::Launcher;
+use belfry_sandbox::{Disk, Launcher};
 use belfry_testkit::server::launcher;
 use uuid::Uuid;
 
@@ -98,8 +98,12 @@ impl Bench {
     }
 }
 
+/// Where the tests find the launcher when they run as another user.
+const LAUNCHER: &str = "BELFRY_TEST_LAUNCHER";
+
 fn start(settings: RunnerSettings, instance: &str) -> Arc<Runner> {
-    let launcher = Launcher::new(launcher().unwrap(), format!("{instance}:"));
+    let program = std::env::var_os(LAUNCHER).map_or_else(|| launcher().unwrap(), PathBuf::from);
+    let launcher = Launcher::new(program, format!("{instance}:"));
     Runner::start(settings, launcher, Arc::new(SystemClock)).unwrap()
 }
 
@@ -346,6 +350,22 @@ const CASES: &[Case] = &[
         false,
     ),
     case(
+        "n-disk",
+        NodeJs,
+        "const fs = require('fs'); exports.main_handler = async () => { for (let n = 0; ; n++) { fs.writeFileSync(process.env.TMPDIR + '/' + n, Buffer.alloc(1 << 20, 1)); await new Promise((r) => setTimeout(r, 1)) } }",
+        Outcome::ScratchFull,
+        "MB on disk",
+        false,
+    ),
+    case(
+        "n-one-file",
+        NodeJs,
+        "const fs = require('fs'); exports.main_handler = async () => { for (;;) fs.appendFileSync(process.env.TMPDIR + '/all', Buffer.alloc(1 << 20, 1)) }",
+        Outcome::Threw,
+        "EFBIG",
+        true,
+    ),
+    case(
         "n-syntax",
         NodeJs,
         "exports.main_handler = async () => {\n  let = ;\n}",
@@ -482,6 +502,38 @@ const CASES: &[Case] = &[
         false,
     ),
     case(
+        "p-files",
+        Python,
+        "import os\ndef main_handler(event, context):\n    for n in range(1 << 30): open(os.environ['TMPDIR'] + '/%d' % n, 'w').close()",
+        Outcome::ScratchFull,
+        "may have 2000 of 64 MB",
+        false,
+    ),
+    case(
+        "p-nested",
+        Python,
+        "import os, time\ndef main_handler(event, context):\n    os.chdir(os.environ['TMPDIR'])\n    for n in range(1900):\n        os.mkdir('deeper'); os.chdir('deeper')\n    time.sleep(2.5)",
+        Outcome::ScratchFull,
+        "cannot be listed",
+        false,
+    ),
+    case(
+        "p-removed",
+        Python,
+        "import os, time\ndef main_handler(event, context):\n    held = []\n    for n in range(100):\n        name = os.environ['TMPDIR'] + '/one'\n        held.append(open(name, 'wb')); os.unlink(name)\n        held[-1].write(bytes(1 << 20)); held[-1].flush(); time.sleep(0.005)\n    time.sleep(2)",
+        Outcome::ScratchFull,
+        "MB on disk",
+        false,
+    ),
+    case(
+        "p-bomb",
+        Python,
+        "import os, time\ndef main_handler(event, context):\n    for _ in range(5):\n        try: os.fork()\n        except OSError: pass\n    os.setsid() if os.getpid() != os.getpgid(0) else None\n    time.sleep(1000)",
+        Outcome::TimedOut,
+        "no answer within",
+        false,
+    ),
+    case(
         "p-fork",
         Python,
         "import os, time\ndef main_handler(event, context):\n    if os.fork() == 0:\n        os.setsid()\n        time.sleep(1000)\n    return 1",
@@ -493,7 +545,77 @@ const CASES: &[Case] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_way_to_end_is_told_and_the_next_invocation_is_as_good_as_new() {
-    let bench = Bench::new();
+    try_out(&CASES.iter().collect::<Vec<_>>()).await;
+}
+
+/// What is tried again as an ordinary user: loops, memory hogs, full disks, and what is left behind.
+const WORST: &[&str] = &[
+    "n-loop",
+    "n-heap",
+    "n-buffers",
+    "n-orphan",
+    "n-disk",
+    "p-memory",
+    "p-shared",
+    "p-files",
+    "p-fork",
+    "p-bomb",
+];
+
+/// Only root can become somebody else; without it, all tests are run by an ordinary user already.
+#[test]
+fn as_an_ordinary_user_the_worst_functions_end_for_certain_too() {
+    if rustix::process::geteuid().is_root() {
+        return as_somebody("as_an_ordinary_user_the_worst_functions_end_for_certain_too");
+    }
+    let worst: Vec<_> = CASES
+        .iter()
+        .filter(|case| WORST.contains(&case.name))
+        .collect();
+    assert_eq!(worst.len(), WORST.len());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(try_out(&worst));
+}
+
+/// Runs one of these tests as an ordinary user.
+fn as_somebody(test: &str) {
+    const SOMEBODY: &str = "65534";
+    // The folder of the build is not for everybody.
+    let public = tempfile::tempdir().unwrap();
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(public.path(), open).unwrap();
+    let copy = |file: &Path| {
+        let there = public.path().join(file.file_name().unwrap());
+        std::fs::copy(file, &there).unwrap();
+        there
+    };
+    let own = copy(&std::env::current_exe().unwrap());
+    let launcher = copy(&launcher().unwrap());
+    let ended = std::process::Command::new("setpriv")
+        .args(["--reuid", SOMEBODY, "--regid", SOMEBODY, "--clear-groups"])
+        .arg(own)
+        .args(["--exact", test])
+        .env(LAUNCHER, launcher)
+        .env("TMPDIR", "/tmp")
+        .current_dir("/")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert!(
+        ended.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&ended.stderr)
+    );
+}
+
+/// Runs each twice, and a neighbour meanwhile.
+async fn try_out(cases: &[&Case]) {
+    let bench = Bench::with(|settings| {
+        settings.scratch_max = Disk {
+            bytes: 64 << 20,
+            files: 2_000,
+        };
+    });
     let neighbour = Arc::new(bench.program(
         "neighbour",
         NodeJs,
@@ -503,7 +625,7 @@ async fn every_way_to_end_is_told_and_the_next_invocation_is_as_good_as_new() {
     assert_eq!(first.outcome, Outcome::Succeeded, "{first:?}");
     let mut wrong = Vec::new();
     let mut slowest = Duration::ZERO;
-    for chunk in CASES.chunks(4) {
+    for chunk in cases.chunks(4) {
         let cases = chunk.iter().map(|case| async {
             let mut program = bench.program(case.name, case.runtime, case.code);
             program.limits.timeout = Duration::from_secs(3);
@@ -641,6 +763,32 @@ exports.main_handler = async (event) => {
     assert_eq!(seen.first().unwrap(), "start");
     assert_eq!(seen.last().unwrap(), "threw");
     assert!(seen.iter().any(|line| line == "plain ********"), "{seen:?}");
+    // Answers and errors leave no secret behind either.
+    let told = bench.program(
+        "told",
+        NodeJs,
+        r"
+exports.main_handler = async (event) => {
+  if (event.fail) throw Object.assign(new Error('x'.repeat(9000) + ' hunter2hunter2'), { name: 'hunter2hunter2' });
+  return { 'key hunter2hunter2': ['\u0068unter2hunter2', 1.5], other: null };
+};",
+    );
+    let told = Arc::new(Program {
+        secrets: vec!["hunter2hunter2".to_owned()],
+        ..told
+    });
+    let answer = bench.invoke(&told, "{}").await;
+    assert_eq!(
+        answer.result.as_deref(),
+        Some(r#"{"key ********":["********",1.5],"other":null}"#)
+    );
+    let failed = bench.invoke(&told, r#"{"fail":true}"#).await;
+    let failure = failed.failure.as_ref().unwrap();
+    assert_eq!(
+        (failure.kind.as_str(), failure.message.len()),
+        ("********", 8192)
+    );
+    assert!(!format!("{failed:?}").contains("hunter2"));
     let much = bench.invoke(&program, r#"{"much":true}"#).await;
     assert_eq!(much.outcome, Outcome::Threw, "{:?}", much.failure);
     assert!(much.log_truncated);
@@ -805,7 +953,8 @@ async fn a_program_is_started_for_each_event() {
     let bench = Bench::new();
     let script = |name: &str, text: &str| {
         let mut program = bench.program(name, Exec, text);
-        program.handler = format!("/bin/sh {}", program.code.join("index.js").display());
+        let file = program.code.join("index.js");
+        program.handler = format!("/bin/sh '{}' 'two words' \"\\$3\"", file.display());
         program.limits.timeout = Duration::from_secs(2);
         Arc::new(program)
     };
@@ -820,6 +969,12 @@ async fn a_program_is_started_for_each_event() {
             "\"ins-1 d 1 7\"",
         ),
         ("nothing", "true", Outcome::Succeeded, "null"),
+        (
+            "arguments",
+            "echo \"$#:$1:$2\"",
+            Outcome::Succeeded,
+            "\"2:two words:$3\"",
+        ),
         (
             "exits",
             "echo why >&2; exit 3",
@@ -850,6 +1005,11 @@ async fn a_program_is_started_for_each_event() {
     other.handler = "/bin/ls".to_owned();
     let refused = bench.invoke(&Arc::new(other), "{}").await;
     assert_eq!(refused.outcome, Outcome::Unavailable);
+    let mut open = Program::clone(&script("open", ""));
+    open.handler = "/bin/sh 'open".to_owned();
+    let refused = bench.invoke(&Arc::new(open), "{}").await;
+    assert_eq!(refused.outcome, Outcome::InitFailed);
+    assert!(refused.failure.unwrap().message.contains("within quotes"));
     assert_eq!(left_of(bench.folder.path()), 0);
 }
 
@@ -921,21 +1081,6 @@ async fn code_written_for_other_vendors_gets_what_it_expects() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fork_bomb_ends_with_its_invocation() {
-    let bench = Bench::new();
-    let mut program = bench.program(
-        "bomb",
-        Python,
-        "import os, time\ndef main_handler(event, context):\n    for _ in range(6):\n        try: os.fork()\n        except OSError: pass\n    os.setsid() if os.getpid() != os.getpgid(0) else None\n    time.sleep(1000)",
-    );
-    program.limits.timeout = Duration::from_secs(2);
-    program.limits.memory_mb = 512;
-    let ended = bench.invoke(&Arc::new(program), "{}").await;
-    assert_eq!(ended.outcome, Outcome::TimedOut, "{:?}", ended.failure);
-    assert_eq!(left_of(bench.folder.path()), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn code_is_tried_out_before_it_is_used() {
     let bench = Bench::new();
     let good = Arc::new(bench.program("good", NodeJs, "exports.main_handler = async () => 1"));
@@ -945,4 +1090,151 @@ async fn code_is_tried_out_before_it_is_used() {
     let failure = bench.runner.validate(&bad).await.unwrap_err();
     assert_eq!(failure.kind, "ModuleNotFoundError");
     assert!(failure.stack.unwrap().contains("index.py\", line 1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wanted_workers_are_there_before_the_first_event_and_idle_ones_go() {
+    let bench = Bench::new();
+    let code = "exports.main_handler = async () => process.pid";
+    let idle = async |function: &str, count: usize| {
+        let limit = Duration::from_secs(20);
+        belfry_testkit::wait_until(&format!("{count} idle workers"), limit, async || {
+            let programs = bench.runner.status().programs;
+            let found = programs.iter().find(|pool| pool.function == function);
+            Ok((found.map_or(0, |pool| pool.idle) == count).then_some(()))
+        })
+        .await
+        .unwrap();
+    };
+    let mut warm = bench.program("warm", NodeJs, code);
+    warm.limits.min_warm = 1;
+    warm.limits.idle = Duration::from_millis(100);
+    let warm = Arc::new(warm);
+    bench.runner.keep_warm(&warm);
+    idle("default/warm", 1).await;
+    let first = bench.invoke(&warm, "{}").await;
+    assert!(first.cold.is_none(), "{first:?}");
+    // More than are wanted go after a while, and one that dies is replaced.
+    let both = futures((0..2).map(|_| bench.invoke(&warm, "{}"))).await;
+    assert!(both.iter().all(|one| one.outcome == Outcome::Succeeded));
+    idle("default/warm", 1).await;
+    let last = bench.invoke(&warm, "{}").await;
+    let pid = rustix::process::Pid::from_raw(last.result.unwrap().parse().unwrap());
+    rustix::process::kill_process(pid.unwrap(), rustix::process::Signal::KILL).unwrap();
+    let limit = Duration::from_secs(20);
+    belfry_testkit::wait_until("another worker", limit, async || {
+        let next = bench.invoke(&warm, "{}").await;
+        let is_other = next.worker_pid != last.worker_pid && next.cold.is_none();
+        Ok(is_other.then_some(()))
+    })
+    .await
+    .unwrap();
+    // Nobody wants this one.
+    let mut cool = bench.program("cool", NodeJs, code);
+    cool.limits.idle = Duration::from_millis(100);
+    let first = bench.invoke(&Arc::new(cool), "{}").await;
+    assert!(first.cold.is_some());
+    idle("default/cool", 0).await;
+    bench.runner.shutdown(Duration::ZERO).await;
+    assert_eq!(left_of(bench.folder.path()), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packages_are_found_in_the_code_before_layers_and_in_layers_in_their_order() {
+    let bench = Bench::new();
+    let folder = bench.folder.path();
+    let put = |file: &str, text: &str| {
+        let file = folder.join(file);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, text).unwrap();
+        file
+    };
+    for (layer, packages) in [("one", &["a", "b"][..]), ("two", &["a", "b", "c"])] {
+        for package in packages {
+            let says = format!("module.exports = '{package} of {layer}'");
+            let place = if *package == "c" {
+                "nodejs/node_modules"
+            } else {
+                "node_modules"
+            };
+            put(&format!("{layer}/{place}/{package}/index.js"), &says);
+            put(
+                &format!("{layer}/python/{package}.py"),
+                &format!("says = '{package} of {layer}'"),
+            );
+        }
+        let tool = put(
+            &format!("{layer}/bin/tool"),
+            &format!("#!/bin/sh\necho tool of {layer}"),
+        );
+        std::fs::set_permissions(tool, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let layers = vec![folder.join("one"), folder.join("two")];
+    put("js/node_modules/a/index.js", "module.exports = 'a of code'");
+    put("py/a.py", "says = 'a of code'");
+    let expected = r#"["a of code","b of one","c of two","tool of one"]"#;
+    for (name, runtime, code) in [
+        (
+            "js",
+            NodeJs,
+            "exports.main_handler = async () => [require('a'), require('b'), require('c'), require('child_process').execSync('tool').toString().trim()]",
+        ),
+        (
+            "py",
+            Python,
+            "import a, b, c, subprocess\ndef main_handler(event, context):\n    return [a.says, b.says, c.says, subprocess.check_output('tool').decode().strip()]",
+        ),
+    ] {
+        let program = Program {
+            layers: layers.clone(),
+            ..bench.program(name, runtime, code)
+        };
+        let ended = bench.invoke(&Arc::new(program), "{}").await;
+        let answer: Option<serde_json::Value> = ended
+            .result
+            .as_deref()
+            .map(|text| serde_json::from_str(text).unwrap());
+        assert_eq!(
+            answer,
+            Some(serde_json::from_str(expected).unwrap()),
+            "{name}: {:?} {}",
+            ended.failure,
+            texts(&ended)
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_cut_off_with_its_server_is_told_of_by_the_next() {
+    let bench = Bench::new();
+    let wait =
+        "exports.main_handler = async (e) => { await new Promise((r) => setTimeout(r, e.ms)) }";
+    let program = Arc::new(bench.program("short", NodeJs, wait));
+    let done = bench.invoke(&program, r#"{"ms":0}"#).await;
+    assert_eq!(done.outcome, Outcome::Succeeded, "{:?}", done.failure);
+    let (_, cut_off) = tokio::join!(bench.invoke(&program, r#"{"ms":3000}"#), async {
+        bench.until_busy("default/short").await;
+        // The next server finds what is on disk now.
+        let copy = bench.folder.path().join("copy");
+        let begun = bench.folder.path().join("functions/begun");
+        std::fs::create_dir_all(copy.join("begun")).unwrap();
+        for file in std::fs::read_dir(begun).unwrap().flatten() {
+            std::fs::copy(file.path(), copy.join("begun").join(file.file_name())).unwrap();
+        }
+        let next = start(
+            RunnerSettings::new(copy),
+            &format!("{}/next", bench.folder.path().display()),
+        );
+        let cut_off = next.cut_off();
+        assert!(next.cut_off().is_empty());
+        cut_off
+    });
+    let [lost] = &cut_off[..] else {
+        panic!("{cut_off:?}")
+    };
+    assert_eq!(
+        (lost.outcome, lost.version.as_deref()),
+        (Outcome::Lost, Some("$LATEST"))
+    );
+    assert_ne!(lost.request_id, done.request_id);
 }

@@ -247,7 +247,7 @@ pub struct TargetSpec {
     /// What else happens when a delivery is given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<DeadLetter>,
-    /// Requests on the wire at once (1 to 1,000). Absent: 32.
+    /// Requests on the wire at once (1 to 1,000). Absent: the kind's default, 32 for most and 8 for functions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u16>,
     /// Most deliveries in a time span; more wait.

@@ -221,6 +221,8 @@ words! {
         FunctionThrottled = "function_throttled" = 51,
         /// The function could not be run; a mistake of ours, or the machine has no room.
         FunctionInternal = "function_internal" = 52,
+        /// The function wrote more to its disk than it may.
+        FunctionDisk = "function_disk" = 53,
     }
 }
 

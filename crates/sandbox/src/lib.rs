@@ -13,12 +13,14 @@
 //! | `namespace` | the level above: namespaces, by the program `bwrap` |
 //! | `support` | what this machine can do, and why not more |
 //! | `family` | a program and everything that it has started: finding, measuring, ending them |
+//! | `disk` | what a program has on disk: counting and removing it |
 //!
 //! It must never know what is run and why: functions, templates, workers.
 
 #![forbid(unsafe_code)]
 
 mod cage;
+mod disk;
 mod family;
 mod launch;
 mod namespace;
@@ -27,7 +29,8 @@ mod start;
 mod support;
 
 pub use cage::{Cage, Level};
-pub use family::{Family, kill_all, leftovers};
+pub use disk::{Disk, remove};
+pub use family::{Family, kill_all, leftovers, newest_process};
 pub use launch::{LAUNCH_FAILED, launch};
 pub use restrict::restrict;
 pub use start::{Launcher, Plan, Started};

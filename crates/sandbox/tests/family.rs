@@ -10,6 +10,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use belfry_sandbox::{Cage, LAUNCH_FAILED, Launcher, Level, Plan, Started, Support, leftovers};
+use belfry_testkit::lacks::tries_namespaces;
 use belfry_testkit::wait_until;
 use tokio::io::AsyncReadExt as _;
 
@@ -192,7 +193,7 @@ time.sleep(1000)
 async fn a_program_gets_its_own_environment_limits_and_session_and_nothing_else() {
     let scratch = tempfile::tempdir().unwrap();
     let mut levels = vec![Level::Process, Level::Landlock];
-    if Support::probe().namespaces {
+    if tries_namespaces(&Support::probe().why_not) {
         levels.push(Level::Namespace);
     }
     for level in levels {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use belfry_sandbox::{Cage, Launcher, Level, Plan, Support};
+use belfry_testkit::lacks::tries_namespaces;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
@@ -119,7 +120,7 @@ async fn attack() {
         assert_eq!(answer, "done", "without a cage: {attempt}");
     }
     let mut levels = vec![Level::Landlock];
-    if Support::probe().namespaces {
+    if tries_namespaces(&Support::probe().why_not) {
         levels.push(Level::Namespace);
     }
     for level in levels {

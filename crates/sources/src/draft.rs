@@ -227,21 +227,12 @@ fn cut(text: &str, most: usize) -> String {
 
 /// The SHA-256 of a body in 64 hexadecimal digits.
 pub(crate) fn digest(body: &[u8]) -> String {
-    hex(&Sha256::digest(body))
+    hex::encode(Sha256::digest(body))
 }
 
 /// The first 32 of them: for ids where the sender gives none.
 pub(crate) fn hash(body: &[u8]) -> String {
     cut(&digest(body), 32)
-}
-
-/// Bytes as hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        write!(out, "{byte:02x}").ok();
-    }
-    out
 }
 
 #[cfg(test)]

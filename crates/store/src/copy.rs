@@ -4,7 +4,6 @@
 //! on both sides and compared by number and digest. The source must be at rest, the destination empty. What is copied
 //! becomes visible at the end or not at all: a file under its name, a Postgres by one transaction.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -286,14 +285,10 @@ impl Sum {
     }
 
     fn end(self) -> Copied {
-        let digest = self.hash.finalize();
         Copied {
             table: &self.table.name,
             rows: self.rows,
-            digest: digest.iter().fold(String::new(), |mut text, byte| {
-                let _infallible = write!(text, "{byte:02x}");
-                text
-            }),
+            digest: hex::encode(self.hash.finalize()),
         }
     }
 }

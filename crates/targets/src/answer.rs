@@ -58,6 +58,26 @@ pub(crate) fn judge(
     }
 }
 
+/// The verdict on an answer that is none of the vendor's: 2xx is no success, something in between has answered.
+pub(crate) fn judge_unclear(
+    status: StatusCode,
+    headers: &HeaderMap,
+    vendor: &str,
+    now_ms: i64,
+) -> Verdict {
+    match judge(status, headers, None, now_ms) {
+        Verdict::Delivered => Verdict::Retry {
+            reason: Reason::BadResponse,
+            detail: format!(
+                "the answer has status {} but does not say what {vendor} says when it takes a message",
+                status.as_u16()
+            ),
+            retry_after_ms: None,
+        },
+        other => other,
+    }
+}
+
 /// The verdict on an answer that did not come, or not completely.
 pub(crate) fn judge_failure(error: &SendError, success: Option<&[u16]>, now_ms: i64) -> Verdict {
     if let Some(answered) = &error.answered {

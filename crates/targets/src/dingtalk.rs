@@ -9,11 +9,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use belfry_egress::Url;
 use belfry_transform::Escape;
-use hmac::{Hmac, KeyInit, Mac};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::Sha256;
 use url::form_urlencoded::byte_serialize;
 
 use crate::message::escape::DINGTALK;
@@ -25,6 +23,7 @@ use crate::messenger::{
 };
 use crate::secret::Secret;
 use crate::settings::object;
+use crate::signing::hmac;
 use crate::target::ChannelLimit;
 
 /// Most bytes of the whole body.
@@ -365,11 +364,8 @@ impl Messenger for DingTalk {
 
 /// `base64(HMAC-SHA256(secret, "<ms>\n<secret>"))`.
 pub(crate) fn signature(secret: &str, now_ms: i64) -> String {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else {
-        return String::new();
-    };
-    mac.update(format!("{now_ms}\n{secret}").as_bytes());
-    BASE64_STANDARD.encode(mac.finalize().into_bytes())
+    let signed = format!("{now_ms}\n{secret}");
+    BASE64_STANDARD.encode(hmac(secret.as_bytes(), signed.as_bytes()))
 }
 
 impl DingTalk {

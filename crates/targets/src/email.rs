@@ -24,7 +24,7 @@ use belfry_model::FieldError;
 use belfry_model::config::Schedule;
 use serde_json::{Value, json};
 
-use crate::kind::{ConnectContext, GeneratedSecret, LabelPair, TargetKind};
+use crate::kind::{ConnectContext, LabelPair, TargetKind};
 use crate::message::settings::{read, schema_of};
 use crate::people::Reach;
 use crate::target::Target;
@@ -99,10 +99,6 @@ impl TargetKind for EmailKind {
 
     fn default_retry_on_4xx(&self) -> bool {
         true
-    }
-
-    fn prepare(&self, _: &mut Value, _: Option<&Value>) -> Vec<GeneratedSecret> {
-        Vec::new()
     }
 
     fn validate(&self, settings: &Value, egress: &EgressClient) -> Vec<FieldError> {

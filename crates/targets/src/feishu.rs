@@ -9,11 +9,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use belfry_egress::Url;
 use belfry_transform::Escape;
-use hmac::{Hmac, KeyInit, Mac};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::Sha256;
 
 use crate::message::escape::{LARK_MD, TEXT};
 use crate::message::markup::{Markup, write};
@@ -23,6 +21,7 @@ use crate::messenger::{
 };
 use crate::secret::Secret;
 use crate::settings::object;
+use crate::signing::hmac;
 use crate::target::ChannelLimit;
 
 /// Most bytes of the whole body: 20 KB, without what the signature needs.
@@ -270,9 +269,7 @@ impl Messenger for Feishu {
 /// `base64(HMAC-SHA256("<seconds>\n<secret>", ""))`: the key is what other vendors sign.
 pub(crate) fn signature(secret: &str, seconds: &str) -> String {
     let key = format!("{seconds}\n{secret}");
-    Hmac::<Sha256>::new_from_slice(key.as_bytes())
-        .map(|mac| BASE64_STANDARD.encode(mac.finalize().into_bytes()))
-        .unwrap_or_default()
+    BASE64_STANDARD.encode(hmac(key.as_bytes(), b""))
 }
 
 impl Feishu {

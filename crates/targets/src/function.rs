@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::kind::{ConnectContext, GeneratedSecret, LabelPair, TargetKind};
+use crate::kind::{ConnectContext, LabelPair, TargetKind};
 use crate::record::{REQUEST_BODY_BYTES_MAX, RESPONSE_BODY_BYTES_MAX, lossy};
 use crate::settings::{read, schema_of};
 use crate::target::{Attempted, Batch, Job, RequestRecord, ResponseRecord, Target, Verdict};
@@ -113,10 +113,6 @@ impl TargetKind for FunctionKind {
                 Some((pointer, bus))
             })
             .collect()
-    }
-
-    fn prepare(&self, _: &mut Value, _: Option<&Value>) -> Vec<GeneratedSecret> {
-        Vec::new()
     }
 
     fn validate(&self, settings: &Value, _: &EgressClient) -> Vec<FieldError> {
@@ -363,6 +359,7 @@ fn detail(invocation: &Invocation) -> String {
         Outcome::TimedOut => "the function has not answered within its time",
         Outcome::LateTimedOut => "the function has answered, but has not ended within its time",
         Outcome::OutOfMemory => "the function needs more memory than it may have",
+        Outcome::ScratchFull => "the function has written more than its scratch folder may hold",
         Outcome::Exited => "the function's process has ended",
         Outcome::AnswerTooLarge => "the function's answer is too large",
         Outcome::EventTooLarge => "the event is too large for a function",

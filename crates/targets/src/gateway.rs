@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::message::escape::LINE;
 use crate::message::settings::Common;
 use crate::messenger::{About, Answer, Ask, Check};
-use crate::phone::{Call, Heard, Phone, To};
+use crate::phone::{Call, Heard, Phone};
 use crate::record::{sensitive_name, sensitive_parameter};
 use crate::target::ChannelLimit;
 use crate::webhook::holds_secret;
@@ -71,14 +71,6 @@ impl Phone for Gateway {
                 "words": "$.message"
             }
         })
-    }
-
-    fn to(settings: &GatewaySettings) -> To {
-        To {
-            numbers: settings.to.clone(),
-            people: settings.people.clone(),
-            pause_seconds: settings.seconds_per_number,
-        }
     }
 
     fn new(settings: GatewaySettings, check: &mut Check<'_>) -> Option<Self> {

@@ -10,6 +10,7 @@ use belfry_model::json::nearest;
 use belfry_model::{BusName, Clock, FieldError};
 use serde_json::Value;
 
+use crate::alibaba::{AlibabaSms, AlibabaVoice};
 use crate::bark::Bark;
 use crate::dingtalk::DingTalk;
 use crate::directory::Directory;
@@ -59,6 +60,8 @@ pub static REGISTRY: &[&dyn TargetKind] = &[
     &EmailKind,
     &PhoneKind::<TencentSms>::ENTRY,
     &PhoneKind::<TencentVoice>::ENTRY,
+    &PhoneKind::<AlibabaSms>::ENTRY,
+    &PhoneKind::<AlibabaVoice>::ENTRY,
     &PhoneKind::<Twilio>::ENTRY,
     &PhoneKind::<Gateway>::ENTRY,
     &NotificationKind,
@@ -101,7 +104,10 @@ pub trait TargetKind: Send + Sync {
     }
     /// Fills in what the server makes. `existing` are the settings that are replaced, secrets in clear; what the
     /// server made for them is kept. What is new is returned, to be shown once.
-    fn prepare(&self, settings: &mut Value, existing: Option<&Value>) -> Vec<GeneratedSecret>;
+    fn prepare(&self, settings: &mut Value, existing: Option<&Value>) -> Vec<GeneratedSecret> {
+        let _ = (settings, existing);
+        Vec::new()
+    }
     /// Everything wrong with the settings; empty when they can be saved.
     fn validate(&self, settings: &Value, egress: &EgressClient) -> Vec<FieldError>;
     /// A target of these settings, secrets in clear. Opens no connection.

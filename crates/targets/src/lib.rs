@@ -14,6 +14,7 @@
 //! | `message` | what a message says, in every channel's markup and size |
 //! | `messenger` | the frame of kinds that send messages |
 //! | `people` | people whom a target reaches one by one |
+//! | `signing` | what vendors' signatures have in common |
 //! | `answer` | what an HTTP answer means by its status alone |
 //! | `webhook`, `log` | the kinds for programs |
 //! | `function` | the kind that runs code of the operator |
@@ -21,12 +22,13 @@
 //! | `pagerduty`, `opsgenie`, `ntfy`, `gotify`, `bark` | the kinds for paging and push |
 //! | `phone` | the frame of kinds that reach phones |
 //! | `email` | the kind for mail |
-//! | `tencent`, `twilio`, `gateway` | the kinds for SMS and calls |
+//! | `tencent`, `alibaba`, `twilio`, `gateway` | the kinds for SMS and calls |
 //! | `notification` | the kind that tells people by several of the others |
 //!
 //! It must never know stores, schedules, queues or rules: whether and when to try again is decided elsewhere. All
 //! its HTTP goes through `belfry-egress`.
 
+mod alibaba;
 mod answer;
 mod bark;
 mod dingtalk;
@@ -50,6 +52,7 @@ mod phone;
 mod record;
 mod secret;
 mod settings;
+mod signing;
 mod slack;
 mod target;
 mod teams;

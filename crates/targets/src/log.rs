@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::kind::{ConnectContext, GeneratedSecret, LabelPair, TargetKind};
+use crate::kind::{ConnectContext, LabelPair, TargetKind};
 use crate::settings::{check_range, read, schema_of};
 use crate::target::{Attempted, Job, LogAppend, RequestRecord, Target, Verdict};
 
@@ -77,9 +77,6 @@ impl TargetKind for LogKind {
     }
     fn default_retry_on_4xx(&self) -> bool {
         false
-    }
-    fn prepare(&self, _: &mut Value, _: Option<&Value>) -> Vec<GeneratedSecret> {
-        Vec::new()
     }
     fn validate(&self, settings: &Value, _: &EgressClient) -> Vec<FieldError> {
         Self::checked(settings).err().unwrap_or_default()

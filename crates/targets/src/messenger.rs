@@ -25,10 +25,9 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
-use crate::answer::{judge, judge_failure, retry_after_ms};
-use crate::kind::{ConnectContext, GeneratedSecret, LabelPair, TargetKind};
+use crate::answer::{judge_failure, judge_unclear, retry_after_ms};
+use crate::kind::{ConnectContext, LabelPair, TargetKind};
 use crate::message::settings::{self, Common};
 use crate::message::{Message, compose, cut, escape, own_body};
 use crate::record::{Scrub, request_record, response_record, shown_url, shown_url_text};
@@ -310,21 +309,23 @@ pub(crate) const fn code(
     }
 }
 
+impl Code {
+    /// The row of a code; where codes have parts (`LimitExceeded.AppDailyLimit`), the most exact one.
+    pub(crate) fn find<'t>(table: &'t [Self], code: &str) -> Option<&'t Self> {
+        table
+            .iter()
+            .filter(|row| {
+                code.strip_prefix(row.code)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            })
+            .max_by_key(|row| row.code.len())
+    }
+}
+
 impl Said {
-    /// The refusal of a code by the vendor's table; one that is not in it is permanent and shown as it is.
+    /// [`Refusal::of`] as an answer.
     pub(crate) fn refused(table: &[Code], code: impl Into<String>, words: &str) -> Self {
-        let code = code.into();
-        let row = table.iter().find(|row| row.code == code);
-        Self::Refused(Refusal {
-            class: row.map_or(Class::Permanent, |row| row.class),
-            why: row.map_or(
-                ("a code that Belfry does not know", "Belfry 不认识的错误码"),
-                |row| row.why,
-            ),
-            code,
-            words: words.to_owned(),
-            retry_after_ms: None,
-        })
+        Self::Refused(Refusal::of(table, code, words))
     }
 
     /// The same under the vendor's own number, where rows tell apart what the vendor does not.
@@ -351,6 +352,27 @@ impl Said {
 }
 
 impl Refusal {
+    /// The refusal of a code by the vendor's table; one that is not in it is permanent and shown as it is.
+    pub(crate) fn of(table: &[Code], code: impl Into<String>, words: &str) -> Self {
+        let code = code.into();
+        let row = Code::find(table, &code);
+        Self {
+            class: row.map_or(Class::Permanent, |row| row.class),
+            why: row.map_or(
+                ("a code that Belfry does not know", "Belfry 不认识的错误码"),
+                |row| row.why,
+            ),
+            code,
+            words: words.to_owned(),
+            retry_after_ms: None,
+        }
+    }
+
+    /// The code and what it means, in both languages.
+    pub(crate) fn in_words(&self) -> String {
+        format!("{}: {}; {}", self.code, self.why.0, self.why.1)
+    }
+
     /// What follows; `vendor` is who said it.
     pub(crate) fn verdict(self, vendor: &str) -> Verdict {
         let words = escape::one_line(&self.words);
@@ -539,9 +561,6 @@ impl<M: Messenger> TargetKind for Kind<M> {
     fn default_retry_on_4xx(&self) -> bool {
         false
     }
-    fn prepare(&self, _: &mut Value, _: Option<&Value>) -> Vec<GeneratedSecret> {
-        Vec::new()
-    }
     fn validate(&self, settings: &Value, egress: &EgressClient) -> Vec<FieldError> {
         Self::checked(settings, egress).err().unwrap_or_default()
     }
@@ -713,18 +732,9 @@ impl<M: Messenger> Sender<M> {
                 }
             }
             Said::Refused(refusal) => Attempted::unsent(refusal.verdict(M::ABOUT.vendor)),
-            Said::Unclear => Attempted::unsent(match judge(status, headers, None, now_ms) {
-                Verdict::Delivered => Verdict::Retry {
-                    reason: Reason::BadResponse,
-                    detail: format!(
-                        "the answer has status {} but does not say what {} says when it takes a message",
-                        status.as_u16(),
-                        M::ABOUT.vendor
-                    ),
-                    retry_after_ms: None,
-                },
-                other => other,
-            }),
+            Said::Unclear => {
+                Attempted::unsent(judge_unclear(status, headers, M::ABOUT.vendor, now_ms))
+            }
         }
     }
 }
@@ -828,12 +838,7 @@ impl<M: Messenger> Target for Sender<M> {
 
     fn channel(&self) -> Option<Channel> {
         let (counted_by, limit) = self.messenger.channel()?;
-        let digest = Sha256::digest(format!("{}\n{counted_by}", M::ABOUT.name));
-        let mut key = [0; 16];
-        for (to, from) in key.iter_mut().zip(digest) {
-            *to = from;
-        }
-        Some(Channel { key, limit })
+        Some(Channel::of(M::ABOUT.name, &counted_by, limit))
     }
 
     fn folds(&self) -> bool {

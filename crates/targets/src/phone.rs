@@ -25,18 +25,19 @@ use belfry_model::{Clock, FieldError};
 use belfry_transform::Escape;
 use bytes::Bytes;
 use schemars::JsonSchema;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
-use crate::answer::{judge, judge_failure};
+use crate::answer::{judge_failure, judge_unclear};
 use crate::directory::Directory;
-use crate::kind::{ConnectContext, GeneratedSecret, LabelPair, TargetKind};
+use crate::kind::{ConnectContext, LabelPair, TargetKind};
 use crate::message::compose;
-use crate::message::settings::{self, Common};
-use crate::messenger::{About, Answer, Ask, Check, Refusal};
+use crate::message::settings::{self, Beside, Common};
+use crate::messenger::{About, Answer, Ask, Check, Class, Refusal};
 use crate::people::{Found, People, Person, Progress, Reach};
 use crate::record::{Scrub, request_record, response_record, shown_url, shown_url_text};
+use crate::settings::object;
 use crate::target::{Attempted, Channel, ChannelLimit, Job, RequestRecord, Target, Verdict};
 
 /// How much of an answer is read.
@@ -46,13 +47,13 @@ const REQUESTS_SHOWN_MAX: usize = 4;
 /// Most numbers in settings.
 const NUMBERS_MAX: usize = 100;
 /// Longest pause between two messages to the same number, in seconds.
-pub(crate) const PAUSE_SECONDS_MAX: u32 = 86_400;
+const PAUSE_SECONDS_MAX: u32 = 86_400;
 /// Most numbers whose last message is remembered.
 const REMEMBERED_MAX: usize = 2000;
 
 /// A kind that reaches phones.
 pub(crate) trait Phone: Sized + Send + Sync + 'static {
-    /// Its own settings; those of [`Common`] stand beside them.
+    /// Its own settings; those of [`Common`] and [`To`] stand beside them.
     type Settings: DeserializeOwned + JsonSchema;
     /// Name, titles, secrets.
     const ABOUT: About;
@@ -62,11 +63,11 @@ pub(crate) trait Phone: Sized + Send + Sync + 'static {
     const NUMBERS_MAX: usize;
     /// Whether a request may name nobody: the receiver knows whom it is for.
     const NOBODY: bool = false;
+    /// The pause between two messages or calls to the same number unless the settings say otherwise, in seconds.
+    const PAUSE_SECONDS: u32 = 60;
 
     /// Settings that are valid.
     fn example() -> Value;
-    /// Whom the settings name.
-    fn to(settings: &Self::Settings) -> To;
     /// Checks settings, secrets in clear, and takes them; nothing when `check` has got an error.
     fn new(settings: Self::Settings, check: &mut Check<'_>) -> Option<Self>;
     /// JSON pointers of the secrets in settings of any shape.
@@ -95,15 +96,25 @@ pub(crate) trait Phone: Sized + Send + Sync + 'static {
     fn judge(&self, answer: &Answer<'_>, numbers: &[&str]) -> Heard;
 }
 
-/// Whom settings name.
-#[derive(Debug, Clone)]
+/// Whom to reach: settings of every kind that reaches phones.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct To {
-    /// Numbers.
-    pub(crate) numbers: Vec<String>,
-    /// Contacts and groups.
-    pub(crate) people: People,
-    /// The pause between two messages to the same number, in seconds.
-    pub(crate) pause_seconds: u32,
+    /// Phone numbers, E.164, at most 100.
+    #[serde(default)]
+    #[schemars(length(max = 100))]
+    to: Vec<String>,
+    /// Contacts and groups whose phone numbers are added to `to`.
+    #[serde(default, deserialize_with = "object")]
+    people: People,
+    /// The pause between two messages or calls to the same number, in seconds (0 to 86,400). Absent: 60; 300 where calls are all that the kind makes.
+    #[serde(default)]
+    #[schemars(range(max = 86400))]
+    seconds_per_number: Option<u32>,
+}
+
+impl Beside for To {
+    const MEMBERS: &'static [&'static str] = &["to", "people", "secondsPerNumber"];
 }
 
 /// A request.
@@ -115,8 +126,8 @@ pub(crate) struct Call {
     pub(crate) url: Url,
     /// Headers besides content type and user agent, names in lower case.
     pub(crate) headers: Vec<(String, String)>,
-    /// The media type of the body.
-    pub(crate) content_type: &'static str,
+    /// The media type of the body; none when there is no body.
+    pub(crate) content_type: Option<&'static str>,
     /// The body.
     pub(crate) body: String,
 }
@@ -143,6 +154,19 @@ pub(crate) enum One {
     Never(String),
 }
 
+impl One {
+    /// What a refusal means for a number; nothing when it is about the account.
+    pub(crate) fn of(refusal: &Refusal) -> Option<Self> {
+        let why = refusal.in_words();
+        match refusal.class {
+            Class::Misconfigured => None,
+            Class::Throttled(wait_ms) => Some(Self::Later(wait_ms, why)),
+            Class::Retry => Some(Self::Later(10_000, why)),
+            Class::Permanent | Class::TooLarge => Some(Self::Never(why)),
+        }
+    }
+}
+
 /// An entry of the registry.
 pub(crate) struct PhoneKind<P>(PhantomData<fn() -> P>);
 
@@ -154,15 +178,10 @@ impl<P: Phone> PhoneKind<P> {
         settings: &Value,
         egress: &EgressClient,
     ) -> Result<(Common, To, P), Vec<FieldError>> {
-        let (common, own) = settings::read::<P::Settings>(settings)?;
+        let (common, to, own) = settings::read_with::<To, P::Settings>(settings)?;
         let mut check = Check::new(egress);
-        let to = P::to(&own);
-        check.need(
-            to.numbers.len() <= NUMBERS_MAX,
-            "/to",
-            "at most 100 numbers",
-        );
-        for (n, number) in to.numbers.iter().enumerate() {
+        check.need(to.to.len() <= NUMBERS_MAX, "/to", "at most 100 numbers");
+        for (n, number) in to.to.iter().enumerate() {
             let pointer = format!("/to/{n}");
             check.need(is_phone_number(number), &pointer, PHONE_NUMBER_EXPECTED);
         }
@@ -171,12 +190,13 @@ impl<P: Phone> PhoneKind<P> {
             check.error(error.pointer, error.detail);
         }
         check.need(
-            P::NOBODY || !to.numbers.is_empty() || !to.people.is_empty(),
+            P::NOBODY || !to.to.is_empty() || !to.people.is_empty(),
             "/to",
             "nobody is reached: name a number here, or contacts or groups in people",
         );
         check.need(
-            to.pause_seconds <= PAUSE_SECONDS_MAX,
+            to.seconds_per_number
+                .is_none_or(|pause| pause <= PAUSE_SECONDS_MAX),
             "/secondsPerNumber",
             "expected at most 86400",
         );
@@ -196,7 +216,7 @@ impl<P: Phone> TargetKind for PhoneKind<P> {
         P::ABOUT.about
     }
     fn schema(&self) -> Value {
-        settings::schema_of::<P::Settings>()
+        settings::schema_with::<To, P::Settings>()
     }
     fn example(&self) -> Value {
         P::example()
@@ -212,9 +232,6 @@ impl<P: Phone> TargetKind for PhoneKind<P> {
     }
     fn default_retry_on_4xx(&self) -> bool {
         false
-    }
-    fn prepare(&self, _: &mut Value, _: Option<&Value>) -> Vec<GeneratedSecret> {
-        Vec::new()
     }
     fn validate(&self, settings: &Value, egress: &EgressClient) -> Vec<FieldError> {
         Self::checked(settings, egress).err().unwrap_or_default()
@@ -237,7 +254,9 @@ impl<P: Phone> TargetKind for PhoneKind<P> {
         }
         Ok(Arc::new(Caller {
             phone,
-            to,
+            numbers: to.to,
+            people: to.people,
+            pause_seconds: to.seconds_per_number.unwrap_or(P::PAUSE_SECONDS),
             timeout: Duration::from_secs(common.timeout_seconds.into()),
             common,
             scrub,
@@ -256,7 +275,10 @@ impl<P: Phone> TargetKind for PhoneKind<P> {
 /// A target that is ready to call.
 struct Caller<P> {
     phone: P,
-    to: To,
+    /// Whom it reaches besides people.
+    numbers: Vec<String>,
+    people: People,
+    pause_seconds: u32,
     common: Common,
     scrub: Scrub,
     timeout: Duration,
@@ -279,29 +301,28 @@ impl<P: Phone> fmt::Debug for Caller<P> {
 
 impl<P: Phone> Caller<P> {
     fn recipients(&self) -> Found {
-        if P::NOBODY && self.to.numbers.is_empty() && self.to.people.is_empty() {
+        if P::NOBODY && self.numbers.is_empty() && self.people.is_empty() {
             return Found {
                 people: vec![Person::at("")],
                 missing: Vec::new(),
             };
         }
-        self.to
-            .people
+        self.people
             .find(Reach::Phone, &*self.directory)
-            .with(&self.to.numbers)
+            .with(&self.numbers)
     }
 
     /// When a number may be reached again, if it has to wait.
     fn pauses_until(&self, number: &str, now_ms: i64) -> Option<i64> {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = told.get(number)? + i64::from(self.to.pause_seconds) * 1000;
+        let until = told.get(number)? + i64::from(self.pause_seconds) * 1000;
         (until > now_ms).then_some(until)
     }
 
     fn remember(&self, number: &str, now_ms: i64) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.len() >= REMEMBERED_MAX {
-            let pause_ms = i64::from(self.to.pause_seconds) * 1000;
+            let pause_ms = i64::from(self.pause_seconds) * 1000;
             told.retain(|_, at| *at + pause_ms > now_ms);
         }
         if told.len() < REMEMBERED_MAX {
@@ -347,13 +368,19 @@ impl<P: Phone> Caller<P> {
         let numbers: Vec<&str> = people.iter().map(|person| &*person.address).collect();
         let call = self.phone.call(&ask, &common, &numbers)?;
         let mut headers = HeaderMap::new();
+        if call.body.is_empty() && call.method != Method::GET {
+            // Nobody says so by himself, and some servers ask for it (411).
+            headers.insert("content-length", HeaderValue::from_static("0"));
+        }
         let mut secret_headers = Vec::new();
         let agent = self
             .user_agent
             .iter()
             .map(|agent| ("user-agent", agent.clone()));
-        let kind = HeaderValue::from_static(call.content_type);
-        for (name, value) in agent.chain([("content-type", kind)]) {
+        let kind = call
+            .content_type
+            .map(|kind| ("content-type", HeaderValue::from_static(kind)));
+        for (name, value) in agent.chain(kind) {
             headers.insert(name, value);
         }
         for (name, value) in &call.headers {
@@ -430,18 +457,7 @@ impl<P: Phone> Caller<P> {
                 None
             }
             Heard::Refused(refusal) => Some(refusal.verdict(P::ABOUT.vendor)),
-            Heard::Unclear => Some(match judge(status, headers, None, now_ms) {
-                Verdict::Delivered => Verdict::Retry {
-                    reason: Reason::BadResponse,
-                    detail: format!(
-                        "the answer has status {} but does not say what {} says when it takes a message",
-                        status.as_u16(),
-                        P::ABOUT.vendor
-                    ),
-                    retry_after_ms: None,
-                },
-                other => other,
-            }),
+            Heard::Unclear => Some(judge_unclear(status, headers, P::ABOUT.vendor, now_ms)),
         }
     }
 
@@ -461,7 +477,7 @@ impl<P: Phone> Caller<P> {
                 && progress.is_due(number, now_ms)
                 && let Some(until) = self.pauses_until(number, now_ms)
             {
-                let why = format!("reached less than {} s ago", self.to.pause_seconds);
+                let why = format!("reached less than {} s ago", self.pause_seconds);
                 progress.postpone(number, until, &why);
             }
         }
@@ -590,12 +606,7 @@ impl<P: Phone> Target for Caller<P> {
 
     fn channel(&self) -> Option<Channel> {
         let (counted_by, limit) = self.phone.channel()?;
-        let digest = Sha256::digest(format!("{}\n{counted_by}", P::ABOUT.name));
-        let mut key = [0; 16];
-        for (to, from) in key.iter_mut().zip(digest) {
-            *to = from;
-        }
-        Some(Channel { key, limit })
+        Some(Channel::of(P::ABOUT.name, &counted_by, limit))
     }
 
     fn folds(&self) -> bool {

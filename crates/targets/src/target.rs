@@ -8,6 +8,7 @@ use belfry_model::delivery::Reason;
 use belfry_model::{BusName, DeliveryId, Event, LogName, ReplayId};
 use belfry_transform::{Escape, Rendered};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::people::Person;
 
@@ -168,6 +169,18 @@ pub struct Channel {
     pub key: [u8; 16],
     /// What is kept below the vendor's limit.
     pub limit: ChannelLimit,
+}
+
+impl Channel {
+    /// The channel of a kind's account, bot or hook; `counted_by` tells them apart.
+    pub(crate) fn of(kind: &str, counted_by: &str, limit: ChannelLimit) -> Self {
+        let digest = Sha256::digest(format!("{kind}\n{counted_by}"));
+        let mut key = [0; 16];
+        for (to, from) in key.iter_mut().zip(digest) {
+            *to = from;
+        }
+        Self { key, limit }
+    }
 }
 
 /// What a delivery waits for. Only deliveries that wait for the same may go in one message.

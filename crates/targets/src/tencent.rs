@@ -8,7 +8,7 @@
 
 mod account;
 mod sms;
-mod tc3;
+pub(crate) mod tc3;
 mod voice;
 
 pub(crate) use sms::TencentSms;

@@ -19,11 +19,9 @@ use crate::message::cut::Unit;
 use crate::message::escape::LINE;
 use crate::message::markup::{Plain, write};
 use crate::message::settings::Common;
-use crate::messenger::{About, Answer, Ask, Check, Class, Code, Said, below, code};
-use crate::people::People;
-use crate::phone::{Call, Heard, One, Phone, To};
+use crate::messenger::{About, Answer, Ask, Check, Class, Code, Refusal, below, code};
+use crate::phone::{Call, Heard, One, Phone};
 use crate::secret::Secret;
-use crate::settings::object;
 use crate::target::ChannelLimit;
 
 /// Most characters of a message.
@@ -56,17 +54,6 @@ pub(crate) struct TwilioSettings {
     #[serde(default = "chars_default")]
     #[schemars(range(min = 70, max = 1600))]
     chars_max: usize,
-    /// Phone numbers, E.164, at most 100.
-    #[serde(default)]
-    #[schemars(length(max = 100))]
-    to: Vec<String>,
-    /// Contacts and groups whose phone numbers are added to `to`.
-    #[serde(default, deserialize_with = "object")]
-    people: People,
-    /// The pause between two messages or calls to the same number, in seconds (0 to 86,400).
-    #[serde(default = "pause_default")]
-    #[schemars(range(max = 86400))]
-    seconds_per_number: u32,
     /// Where Twilio listens. Absent: `https://api.twilio.com`.
     #[serde(default)]
     base_url: Option<String>,
@@ -85,9 +72,6 @@ pub(crate) enum Medium {
 
 const fn chars_default() -> usize {
     320
-}
-const fn pause_default() -> u32 {
-    60
 }
 
 /// A Twilio target.
@@ -247,14 +231,6 @@ impl Phone for Twilio {
         })
     }
 
-    fn to(settings: &TwilioSettings) -> To {
-        To {
-            numbers: settings.to.clone(),
-            people: settings.people.clone(),
-            pause_seconds: settings.seconds_per_number,
-        }
-    }
-
     fn new(settings: TwilioSettings, check: &mut Check<'_>) -> Option<Self> {
         let sid = |text: &str, prefix: &str| {
             text.len() == 34
@@ -356,7 +332,7 @@ impl Phone for Twilio {
             method: Method::POST,
             url: self.url.clone(),
             headers: vec![("authorization".to_owned(), self.authorization.clone())],
-            content_type: "application/x-www-form-urlencoded",
+            content_type: Some("application/x-www-form-urlencoded"),
             body: form.finish(),
         })
     }
@@ -368,23 +344,20 @@ impl Phone for Twilio {
                 _ => Heard::Unclear,
             };
         }
-        let Some(code) = answer.number("/code") else {
+        let Some(code) = answer.number("/code").map(|code| code.to_string()) else {
             return Heard::Unclear;
         };
-        let words = answer.word("/message").unwrap_or_default();
-        let known = CODES.iter().any(|row| row.code == code.to_string());
-        if answer.status >= 500 && !known {
+        if answer.status >= 500 && Code::find(CODES, &code).is_none() {
             return Heard::Unclear;
         }
-        let said = Said::refused(CODES, code.to_string(), words).wait(answer.retry_after_ms());
-        match said {
+        let refusal = Refusal {
+            retry_after_ms: answer.retry_after_ms(),
+            ..Refusal::of(CODES, code, answer.word("/message").unwrap_or_default())
+        };
+        match refusal.class {
             // What is wrong with the number ends it for this number only.
-            Said::Refused(refusal) if refusal.class == Class::Permanent => {
-                let why = format!("{code}: {}; {}", refusal.why.0, refusal.why.1);
-                Heard::Each(vec![One::Never(why)])
-            }
-            Said::Refused(refusal) => Heard::Refused(refusal),
-            _ => Heard::Unclear,
+            Class::Permanent => Heard::Each(vec![One::Never(refusal.in_words())]),
+            _ => Heard::Refused(refusal),
         }
     }
 }

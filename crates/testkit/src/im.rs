@@ -1,4 +1,4 @@
-//! Strict doubles of chat, paging and push services.
+//! Strict doubles of chat, paging, push and phone services.
 //!
 //! Each checks what its vendor checks (address, credentials, signature, content type, size, form), keeps the vendor's
 //! rate limit as a sliding window, and answers with the vendor's own codes. Besides, none of them lets a message call
@@ -13,6 +13,7 @@
 mod chat;
 mod discord;
 mod paging;
+mod phone;
 mod push;
 mod slack;
 mod telegram;

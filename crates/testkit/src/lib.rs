@@ -13,6 +13,7 @@
 //! | [`Postgres`] | a PostgreSQL server of one's own (crate `testdb`) |
 //! | [`raw`] | bytes on a socket, for what no proper client sends |
 //! | [`events`] | the events that tests post |
+//! | [`lacks`] | what a machine may lack, and who says so |
 //! | [`wait`] | waiting for a fact, never for a time |
 //!
 //! Everything here works over sockets, files and processes. It must never reach into the product: a test that needs
@@ -24,6 +25,7 @@
 pub mod client;
 pub mod events;
 pub mod im;
+pub mod lacks;
 pub mod proxy;
 pub mod raw;
 mod script;

@@ -6,6 +6,15 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What RFC 3986 does not call unreserved.
+const NOT_UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
 /// How values inserted into a template are made harmless.
 ///
 /// Applied to values only, never to the template's own text. In JSON templates it is applied to texts, before they are
@@ -80,23 +89,7 @@ impl Escape {
                 |c| is_unseen(c) || matches!(c, '&' | '<' | '>'),
                 |out, text| entities(out, text, false),
             ),
-            Self::Url => mapped(
-                text,
-                |c| !is_unreserved(c),
-                |out, text| {
-                    for byte in text.bytes() {
-                        if is_unreserved(char::from(byte)) {
-                            out.push(char::from(byte));
-                        } else {
-                            out.push('%');
-                            for half in [byte >> 4, byte & 15] {
-                                let digit = char::from_digit(u32::from(half), 16).unwrap_or('0');
-                                out.push(digit.to_ascii_uppercase());
-                            }
-                        }
-                    }
-                },
-            ),
+            Self::Url => utf8_percent_encode(text, NOT_UNRESERVED).into(),
             Self::Line => mapped(
                 text,
                 |c| is_unseen(c) || matches!(c, '\n' | '\t'),
@@ -168,10 +161,6 @@ fn is_markdown(c: char) -> bool {
             | '&'
             | '='
     )
-}
-
-fn is_unreserved(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~')
 }
 
 fn markdown(out: &mut String, text: &str) {

@@ -28,6 +28,8 @@ enum Detect {
     Runs(&'static [&'static str]),
     /// A PostgreSQL server that is new enough; its programs are often not in `PATH`.
     Postgres,
+    /// Namespaces can be made, or somebody has said that what runs in them is not to be tested here.
+    Namespaces,
 }
 
 /// How to get a tool.
@@ -40,7 +42,12 @@ enum Get {
     },
     /// A component of the Rust toolchain.
     Component(&'static str),
+    /// Only the machine's owner can allow it: this is what to do.
+    ByHand(&'static str),
 }
+
+/// Set where namespaces cannot be had: their cases are left out. The tests read it too.
+const WITHOUT_NAMESPACES: &str = "BELFRY_TEST_WITHOUT_NAMESPACES";
 
 /// Everything that is needed beyond Rust itself. `cargo-nextest` is used when it is there, but not needed.
 const NEEDS: &[Need] = &[
@@ -94,6 +101,15 @@ const NEEDS: &[Need] = &[
             dnf: &["bubblewrap"],
             apk: &["bubblewrap"],
         },
+    },
+    Need {
+        name: "leave to make user namespaces",
+        why: "what runs in namespaces is tested in them, as root and as an ordinary user",
+        detect: Detect::Namespaces,
+        get: Get::ByHand(
+            "allow them (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0; in a container \
+             its seccomp profile), or set BELFRY_TEST_WITHOUT_NAMESPACES=1 to leave their cases out",
+        ),
     },
     Need {
         name: "Node.js 18 or newer, with npm",
@@ -167,11 +183,21 @@ fn is_there(need: &Need) -> bool {
             command(words).is_some_and(|mut command| run::succeeds(&mut command))
         }
         Detect::Postgres => belfry_testdb::Programs::find().is_ok(),
+        Detect::Namespaces => std::env::var_os(WITHOUT_NAMESPACES).is_some() || makes_namespaces(),
     }
+}
+
+/// By trying.
+fn makes_namespaces() -> bool {
+    let alone = ["--unshare-user", "--unshare-pid", "--unshare-net"];
+    let seen = ["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"];
+    let mut command = Command::new("bwrap");
+    run::succeeds(command.args(alone).args(seen).args(["--", "/bin/true"]))
 }
 
 fn install(need: &Need) -> Result<()> {
     let lines = match &need.get {
+        Get::ByHand(what) => bail!("{}: {what}", need.name),
         Get::Component(component) => vec![strings(&["rustup", "component", "add", component])],
         Get::Packages { apt, dnf, apk } => match Manager::find() {
             Some(manager) => manager.commands(match manager {

@@ -3,6 +3,7 @@
 use axum::extract::{FromRequestParts, Query, RawPathParams};
 use axum::http::request::Parts;
 use belfry_model::json::nearest;
+use percent_encoding::percent_decode_str;
 use serde::de::value::{Error as ValueError, MapDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
@@ -57,20 +58,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for PathOf<T> {
 
 /// Whether a part of a query is UTF-8 when its escapes are undone. The parser would put question marks for what is not.
 fn is_utf8(part: &str) -> bool {
-    let mut bytes = Vec::with_capacity(part.len());
-    let mut rest = part.as_bytes();
-    while let [first, after @ ..] = rest {
-        let escape = after
-            .get(..2)
-            .filter(|_| *first == b'%')
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(escape.unwrap_or(*first));
-        rest = after
-            .get(2 * usize::from(escape.is_some())..)
-            .unwrap_or_default();
-    }
-    std::str::from_utf8(&bytes).is_ok()
+    percent_decode_str(part).decode_utf8().is_ok()
 }
 
 fn pointer(place: &str, name: &str) -> String {

@@ -80,6 +80,9 @@ impl Workers for Pretended {
     fn keep_warm(&self, _: &Arc<Program>) {}
     fn retire(&self, _: &FunctionName, _: &[[u8; 32]]) {}
     fn forget(&self, _: &FunctionName) {}
+    fn cut_off(&self) -> Vec<Invocation> {
+        Vec::new()
+    }
     fn status(&self) -> Value {
         json!({ "workers": [] })
     }

@@ -68,13 +68,12 @@ impl App {
     ) -> Result<Changed<ArchiveView>> {
         actor.require(&Scope::ConfigWrite)?;
         let mut members = input::read_members(body, &[PATTERN])?;
-        let faults = members.drop_read_only(
-            &READ_ONLY,
-            &[("bus", bus.as_str()), ("name", name.as_str())],
-        );
-        if !faults.is_empty() {
-            return Err(Error::invalid(Code::InvalidRequest, faults));
-        }
+        members
+            .drop_read_only(
+                &READ_ONLY,
+                &[("bus", bus.as_str()), ("name", name.as_str())],
+            )
+            .map_err(Refusal::from)?;
         let spec = read_archive(&mut members).map_err(Refusal::from)?;
         settle(|| async {
             let index = self.index().await?;
@@ -145,30 +144,24 @@ impl App {
         };
         let mut value = ArchiveView::new(bus, &new);
         let before = old.map(|old| ArchiveView::new(bus, old));
-        let audit = self.audit(
-            actor,
-            "archive.put",
-            &resource(bus, name),
+        let change = Change::PutArchive {
+            bus: bus.clone(),
+            name: name.clone(),
+            spec,
+            expect: old.map_or(Expect::Absent, |old| Expect::Revision(old.revision)),
+        };
+        self.carry_out(
+            options.way(actor, now),
+            ("archive.put", &resource(bus, name)),
             before.as_ref(),
             Some(&value),
-        )?;
+            &[change],
+        )
+        .await?;
         value.dry_run = options.dry_run;
-        if !options.dry_run {
-            let change = Change::PutArchive {
-                bus: bus.clone(),
-                name: name.clone(),
-                spec,
-                expect: old.map_or(Expect::Absent, |old| Expect::Revision(old.revision)),
-            };
-            self.apply(&[change], &[audit], now).await?;
-        }
         Ok(Changed {
             value,
-            done: if old.is_none() {
-                Done::Created
-            } else {
-                Done::Updated
-            },
+            done: Done::put(old),
         })
     }
 
@@ -186,22 +179,20 @@ impl App {
             let old = index.archive(bus, name)?;
             options.check(Some(old.revision))?;
             let mut value = ArchiveView::new(bus, old);
-            let audit = self.audit(
-                actor,
-                "archive.delete",
-                &resource(bus, name),
+            let change = Change::DeleteArchive {
+                bus: bus.clone(),
+                name: name.clone(),
+                revision: old.revision,
+            };
+            self.carry_out(
+                options.way(actor, self.now_ms()),
+                ("archive.delete", &resource(bus, name)),
                 Some(&value),
                 None,
-            )?;
+                &[change],
+            )
+            .await?;
             value.dry_run = options.dry_run;
-            if !options.dry_run {
-                let change = Change::DeleteArchive {
-                    bus: bus.clone(),
-                    name: name.clone(),
-                    revision: old.revision,
-                };
-                self.apply(&[change], &[audit], self.now_ms()).await?;
-            }
             Ok(value)
         })
         .await

@@ -9,7 +9,7 @@ use belfry_targets::find_kind;
 use serde_json::Value;
 
 use super::index::BusConfig;
-use super::{BusView, ChangeOptions, Changed, Done, Index, settle};
+use super::{BusView, ChangeOptions, Changed, Done, Index, Refusal, settle};
 use crate::App;
 use crate::actor::Actor;
 use crate::cursor::{self, Listing, PageRequest};
@@ -61,10 +61,9 @@ impl App {
         actor.require(&Scope::ConfigWrite)?;
         not_system(name)?;
         let mut members = input::read_members(body, &[])?;
-        let faults = members.drop_read_only(&READ_ONLY, &[("name", name.as_str())]);
-        if !faults.is_empty() {
-            return Err(Error::invalid(Code::InvalidRequest, faults));
-        }
+        members
+            .drop_read_only(&READ_ONLY, &[("name", name.as_str())])
+            .map_err(Refusal::from)?;
         let spec: BusSpec = input::read(members.text(&[]).as_bytes())?;
         settle(|| async {
             let index = self.index().await?;
@@ -145,34 +144,23 @@ impl App {
         };
         let mut value = BusView::new(&new, old.map_or(0, |old| old.rules.len()));
         let before = old.map(view);
-        let audit = self.audit(
-            actor,
-            "bus.put",
-            &format!("buses/{name}"),
+        let change = Change::PutBus {
+            name: name.clone(),
+            spec,
+            expect: old.map_or(Expect::Absent, |old| Expect::Revision(old.bus.revision)),
+        };
+        self.carry_out(
+            options.way(actor, now),
+            ("bus.put", &format!("buses/{name}")),
             before.as_ref(),
             Some(&value),
-        )?;
+            &[change],
+        )
+        .await?;
         value.dry_run = options.dry_run;
-        if !options.dry_run {
-            let expect = old.map_or(Expect::Absent, |old| Expect::Revision(old.bus.revision));
-            self.apply(
-                &[Change::PutBus {
-                    name: name.clone(),
-                    spec,
-                    expect,
-                }],
-                &[audit],
-                now,
-            )
-            .await?;
-        }
         Ok(Changed {
             value,
-            done: if old.is_none() {
-                Done::Created
-            } else {
-                Done::Updated
-            },
+            done: Done::put(old),
         })
     }
 
@@ -191,21 +179,19 @@ impl App {
             options.check(Some(old.bus.revision))?;
             refuse_if_needed(&index, old, options.cascade)?;
             let mut value = view(old);
-            let audit = self.audit(
-                actor,
-                "bus.delete",
-                &format!("buses/{name}"),
+            let change = Change::DeleteBus {
+                name: name.clone(),
+                revision: old.bus.revision,
+            };
+            self.carry_out(
+                options.way(actor, self.now_ms()),
+                ("bus.delete", &format!("buses/{name}")),
                 Some(&value),
                 None,
-            )?;
+                &[change],
+            )
+            .await?;
             value.dry_run = options.dry_run;
-            if !options.dry_run {
-                let change = Change::DeleteBus {
-                    name: name.clone(),
-                    revision: old.bus.revision,
-                };
-                self.apply(&[change], &[audit], self.now_ms()).await?;
-            }
             Ok(value)
         })
         .await

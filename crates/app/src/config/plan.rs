@@ -116,7 +116,7 @@ impl App {
     }
 
     /// Asks the receiver if need be, and gives what is to be written and shown.
-    pub(super) async fn carry_out(
+    pub(super) async fn target_change(
         &self,
         way: Way<'_>,
         place: Place<'_>,

@@ -67,13 +67,12 @@ impl App {
     ) -> Result<Changed<RuleView>> {
         actor.require(&Scope::ConfigWrite)?;
         let mut members = input::read_members(body, &["pattern"])?;
-        let faults = members.drop_read_only(
-            &READ_ONLY,
-            &[("bus", bus.as_str()), ("name", name.as_str())],
-        );
-        if !faults.is_empty() {
-            return Err(Error::invalid(Code::InvalidRequest, faults));
-        }
+        members
+            .drop_read_only(
+                &READ_ONLY,
+                &[("bus", bus.as_str()), ("name", name.as_str())],
+            )
+            .map_err(Refusal::from)?;
         let written = read_rule(bus, name, &mut members).map_err(Refusal::from)?;
         settle(|| async {
             let index = self.index().await?;
@@ -141,24 +140,16 @@ impl App {
             );
             return Err(Error::new(Code::LimitReached, detail));
         }
-        let way = Way {
-            actor,
-            now_ms: self.now_ms(),
-            dry_run: options.dry_run,
-        };
+        let way = options.way(actor, self.now_ms());
         let (changes, audit, value) = self
-            .carry_out_rule(way, bus, name, written, planned, old)
+            .rule_changes(way, bus, name, written, planned, old)
             .await?;
         if !options.dry_run {
             self.apply(&changes, &audit, way.now_ms).await?;
         }
         Ok(Changed {
             value,
-            done: if old.is_none() {
-                Done::Created
-            } else {
-                Done::Updated
-            },
+            done: Done::put(old),
         })
     }
 
@@ -200,7 +191,7 @@ impl App {
     ///
     /// The rule's own revision counts also when only its targets change this way, so that its `ETag` covers all that
     /// the request could change.
-    async fn carry_out_rule(
+    async fn rule_changes(
         &self,
         way: Way<'_>,
         bus: &BusName,
@@ -264,12 +255,12 @@ impl App {
                 rule: name,
                 name: &target,
             };
-            let (change, entry, view) =
-                self.carry_out(way, place, plan, before)
-                    .await
-                    .map_err(|error| {
-                        error.under(&format!("/targets{}", pointer_to(target.as_str())))
-                    })?;
+            let (change, entry, view) = self
+                .target_change(way, place, plan, before)
+                .await
+                .map_err(|error| {
+                    error.under(&format!("/targets{}", pointer_to(target.as_str())))
+                })?;
             changes.push(change);
             audit.push(entry);
             targets.insert(target, view);
@@ -305,22 +296,20 @@ impl App {
             let old = index.rule(bus, name)?;
             options.check(Some(old.rule.revision))?;
             let mut value = RuleView::stored(bus, old);
-            let audit = self.audit(
-                actor,
-                "rule.delete",
-                &resource(bus, name),
+            let change = Change::DeleteRule {
+                bus: bus.clone(),
+                name: name.clone(),
+                revision: old.rule.revision,
+            };
+            self.carry_out(
+                options.way(actor, self.now_ms()),
+                ("rule.delete", &resource(bus, name)),
                 Some(&value),
                 None,
-            )?;
+                &[change],
+            )
+            .await?;
             value.dry_run = options.dry_run;
-            if !options.dry_run {
-                let change = Change::DeleteRule {
-                    bus: bus.clone(),
-                    name: name.clone(),
-                    revision: old.rule.revision,
-                };
-                self.apply(&[change], &[audit], self.now_ms()).await?;
-            }
             Ok(value)
         })
         .await

@@ -11,9 +11,7 @@ use utoipa::ToSchema;
 
 use super::bus::by_name;
 use super::plan::Place;
-use super::{
-    ChangeOptions, Changed, Done, Index, Refusal, TargetKindView, TargetView, Way, settle,
-};
+use super::{ChangeOptions, Changed, Done, Index, Refusal, TargetKindView, TargetView, settle};
 use crate::App;
 use crate::actor::Actor;
 use crate::cursor::{Listing, PageRequest};
@@ -76,10 +74,7 @@ pub(crate) fn read_target(
         ("rule", place.rule.as_str()),
         ("name", place.name.as_str()),
     ];
-    let faults = members.drop_read_only(&READ_ONLY, &path);
-    if !faults.is_empty() {
-        return Err(faults);
-    }
+    members.drop_read_only(&READ_ONLY, &path)?;
     read_members(&mut members)
 }
 
@@ -295,22 +290,14 @@ impl App {
             );
             return Err(Error::new(Code::LimitReached, detail));
         }
-        let way = Way {
-            actor,
-            now_ms: self.now_ms(),
-            dry_run: options.dry_run,
-        };
-        let (change, audit, view) = self.carry_out(way, place, planned, old).await?;
+        let way = options.way(actor, self.now_ms());
+        let (change, audit, view) = self.target_change(way, place, planned, old).await?;
         if !options.dry_run {
             self.apply(&[change], &[audit], way.now_ms).await?;
         }
         Ok(Changed {
             value: view,
-            done: if old.is_none() {
-                Done::Created
-            } else {
-                Done::Updated
-            },
+            done: Done::put(old),
         })
     }
 

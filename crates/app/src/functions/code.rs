@@ -15,7 +15,6 @@ use crate::actor::Actor;
 use crate::config::{ChangeOptions, settle};
 use crate::documents::spec_of;
 use crate::error::{Code, Error, Fault, Result};
-use crate::random;
 
 /// A zip file that the server has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -49,7 +48,7 @@ pub enum CodeText {
 pub(super) fn digest(spec: &FunctionSpec) -> Option<String> {
     match spec.code.as_ref()? {
         CodeSpec::Zip(zip) => Some(zip.sha256.clone()),
-        CodeSpec::Inline(text) => Some(random::hex(&Sha256::digest(text.as_bytes()))),
+        CodeSpec::Inline(text) => Some(hex::encode(Sha256::digest(text.as_bytes()))),
         CodeSpec::Path(_) => None,
     }
 }
@@ -96,7 +95,7 @@ impl App {
             })?;
         let sha256 = facts.sha256;
         let mut view = CodeView {
-            sha256: random::hex(&sha256),
+            sha256: hex::encode(sha256),
             bytes: zip.len() as u64,
             files: facts.files as u64,
             unpacked_bytes: facts.unpacked_bytes,

@@ -1,6 +1,5 @@
 //! Asking for an invocation by hand: at once, later, or only whether it could be made; and whether code loads.
 
-use belfry_alarm::catalog::{self, Simulation};
 use belfry_functions::{Call, ColdStart, Failure, Invocation, InvokedBy, Line, Outcome};
 use belfry_model::access::Scope;
 use belfry_model::json::JsonText;
@@ -15,7 +14,6 @@ use super::service::Refused;
 use super::{DEFAULT, LATEST};
 use crate::App;
 use crate::actor::Actor;
-use crate::catalog::unknown_template;
 use crate::error::{Code, Error, Result};
 use crate::input;
 use crate::testing::one_event;
@@ -225,7 +223,12 @@ impl App {
         }
         let request_id = Uuid::now_v7();
         match asked.mode {
-            Mode::DryRun => Ok(Invoked::Possible(version)),
+            Mode::DryRun => {
+                // What would stand in its way is told now: secrets and layers that are not there, a runtime that is missing.
+                functions.machine()?;
+                functions.program(function, qualifier, 0).await?;
+                Ok(Invoked::Possible(version))
+            }
             Mode::Async => {
                 let now = self.now_ms();
                 let call = NewCall {
@@ -280,17 +283,7 @@ impl App {
             asked.template.is_some(),
         )?;
         if let Some(template) = &asked.template {
-            let entry = catalog::template(template)
-                .ok_or_else(|| Error::field("/template", unknown_template(template)))?;
-            let id = Uuid::new_v4().to_string();
-            let simulation = Simulation {
-                now_ms: self.now_ms(),
-                id: &id,
-                ..Simulation::default()
-            };
-            let mut event = catalog::sample(entry, &simulation);
-            event["belfrytest"] = true.into();
-            return Ok(event.to_string());
+            return self.sample(template);
         }
         if let Some(id) = asked.event_uid {
             actor.require(&Scope::HistoryRead)?;

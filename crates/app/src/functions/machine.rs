@@ -38,6 +38,8 @@ pub trait Workers: Send + Sync {
     fn retire(&self, function: &FunctionName, keep: &[[u8; 32]]);
     /// A function was deleted: what runs of it ends.
     fn forget(&self, function: &FunctionName);
+    /// Invocations that an earlier process of the server had begun, and could not bring to an end. Told once.
+    fn cut_off(&self) -> Vec<Invocation>;
     /// Runtimes, isolation, workers: for people.
     fn status(&self) -> Value;
     /// What happens in invocations from now on.

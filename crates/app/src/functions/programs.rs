@@ -24,7 +24,6 @@ use super::{DEFAULT, LATEST};
 use crate::documents::{
     ALIASES, AliasSpec, FUNCTIONS, FunctionDocument, SECRETS, Secret, VERSIONS, VersionSpec,
 };
-use crate::random;
 
 /// How often is looked for code that nothing needs any more.
 const SWEEP_EVERY: Duration = Duration::from_hours(1);
@@ -204,11 +203,13 @@ impl FunctionService {
             .runtime_kind()
             .ok_or_else(|| unusable(format!("there is no runtime {}", spec.runtime)))?;
         let code = self.place_code(spec).await?;
-        let layers: Result<Vec<PathBuf>, CodeError> = spec
-            .layers
-            .iter()
-            .map(|layer| layer_path(layer, self.settings.layers_dir.as_deref()))
-            .collect();
+        let mut layers = Vec::new();
+        for (at, layer) in spec.layers.iter().enumerate() {
+            let folder = layer_path(layer, self.settings.layers_dir.as_deref());
+            layers.push(folder.map_err(|error| {
+                unusable(format!("/layers/{at}: there is no layer {layer}: {error}"))
+            })?);
+        }
         let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
         let mut program = Program {
             function: function.clone(),
@@ -218,7 +219,7 @@ impl FunctionService {
             profile: spec.profile,
             handler: spec.handler().to_owned(),
             code,
-            layers: layers.map_err(|error| unusable(error.to_string()))?,
+            layers,
             environment,
             secrets: hidden,
             limits: Limits {
@@ -520,6 +521,6 @@ fn key(program: &Program, spec: &FunctionSpec) -> [u8; 32] {
 impl std::fmt::Debug for Made {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let key = self.program.key.get(..4).unwrap_or_default();
-        f.debug_tuple("Made").field(&random::hex(key)).finish()
+        f.debug_tuple("Made").field(&hex::encode(key)).finish()
     }
 }

@@ -284,13 +284,34 @@ impl FunctionService {
         }
     }
 
+    /// Invocations that an earlier run of this node has begun and not ended are lost: those on record, and those that were too short
+    /// to be.
+    async fn tell_lost(&self) -> belfry_store::Result<()> {
+        let cut_off = self
+            .machine
+            .as_ref()
+            .map(|machine| machine.workers.cut_off());
+        let rows: Vec<_> = cut_off
+            .iter()
+            .flatten()
+            .map(|invocation| NewInvocation {
+                outcome: None,
+                ..self.row(invocation, false)
+            })
+            .collect();
+        if !rows.is_empty() {
+            self.store.put_invocations(&rows).await?;
+        }
+        let (node, now_ms) = (self.node(), self.clock.now_ms());
+        self.store
+            .free_functions(node, Outcome::Lost.as_str(), now_ms)
+            .await?;
+        Ok(())
+    }
+
     /// What is to be done now and then: workers of what has changed go, unused code goes, what an earlier run left is told.
     async fn keep(self: Arc<Self>) {
-        if let Err(error) = self
-            .store
-            .free_functions(self.node(), Outcome::Lost.as_str(), self.clock.now_ms())
-            .await
-        {
+        if let Err(error) = self.tell_lost().await {
             tracing::warn!(%error, "invocations that an earlier run has left could not be marked as lost");
         }
         let mut ticks = tokio::time::interval(Duration::from_secs(1));

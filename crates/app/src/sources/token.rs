@@ -59,7 +59,7 @@ impl SecretUrl {
 /// The hash of a token as it was sent.
 pub(crate) fn hash(text: &str) -> String {
     let text = text.get(..text.len().min(TOKEN_CHARS_MAX));
-    random::hex(&Sha256::digest(text.unwrap_or_default().as_bytes()))
+    hex::encode(Sha256::digest(text.unwrap_or_default().as_bytes()))
 }
 
 #[cfg(test)]

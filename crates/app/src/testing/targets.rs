@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use belfry_alarm::catalog::{self, Simulation};
 use belfry_engine::{Made, TargetEntry};
 use belfry_functions::{Invocation, Line, Record};
 use belfry_model::access::Scope;
@@ -15,11 +14,9 @@ use belfry_targets::{Attempted, RequestRecord, ResponseRecord, Verdict};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::App;
 use crate::actor::Actor;
-use crate::catalog::unknown_template;
 use crate::config::{Place, Refusal};
 use crate::error::{Code, Error, Result, faults_under};
 use crate::functions::TARGET;
@@ -327,7 +324,10 @@ impl App {
                 let found = found.ok_or_else(|| Error::not_found("event", &id))?;
                 Event::from_stored(found.doc).map_err(Error::internal)
             }
-            (None, None) => self.trial_event(self.sample(which.template.as_deref())?),
+            (None, None) => {
+                let template = which.template.as_deref().unwrap_or(SAMPLE);
+                self.trial_event(self.sample(template)?.into_bytes())
+            }
         }
     }
 
@@ -340,22 +340,6 @@ impl App {
         .map_err(|errors| {
             Error::invalid(Code::InvalidRequest, faults_under("/event", errors.errors))
         })
-    }
-
-    /// An event of the catalog, as its vendor would send it, marked as a test.
-    fn sample(&self, template: Option<&str>) -> Result<Vec<u8>> {
-        let template = template.unwrap_or(SAMPLE);
-        let entry = catalog::template(template)
-            .ok_or_else(|| Error::field("/template", unknown_template(template)))?;
-        let id = Uuid::new_v4().to_string();
-        let simulation = Simulation {
-            now_ms: self.now_ms(),
-            id: &id,
-            ..Simulation::default()
-        };
-        let mut event = catalog::sample(entry, &simulation);
-        event["belfrytest"] = true.into();
-        Ok(event.to_string().into_bytes())
     }
 
     async fn stored_target(&self, which: &Which) -> Result<Arc<TargetEntry>> {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use belfry_model::EventId;
+use belfry_model::event::timestamp;
 use belfry_store::copy::{Place, Step};
 use belfry_store::sqlite::SqliteStore;
 use belfry_store::{Maintenance as _, PostgresOptions, PostgresStore, Store, Usage};
@@ -236,8 +237,7 @@ fn show(out: Output, (usage, stats): &(Usage, Vec<(String, u64)>)) -> Result {
         return out.document(&json!({ "usage": usage, "stats": stats }).to_string());
     }
     let at = |id: Option<EventId>| {
-        id.and_then(|id| chrono::DateTime::from_timestamp_millis(id.time_ms()))
-            .map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+        id.and_then(|id| timestamp(id.time_ms()))
             .unwrap_or_default()
     };
     show::facts(

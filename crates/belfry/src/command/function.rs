@@ -25,6 +25,8 @@ pub enum FunctionCommand {
     Invoke(Box<InvokeArgs>),
     /// Shows what invocations have printed and how they ended
     Logs(LogsArgs),
+    /// Lists invocations, newest first: what was run, when, and how it ended
+    Invocations(InvocationsArgs),
     /// Lists functions
     List {
         /// At most so many.
@@ -122,8 +124,8 @@ pub struct OneArgs {
 /// What to deploy.
 #[derive(Debug, Args)]
 pub struct DeployArgs {
-    /// A file with the code, or a folder. A folder is packed whole but for .git; its function.toml, .yaml or .json, if there is
-    /// one, holds settings by the names of the API.
+    /// A file with the code, a folder, or a zip file. A folder is packed whole but for .git; its function.toml, .yaml or .json, if
+    /// there is one, holds settings by the names of the API.
     code: PathBuf,
     /// The function: NAMESPACE/NAME, or NAME in `default`. It is made, or changed where something is said.
     #[arg(long)]
@@ -206,18 +208,46 @@ pub struct InvokeArgs {
     remote: Remote,
 }
 
-/// Which invocations.
+/// Whose invocations, and how they are shown.
 #[derive(Debug, Args)]
 pub struct LogsArgs {
     /// The function: NAMESPACE/NAME, or NAME in `default`; or the id of one invocation.
     name: String,
     /// Goes on with what is printed from now on, until interrupted.
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with_all = ["limit", "outcome", "since", "until", "delivery", "text"])]
     follow: bool,
     /// The last so many invocations.
     #[arg(short = 'n', long, default_value_t = 10)]
     limit: usize,
-    /// Only those that ended like this: a word such as `timed_out`, or `failed` for all but succeeded.
+    /// Which of them.
+    #[command(flatten)]
+    which: Which,
+    /// Where the server is.
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Whose invocations.
+#[derive(Debug, Args)]
+pub struct InvocationsArgs {
+    /// The function: NAMESPACE/NAME, or NAME in `default`; of all functions if left out.
+    name: Option<String>,
+    /// At most so many.
+    #[arg(short = 'n', long, default_value_t = 50)]
+    limit: usize,
+    /// Which of them.
+    #[command(flatten)]
+    which: Which,
+    /// Where the server is.
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Which invocations.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Filters")]
+struct Which {
+    /// Only those that ended like this: a word such as `timed_out`, or `failed` for all but succeeded, or `running`.
     #[arg(long)]
     outcome: Option<String>,
     /// Begun at or after: 2026-11-21T08:00:00Z, or a span back from now such as 15m, 2h, 7d.
@@ -226,9 +256,22 @@ pub struct LogsArgs {
     /// Begun before: like --since.
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// Where the server is.
-    #[command(flatten)]
-    remote: Remote,
+    /// Of this delivery: dlv_...
+    #[arg(long, value_name = "ID")]
+    delivery: Option<String>,
+    /// With this text in what is on record or in the log.
+    #[arg(short = 'q', long)]
+    text: Option<String>,
+}
+
+impl Which {
+    fn apply(&self, call: Call) -> Call {
+        call.maybe("outcome", self.outcome.as_deref())
+            .maybe("since", self.since.as_deref().map(moment))
+            .maybe("until", self.until.as_deref().map(moment))
+            .maybe("delivery", self.delivery.as_deref())
+            .maybe("text", self.text.as_deref())
+    }
 }
 
 /// Does it.
@@ -237,6 +280,7 @@ pub async fn run(command: FunctionCommand) -> Result {
         FunctionCommand::Deploy(args) => deploy(&args).await,
         FunctionCommand::Invoke(args) => invoke(&args).await,
         FunctionCommand::Logs(args) => logs(&args).await,
+        FunctionCommand::Invocations(args) => invocations(&args).await,
         FunctionCommand::List { limit, remote } => {
             list(&remote, "/v1/functions", show::FUNCTIONS, limit).await
         }
@@ -326,8 +370,16 @@ async fn deploy(args: &DeployArgs) -> Result {
     };
     let options = args.options(is_folder)?;
     let (client, out) = args.remote.open()?;
-    let code = if is_folder {
-        let zip = pack::zip(&args.code)?;
+    let zip = if is_folder {
+        Some(pack::zip(&args.code)?)
+    } else if is_zip(&args.code) {
+        let place = args.code.display();
+        let read = std::fs::read(&args.code);
+        Some(read.map_err(|error| Failure::usage(format!("{place}: {error}")))?)
+    } else {
+        None
+    };
+    let code = if let Some(zip) = zip {
         // Taken before anything points to it: a function that is not there yet can be made with it at once.
         let call = Call::new(Method::PUT, format!("{function}/code")).body("application/zip", zip);
         let taken = client.value(&call).await?;
@@ -451,6 +503,11 @@ impl DeployArgs {
     }
 }
 
+fn is_zip(file: &Path) -> bool {
+    file.extension()
+        .is_some_and(|kind| kind.eq_ignore_ascii_case("zip"))
+}
+
 /// What runs a file, by its name.
 fn runtime_of(file: &Path) -> Option<&'static str> {
     match file.extension()?.to_str()? {
@@ -524,12 +581,12 @@ async fn invoke(args: &InvokeArgs) -> Result {
         None | Some("succeeded") => Ok(()),
         Some(outcome) => {
             let error = answer.get("error").cloned().unwrap_or_default();
-            Err(Failure::failed(format!("{outcome}: {}", told(&error))))
+            Err(Failure::failed(failed(outcome, &error)))
         }
     }
 }
 
-/// An error of a function, with its stack if it has one.
+/// An error of a function, with its stack if it has one. Stacks of Node.js begin with the error itself.
 fn told(error: &Value) -> String {
     let of = |pointers: &[&str]| show::cell(error, pointers);
     let kind = of(&["/type", "/kind"]);
@@ -540,10 +597,22 @@ fn told(error: &Value) -> String {
     } else {
         format!("{kind}: {message}")
     };
-    if stack.is_empty() {
+    if stack.starts_with(&head) {
+        stack
+    } else if stack.is_empty() {
         head
     } else {
         format!("{head}\n{stack}")
+    }
+}
+
+/// How an invocation failed. Where nothing ran, the outcome is all that its error says of its kind.
+fn failed(outcome: &str, error: &Value) -> String {
+    let told = told(error);
+    if told.starts_with(&format!("{outcome}: ")) {
+        told
+    } else {
+        format!("{outcome}: {told}")
     }
 }
 
@@ -568,11 +637,13 @@ async fn logs(args: &LogsArgs) -> Result {
     if args.follow {
         return follow(&client, out, &function).await;
     }
-    let call = Call::get(format!("{function}/invocations"))
-        .maybe("outcome", args.outcome.as_deref())
-        .maybe("since", args.since.as_deref().map(moment))
-        .maybe("until", args.until.as_deref().map(moment));
-    let (invocations, _) = pages(&client, &call, args.limit).await?;
+    let call = args
+        .which
+        .apply(Call::get(format!("{function}/invocations")));
+    let (invocations, more) = pages(&client, &call, args.limit).await?;
+    if invocations.is_empty() {
+        must_be_there(&client, &function).await?;
+    }
     if out.format != Format::Table {
         return out.document(&Value::from(invocations).to_string());
     }
@@ -583,6 +654,36 @@ async fn logs(args: &LogsArgs) -> Result {
     for invocation in invocations.iter().rev() {
         let request_id = show::cell(invocation, &["/requestId"]);
         out.text(&log_text(&client, &request_id).await?)?;
+    }
+    if more {
+        out.note("there are earlier ones; show more with --limit");
+    }
+    Ok(())
+}
+
+/// What a deleted function has done is still on record; a name that never was is a mistake, and told as such.
+async fn must_be_there(client: &Client, function: &str) -> Result {
+    client.call(&Call::get(function)).await?;
+    Ok(())
+}
+
+async fn invocations(args: &InvocationsArgs) -> Result {
+    let function = match &args.name {
+        Some(name) => Some(path(name, "")?),
+        None => None,
+    };
+    let (client, out) = args.remote.open()?;
+    let call = match &function {
+        Some(function) => Call::get(format!("{function}/invocations")),
+        None => Call::get("/v1/invocations"),
+    };
+    let (items, more) = pages(&client, &args.which.apply(call), args.limit).await?;
+    if let (Some(function), true) = (&function, items.is_empty()) {
+        must_be_there(&client, function).await?;
+    }
+    show::list(out, show::INVOCATIONS, &items)?;
+    if more && out.format == Format::Table {
+        out.note("there are more; show more with --limit, or narrow the filters");
     }
     Ok(())
 }
@@ -671,9 +772,13 @@ async fn alias(command: AliasCommand) -> Result {
             let (client, out) = args.remote.open()?;
             let path = path(&args.name, "/aliases")?;
             let mut all = client.value(&Call::get(path)).await?;
-            let aliases = all.get_mut("items").map(Value::take).unwrap_or_default();
-            let aliases = aliases.as_array().map_or(&[] as &[Value], Vec::as_slice);
-            show::list(out, show::FUNCTION_ALIASES, aliases)
+            let Some(Value::Array(mut aliases)) = all.get_mut("items").map(Value::take) else {
+                return Ok(());
+            };
+            if out.format == Format::Table {
+                aliases.iter_mut().for_each(show_weights);
+            }
+            show::list(out, show::FUNCTION_ALIASES, &aliases)
         }
         AliasCommand::Delete {
             name,
@@ -689,6 +794,16 @@ async fn alias(command: AliasCommand) -> Result {
     }
 }
 
+/// As `--weight` takes them.
+fn show_weights(alias: &mut Value) {
+    if let Some(Value::Object(weights)) = alias.get_mut("weights").map(Value::take) {
+        let shares = weights
+            .iter()
+            .map(|(version, share)| format!("{version}={share}"));
+        alias["weights"] = Value::from_iter(shares);
+    }
+}
+
 async fn set_alias(client: &Client, out: Output, name: &str, alias: &str, spec: &Value) -> Result {
     let path = path(name, &format!("/aliases/{}", segment(alias)))?;
     let answer = client
@@ -698,8 +813,14 @@ async fn set_alias(client: &Client, out: Output, name: &str, alias: &str, spec: 
         return out.document(&answer.text());
     }
     let version = show::cell(spec, &["/version"]);
+    let mut shares = json!({"weights": spec.get("weights")});
+    show_weights(&mut shares);
+    let also = match show::cell(&shares, &["/weights"]) {
+        shares if shares.is_empty() => shares,
+        shares => format!(", and for a share of the events to {shares}"),
+    };
     out.line(format!(
-        "alias {alias} of {name} points to version {version}"
+        "alias {alias} of {name} points to version {version}{also}"
     ))
 }
 
@@ -736,5 +857,14 @@ mod tests {
             "TypeError: x is not a function\nat index.js:3"
         );
         assert_eq!(told(&json!({"message": "gone"})), "gone");
+        let stack = "TypeError: no\n    at index.js:3";
+        let error = json!({"type": "TypeError", "message": "no", "stack": stack});
+        assert_eq!(told(&error), stack);
+        let error = json!({"type": "init_failed", "message": "no layer"});
+        assert_eq!(failed("init_failed", &error), "init_failed: no layer");
+        assert_eq!(
+            failed("threw", &json!({"type": "Error", "message": "no"})),
+            "threw: Error: no"
+        );
     }
 }

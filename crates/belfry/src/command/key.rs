@@ -19,7 +19,8 @@ pub enum KeyCommand {
         /// Who or what uses it.
         #[arg(long)]
         name: String,
-        /// What it may do: events:write, events:write:BUS, config:read, config:write, history:read, admin. Several: repeat it.
+        /// What it may do: events:write, events:write:BUS, config:read, config:write, history:read, functions:write,
+        /// functions:invoke, functions:use, admin. Several: repeat it.
         #[arg(
             long = "scope",
             required = true,
@@ -165,7 +166,6 @@ fn expiry(text: &str) -> Result<String> {
     let at = i64::try_from(span(text)?.as_millis())
         .ok()
         .and_then(|span| now.checked_add(span));
-    at.and_then(chrono::DateTime::from_timestamp_millis)
-        .map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+    at.and_then(belfry_model::event::timestamp)
         .ok_or_else(|| Failure::usage(format!("--expires {text}: this is too far away")))
 }

@@ -139,6 +139,19 @@ pub const FUNCTION_ALIASES: &[Column] = &[
     ("ALSO", &["/weights"]),
     ("DESCRIPTION", &["/description"]),
 ];
+/// Columns of invocations.
+pub const INVOCATIONS: &[Column] = &[
+    ("INVOCATION", &["/requestId"]),
+    ("STARTED", &["/startedAt"]),
+    ("FUNCTION", &["/function"]),
+    ("VERSION", &["/version"]),
+    ("OUTCOME", &["/outcome"]),
+    ("MS", &["/durationMs"]),
+    ("TRIGGER", &["/trigger"]),
+    ("TRY", &["/attempt"]),
+    ("DELIVERY", &["/delivery"]),
+    ("ERROR", &["/error/message"]),
+];
 /// Columns of rules.
 pub const RULES: &[Column] = &[
     ("NAME", &["/name"]),
@@ -153,7 +166,10 @@ pub const TARGETS: &[Column] = &[
     ("TYPE", &["/type"]),
     ("ENABLED", &["/enabled"]),
     ("DISABLED", &["/disabled/reason"]),
-    ("TO", &["/settings/url", "/settings/log"]),
+    (
+        "TO",
+        &["/settings/url", "/settings/log", "/settings/function"],
+    ),
     ("DESCRIPTION", &["/description"]),
 ];
 /// Columns of keys.

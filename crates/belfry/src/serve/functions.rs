@@ -108,6 +108,9 @@ impl Workers for Running {
     fn forget(&self, function: &FunctionName) {
         self.runner.forget(function);
     }
+    fn cut_off(&self) -> Vec<Invocation> {
+        self.runner.cut_off()
+    }
     fn status(&self) -> Value {
         let mut status = serde_json::to_value(self.runner.status()).unwrap_or_default();
         let found = |runtime, interpreter: Option<&Interpreter>| match self.missing(runtime) {

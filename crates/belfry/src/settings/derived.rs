@@ -12,7 +12,7 @@ use belfry_functions::{
     CodeLimits, Interpreter, RunnerSettings, RuntimeSettings, Runtimes, SpecLimits,
 };
 use belfry_model::event::EventLimits;
-use belfry_sandbox::Level;
+use belfry_sandbox::{Disk, Level};
 use belfry_store::PostgresOptions;
 use belfry_store::sqlite::{SqliteOptions, Synchronous as StoreSynchronous};
 use tokio_util::sync::CancellationToken;
@@ -183,6 +183,10 @@ impl Settings {
             event_bytes_max: functions.event_bytes_max.as_usize(),
             answer_bytes_max: functions.answer_bytes_max.as_usize(),
             log_bytes_max: functions.log_bytes_max.as_usize(),
+            scratch_max: Disk {
+                bytes: functions.scratch_bytes_max.0,
+                files: u64::from(functions.scratch_files_max.as_u32()),
+            },
             wait_for_worker: functions.worker_wait,
             ..RunnerSettings::new(dir)
         }

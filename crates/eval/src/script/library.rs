@@ -401,15 +401,15 @@ fn base64_text(builder: &mut GlobalsBuilder) {
 #[starlark_module]
 fn hashlib(builder: &mut GlobalsBuilder) {
     fn md5(#[starlark(require = pos)] text: &str) -> anyhow::Result<String> {
-        Ok(hex(&Md5::digest(text)))
+        Ok(hex::encode(Md5::digest(text)))
     }
 
     fn sha1(#[starlark(require = pos)] text: &str) -> anyhow::Result<String> {
-        Ok(hex(&Sha1::digest(text)))
+        Ok(hex::encode(Sha1::digest(text)))
     }
 
     fn sha256(#[starlark(require = pos)] text: &str) -> anyhow::Result<String> {
-        Ok(hex(&Sha256::digest(text)))
+        Ok(hex::encode(Sha256::digest(text)))
     }
 }
 
@@ -425,7 +425,7 @@ fn hmac_text(builder: &mut GlobalsBuilder) {
             ($hash:ty) => {{
                 let mut mac = Hmac::<$hash>::new_from_slice(key.as_bytes())?;
                 mac.update(text.as_bytes());
-                Ok(hex(&mac.finalize().into_bytes()))
+                Ok(hex::encode(mac.finalize().into_bytes()))
             }};
         }
         match name {
@@ -435,15 +435,6 @@ fn hmac_text(builder: &mut GlobalsBuilder) {
             other => bail!("`{other}` is none of md5, sha1, sha256"),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or_default());
-        text.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or_default());
-    }
-    text
 }
 
 #[starlark_module]

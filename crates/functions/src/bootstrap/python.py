@@ -26,10 +26,12 @@ def _send(data):
         view = view[os.write(_WIRE, view):]
 
 
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def _json(value):
     # Half of a character outside the basic plane is no text: it becomes a question mark.
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode("utf-8", "replace")
+    return _encoder.encode(value).encode("utf-8", "replace")
 
 
 def _told(error):

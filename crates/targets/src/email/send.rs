@@ -12,7 +12,6 @@ use belfry_model::delivery::Reason;
 use belfry_transform::Escape;
 use lettre::Address;
 use lettre::message::Mailbox;
-use sha2::{Digest as _, Sha256};
 
 use super::answer::{ForOne, Meaning, for_one, judge};
 use super::check::mailbox;
@@ -467,16 +466,12 @@ impl Target for Mailer {
     fn channel(&self) -> Option<Channel> {
         let smtp = &self.settings.smtp;
         let account = format!(
-            "email\n{}\n{}\n{}",
+            "{}\n{}\n{}",
             smtp.host,
             smtp.port(),
             smtp.username.as_deref().unwrap_or_default()
         );
-        let mut key = [0; 16];
-        for (to, from) in key.iter_mut().zip(Sha256::digest(account.as_bytes())) {
-            *to = from;
-        }
-        Some(Channel { key, limit: LIMIT })
+        Some(Channel::of("email", &account, LIMIT))
     }
 
     fn folds(&self) -> bool {

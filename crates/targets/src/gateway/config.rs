@@ -6,10 +6,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::people::People;
 use crate::settings::object;
 
-/// Settings of a gateway. Templates hold `${$.number}` and the like; see the reference for what there is.
+/// Settings of a gateway. Templates hold `${$.number}` and the like; see the reference for what there is. Without numbers and
+/// people one request is made that names nobody.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct GatewaySettings {
@@ -28,21 +28,10 @@ pub(crate) struct GatewaySettings {
     /// The body; none with GET.
     #[serde(default)]
     pub(crate) body: Option<Body>,
-    /// Phone numbers, E.164, at most 100. Without numbers and people one request is made that names nobody.
-    #[serde(default)]
-    #[schemars(length(max = 100))]
-    pub(crate) to: Vec<String>,
-    /// Contacts and groups whose phone numbers are added to `to`.
-    #[serde(default, deserialize_with = "object")]
-    pub(crate) people: People,
     /// How many numbers stand in one request (1 to 100), joined by commas in `$.numbers`.
     #[serde(default = "numbers_default")]
     #[schemars(range(min = 1, max = 100))]
     pub(crate) numbers_max: usize,
-    /// The pause between two messages to the same number, in seconds (0 to 86,400).
-    #[serde(default = "pause_default")]
-    #[schemars(range(max = 86400))]
-    pub(crate) seconds_per_number: u32,
     /// The most requests a minute (1 to 6,000).
     #[serde(default = "per_minute_default")]
     #[schemars(range(min = 1, max = 6000))]
@@ -126,9 +115,6 @@ pub(crate) struct Condition {
 
 const fn numbers_default() -> usize {
     1
-}
-const fn pause_default() -> u32 {
-    60
 }
 const fn per_minute_default() -> u32 {
     60

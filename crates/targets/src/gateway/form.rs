@@ -149,18 +149,19 @@ impl Form {
             headers.push((name.to_ascii_lowercase(), render(value, Escape::Line)?));
         }
         let (content_type, body) = match &self.body {
-            Content::None => ("text/plain; charset=utf-8", String::new()),
-            Content::Json(template) => ("application/json", render(template, Escape::None)?),
-            Content::Text(template) => {
-                ("text/plain; charset=utf-8", render(template, Escape::Line)?)
-            }
-            Content::Xml(template) => ("application/xml", render(template, Escape::Html)?),
+            Content::None => (None, String::new()),
+            Content::Json(template) => (Some("application/json"), render(template, Escape::None)?),
+            Content::Text(template) => (
+                Some("text/plain; charset=utf-8"),
+                render(template, Escape::Line)?,
+            ),
+            Content::Xml(template) => (Some("application/xml"), render(template, Escape::Html)?),
             Content::Form(fields) => {
                 let mut form = Serializer::new(String::new());
                 for (name, value) in fields {
                     form.append_pair(name, &render(value, Escape::None)?);
                 }
-                ("application/x-www-form-urlencoded", form.finish())
+                (Some("application/x-www-form-urlencoded"), form.finish())
             }
         };
         Ok(Call {

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use belfry_transform::Escape;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::{Position, Url};
 
 /// `WeCom` `markdown`; no escape is documented, so that markup characters become look-alikes.
@@ -66,6 +67,24 @@ pub(crate) fn one_line(value: &str) -> String {
     Escape::Line.apply(value).into_owned()
 }
 
+/// What could end the markup around a link.
+const MARKUP: &AsciiSet = &CONTROLS
+    .add(b'(')
+    .add(b')')
+    .add(b'[')
+    .add(b']')
+    .add(b'<')
+    .add(b'>')
+    .add(b'|')
+    .add(b'"')
+    .add(b'\'')
+    .add(b'`')
+    .add(b'*')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'{')
+    .add(b'}');
+
 /// A link that may be shown: `http` or `https`, and nothing in it that could end the markup around it.
 pub(crate) fn safe_link(link: &str) -> Option<String> {
     let url = Url::parse(link.trim()).ok()?;
@@ -78,30 +97,7 @@ pub(crate) fn safe_link(link: &str) -> Option<String> {
     }
     // The authority may hold brackets (IPv6); after it they are markup.
     let mut safe = url[..Position::BeforePath].to_owned();
-    let rest = &url[Position::BeforePath..];
-    for c in rest.chars() {
-        if matches!(
-            c,
-            '(' | ')'
-                | '['
-                | ']'
-                | '<'
-                | '>'
-                | '|'
-                | '"'
-                | '\''
-                | '`'
-                | '*'
-                | '\\'
-                | '^'
-                | '{'
-                | '}'
-        ) {
-            let _infallible = write!(safe, "%{:02X}", u32::from(c));
-        } else {
-            safe.push(c);
-        }
-    }
+    safe.extend(utf8_percent_encode(&url[Position::BeforePath..], MARKUP));
     Some(safe)
 }
 

@@ -51,8 +51,24 @@ impl Common {
     }
 }
 
-/// The members of [`Common`].
-const MEMBERS: [&str; 3] = ["language", "timeZone", "timeoutSeconds"];
+/// Settings that stand beside a kind's own, in the same object.
+pub(crate) trait Beside: DeserializeOwned + JsonSchema {
+    /// Their names; no kind has one of these itself.
+    const MEMBERS: &'static [&'static str];
+}
+
+impl Beside for Common {
+    const MEMBERS: &'static [&'static str] = &["language", "timeZone", "timeoutSeconds"];
+}
+
+/// Nothing.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Nothing {}
+
+impl Beside for Nothing {
+    const MEMBERS: &'static [&'static str] = &[];
+}
 
 fn zone<'de, D: Deserializer<'de>>(input: D) -> Result<Tz, D::Error> {
     let name = String::deserialize(input)?;
@@ -67,33 +83,41 @@ pub(crate) fn parse_zone(name: &str) -> Result<Tz, String> {
     })
 }
 
-/// Reads settings of a kind that has these beside its own.
+/// Reads settings of a kind that has [`Common`] beside its own.
 pub(crate) fn read<T: DeserializeOwned + JsonSchema>(
     settings: &Value,
 ) -> Result<(Common, T), Vec<FieldError>> {
+    read_with::<Nothing, T>(settings).map(|(common, _, own)| (common, own))
+}
+
+/// The same for a kind that has `B` beside its own too.
+pub(crate) fn read_with<B: Beside, T: DeserializeOwned + JsonSchema>(
+    settings: &Value,
+) -> Result<(Common, B, T), Vec<FieldError>> {
     let Some(members) = settings.as_object() else {
-        return settings::read(settings).map(|own| (Common::default(), own));
+        return Err(settings::read::<T>(settings).err().unwrap_or_default());
     };
-    let (common, own): (Map<_, _>, Map<_, _>) = members
-        .clone()
-        .into_iter()
-        .partition(|(name, _)| MEMBERS.contains(&name.as_str()));
-    let (common, own) = (Value::Object(common), Value::Object(own));
-    match (settings::read::<Common>(&common), settings::read::<T>(&own)) {
-        (Ok(common), Ok(own)) => {
+    let (common, rest) = split::<Common>(members.clone());
+    let (beside, own) = split::<B>(rest);
+    match (
+        settings::read::<Common>(&common.into()),
+        settings::read::<B>(&beside.into()),
+        settings::read::<T>(&own.into()),
+    ) {
+        (Ok(common), Ok(beside), Ok(own)) => {
             let mut errors = Vec::new();
             let timeout = common.timeout_seconds.into();
             settings::check_range("/timeoutSeconds", timeout, 1, 60, &mut errors);
             if errors.is_empty() {
-                Ok((common, own))
+                Ok((common, beside, own))
             } else {
                 Err(errors)
             }
         }
-        (common, own) => {
-            let mut errors = unknown_members::<T>(members);
+        (common, beside, own) => {
+            let mut errors = unknown_members(members, &schema_with::<B, T>());
             if errors.is_empty() {
-                let read = [common.err(), own.err()];
+                let read = [common.err(), beside.err(), own.err()];
                 errors.extend(read.into_iter().flatten().flatten());
             }
             Err(errors)
@@ -101,9 +125,15 @@ pub(crate) fn read<T: DeserializeOwned + JsonSchema>(
     }
 }
 
-/// Members that neither the kind nor every kind has; the nearest name may be one of either.
-fn unknown_members<T: JsonSchema>(members: &Map<String, Value>) -> Vec<FieldError> {
-    let schema = schema_of::<T>();
+/// The members of `B`, and the others.
+fn split<B: Beside>(members: Map<String, Value>) -> (Map<String, Value>, Map<String, Value>) {
+    members
+        .into_iter()
+        .partition(|(name, _)| B::MEMBERS.contains(&name.as_str()))
+}
+
+/// Members that stand nowhere in the schema; the nearest name may be one of the kind's or one beside them.
+fn unknown_members(members: &Map<String, Value>, schema: &Value) -> Vec<FieldError> {
     let known: Vec<&str> = schema
         .get("properties")
         .and_then(Value::as_object)
@@ -123,23 +153,28 @@ fn unknown_members<T: JsonSchema>(members: &Map<String, Value>) -> Vec<FieldErro
         .collect()
 }
 
-/// The JSON Schema of a kind's settings with these beside them.
+/// The JSON Schema of a kind's settings with [`Common`] beside them.
 pub(crate) fn schema_of<T: JsonSchema>() -> Value {
+    schema_with::<Nothing, T>()
+}
+
+/// The same with `B` beside them too.
+pub(crate) fn schema_with<B: Beside, T: JsonSchema>() -> Value {
     let mut schema = settings::schema_of::<T>();
-    let mut common = settings::schema_of::<Common>();
-    for member in ["properties", "$defs"] {
-        let Some(more) = common.get_mut(member).map(Value::take) else {
-            continue;
-        };
-        let Value::Object(more) = more else { continue };
-        let Some(schema) = schema.as_object_mut() else {
-            continue;
-        };
-        let all = schema
-            .entry(member)
-            .or_insert_with(|| Value::Object(Map::new()));
-        if let Some(all) = all.as_object_mut() {
-            all.extend(more);
+    for mut beside in [settings::schema_of::<B>(), settings::schema_of::<Common>()] {
+        for member in ["properties", "$defs"] {
+            let Some(Value::Object(more)) = beside.get_mut(member).map(Value::take) else {
+                continue;
+            };
+            let Some(schema) = schema.as_object_mut() else {
+                continue;
+            };
+            let all = schema
+                .entry(member)
+                .or_insert_with(|| Value::Object(Map::new()));
+            if let Some(all) = all.as_object_mut() {
+                all.extend(more);
+            }
         }
     }
     schema

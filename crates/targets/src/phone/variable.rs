@@ -1,18 +1,25 @@
 //! Variables of the templates that providers of SMS and calls approve: free text is refused, so a message is a few short
-//! values.
+//! values, told apart by their order or by their names.
+
+use std::collections::BTreeMap;
 
 use belfry_alarm::AlarmState;
+use belfry_model::json::pointer_to;
 use chrono_tz::Tz;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::message::cut::{Unit, cut_text};
 use crate::message::escape::SMS_PARAM;
 use crate::message::{what, words};
-use crate::messenger::Ask;
+use crate::messenger::{Ask, Check};
 
 /// Most variables of a template.
-pub(crate) const VARIABLES_MAX: usize = 10;
+const VARIABLES_MAX: usize = 10;
+/// Longest name of a variable, in bytes.
+const NAME_BYTES_MAX: usize = 64;
 
 /// What stands in a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -89,9 +96,7 @@ pub(crate) fn values(
     zone: Tz,
     chars_max: usize,
 ) -> Vec<String> {
-    let own = ask.job.body.filter(|_| ask.job.folded.is_empty());
-    let own: Option<Vec<String>> = own.and_then(|own| serde_json::from_slice(&own.body).ok());
-    match own {
+    match own::<Vec<String>>(ask) {
         Some(own) => own
             .iter()
             .take(VARIABLES_MAX)
@@ -102,6 +107,76 @@ pub(crate) fn values(
             .map(|variable| clean(&variable.text(ask, zone), chars_max))
             .collect(),
     }
+}
+
+/// What the operator's own transformation made, if it has this form. It tells of one event, so not of several.
+fn own<T: DeserializeOwned>(ask: &Ask<'_>) -> Option<T> {
+    let own = ask.job.body.filter(|_| ask.job.folded.is_empty())?;
+    serde_json::from_slice(&own.body).ok()
+}
+
+/// Variables of a template that have names.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(transparent, extend("maxProperties" = VARIABLES_MAX))]
+pub(crate) struct Named(BTreeMap<String, Variable>);
+
+impl Named {
+    /// Whether a template can have these.
+    pub(crate) fn check(&self, check: &mut Check<'_>, chars_max: usize) {
+        check_variables(check, self.0.len(), chars_max);
+        for name in self.0.keys() {
+            let pointer = format!("/variables{}", pointer_to(name));
+            let plain = (1..=NAME_BYTES_MAX).contains(&name.len())
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            check.need(
+                plain,
+                &pointer,
+                "expected letters, digits and _, at most 64",
+            );
+        }
+    }
+
+    /// Their values as an object of texts; those that the operator's own transformation made, if it made such an object.
+    pub(crate) fn values(&self, ask: &Ask<'_>, zone: Tz, chars_max: usize) -> Value {
+        let values: Map<String, Value> = match own::<BTreeMap<String, String>>(ask) {
+            Some(own) => own
+                .into_iter()
+                .take(VARIABLES_MAX)
+                .map(|(name, text)| (name, clean(&text, chars_max).into()))
+                .collect(),
+            None => self
+                .0
+                .iter()
+                .map(|(name, variable)| {
+                    let text = variable.text(ask, zone);
+                    (name.clone(), clean(&text, chars_max).into())
+                })
+                .collect(),
+        };
+        values.into()
+    }
+}
+
+/// How many variables there are and how long their values may be.
+pub(crate) fn check_variables(check: &mut Check<'_>, count: usize, chars_max: usize) {
+    check.need(count <= VARIABLES_MAX, "/variables", "at most 10");
+    check.need(
+        (1..=100).contains(&chars_max),
+        "/variableCharsMax",
+        "expected 1 to 100",
+    );
+}
+
+/// The approved signature of a short message; providers put brackets around it.
+pub(crate) fn check_sign_name(check: &mut Check<'_>, name: &str) {
+    check.need(
+        name.chars().count() <= 32 && !name.contains(['【', '】', '[', ']']),
+        "/signName",
+        "expected the signature without its brackets",
+    );
 }
 
 /// A value as providers take it: one line, short, without addresses (refused) and without the brackets that delimit a

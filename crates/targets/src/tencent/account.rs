@@ -1,19 +1,17 @@
 //! Who calls the API, and what its error codes mean.
 
-use belfry_egress::{Method, Url};
+use belfry_egress::Method;
 use serde_json::Value;
 
 use super::tc3;
 use crate::messenger::{Answer, Check, Class, Code, Refusal, code};
-use crate::phone::variable::{VARIABLES_MAX, Variable};
-use crate::phone::{Call, One};
+use crate::phone::Call;
 use crate::secret::Secret;
+use crate::signing::Host;
 
 /// Who calls the API.
 pub(crate) struct Account {
-    base: Url,
-    /// The host as it is signed.
-    host: String,
+    host: Host,
     secret_id: String,
     secret_key: Secret,
     region: String,
@@ -58,19 +56,8 @@ impl Account {
             "/region",
             "expected a region such as ap-guangzhou",
         );
-        let base = check.base(base_url, default)?;
-        check.need(
-            base.path() == "/",
-            "/baseUrl",
-            "expected an address without a path: the path is signed, and the API has none",
-        );
-        let mut host = base.host_str()?.to_owned();
-        if let Some(port) = base.port() {
-            host = format!("{host}:{port}");
-        }
         Some(Self {
-            base,
-            host,
+            host: Host::new(base_url, default, check)?,
             secret_id,
             secret_key,
             region,
@@ -89,7 +76,7 @@ impl Account {
         let authorization = tc3::authorization(&tc3::Call {
             secret_id: &self.secret_id,
             secret_key: self.secret_key.expose(),
-            host: &self.host,
+            host: &self.host.name,
             service: action.service,
             action: action.name,
             timestamp,
@@ -104,12 +91,12 @@ impl Account {
         ];
         Call {
             method: Method::POST,
-            url: self.base.clone(),
+            url: self.host.url.clone(),
             headers: headers
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect(),
-            content_type: tc3::CONTENT_TYPE,
+            content_type: Some(tc3::CONTENT_TYPE),
             body,
         }
     }
@@ -139,47 +126,9 @@ pub(crate) fn check_ids(check: &mut Check<'_>, app_id: &str, template_id: &str) 
     );
 }
 
-/// What stands in the template's variables.
-pub(crate) fn check_variables(check: &mut Check<'_>, variables: &[Variable], chars_max: usize) {
-    check.need(variables.len() <= VARIABLES_MAX, "/variables", "at most 10");
-    check.need(
-        (1..=100).contains(&chars_max),
-        "/variableCharsMax",
-        "expected 1 to 100",
-    );
-}
-
-/// What a code means; the most exact row of the table counts.
+/// What a code means that is told of one number.
 pub(crate) fn refusal(code: &str, words: &str) -> Refusal {
-    let row = CODES
-        .iter()
-        .filter(|row| {
-            code.strip_prefix(row.code)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        })
-        .max_by_key(|row| row.code.len());
-    Refusal {
-        class: row.map_or(Class::Permanent, |row| row.class),
-        why: row.map_or(
-            ("a code that Belfry does not know", "Belfry 不认识的错误码"),
-            |row| row.why,
-        ),
-        code: code.to_owned(),
-        words: words.to_owned(),
-        retry_after_ms: None,
-    }
-}
-
-/// What a code means for one number; `Err` when it is about the account.
-pub(crate) fn for_number(code: &str, words: &str) -> Result<One, Refusal> {
-    let refusal = refusal(code, words);
-    let why = format!("{code}: {}; {}", refusal.why.0, refusal.why.1);
-    match refusal.class {
-        Class::Misconfigured => Err(refusal),
-        Class::Throttled(wait_ms) => Ok(One::Later(wait_ms, why)),
-        Class::Retry => Ok(One::Later(10_000, why)),
-        Class::Permanent | Class::TooLarge => Ok(One::Never(why)),
-    }
+    Refusal::of(CODES, code, words)
 }
 
 static CODES: &[Code] = &[
@@ -416,6 +365,7 @@ static CODES: &[Code] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::phone::One;
 
     #[test]
     fn the_most_exact_row_of_a_code_counts() {
@@ -441,10 +391,10 @@ mod tests {
         for row in CODES {
             assert!(refusal(row.code, "").class == row.class, "{}", row.code);
         }
-        assert!(for_number("AuthFailure.X", "").is_err());
+        assert!(One::of(&refusal("AuthFailure.X", "")).is_none());
         assert!(matches!(
-            for_number("LimitExceeded.PhoneNumberOneHourLimit", ""),
-            Ok(One::Later(3_600_000, _))
+            One::of(&refusal("LimitExceeded.PhoneNumberOneHourLimit", "")),
+            Some(One::Later(3_600_000, _))
         ));
     }
 }

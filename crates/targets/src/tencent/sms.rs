@@ -9,15 +9,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::account::{Account, Action, check_ids, check_variables, error, for_number};
+use super::account::{Account, Action, check_ids, error, refusal};
 use crate::message::escape::SMS_PARAM;
 use crate::message::settings::Common;
 use crate::messenger::{About, Answer, Ask, Check};
-use crate::people::People;
-use crate::phone::variable::{Variable, values};
-use crate::phone::{Call, Heard, One, Phone, To};
+use crate::phone::variable::{Variable, check_sign_name, check_variables, values};
+use crate::phone::{Call, Heard, One, Phone};
 use crate::secret::Secret;
-use crate::settings::object;
 use crate::target::ChannelLimit;
 
 const ACTION: Action = Action {
@@ -58,17 +56,6 @@ pub(crate) struct SmsSettings {
     #[serde(default = "variable_chars_default")]
     #[schemars(range(min = 1, max = 100))]
     variable_chars_max: usize,
-    /// Phone numbers, E.164, at most 100.
-    #[serde(default)]
-    #[schemars(length(max = 100))]
-    to: Vec<String>,
-    /// Contacts and groups whose phone numbers are added to `to`.
-    #[serde(default, deserialize_with = "object")]
-    people: People,
-    /// The pause between two messages to the same number, in seconds (0 to 86,400).
-    #[serde(default = "pause_default")]
-    #[schemars(range(max = 86400))]
-    seconds_per_number: u32,
     /// Where the API listens. Absent: `https://sms.tencentcloudapi.com`.
     #[serde(default)]
     base_url: Option<String>,
@@ -87,9 +74,6 @@ fn variables_default() -> Vec<Variable> {
 }
 const fn variable_chars_default() -> usize {
     20
-}
-const fn pause_default() -> u32 {
-    60
 }
 
 /// A Tencent SMS target.
@@ -132,23 +116,10 @@ impl Phone for TencentSms {
         })
     }
 
-    fn to(settings: &SmsSettings) -> To {
-        To {
-            numbers: settings.to.clone(),
-            people: settings.people.clone(),
-            pause_seconds: settings.seconds_per_number,
-        }
-    }
-
     fn new(settings: SmsSettings, check: &mut Check<'_>) -> Option<Self> {
         check_ids(check, &settings.app_id, &settings.template_id);
-        check.need(
-            settings.sign_name.chars().count() <= 32
-                && !settings.sign_name.contains(['【', '】', '[', ']']),
-            "/signName",
-            "expected the signature without its brackets",
-        );
-        check_variables(check, &settings.variables, settings.variable_chars_max);
+        check_sign_name(check, &settings.sign_name);
+        check_variables(check, settings.variables.len(), settings.variable_chars_max);
         let account = Account::new(
             settings.base_url.as_deref(),
             Self::ABOUT.base,
@@ -228,14 +199,12 @@ impl Phone for TencentSms {
             each.push(if code == "Ok" {
                 One::Taken
             } else {
-                match for_number(&code, &word(status, "Message")) {
-                    Ok(one) => one,
-                    Err(refusal) => {
-                        let why = format!("{code}: {}; {}", refusal.why.0, refusal.why.1);
-                        account.get_or_insert(refusal);
-                        One::Never(why)
-                    }
-                }
+                let refusal = refusal(&code, &word(status, "Message"));
+                One::of(&refusal).unwrap_or_else(|| {
+                    let why = refusal.in_words();
+                    account.get_or_insert(refusal);
+                    One::Never(why)
+                })
             });
         }
         match account {

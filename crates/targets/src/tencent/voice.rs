@@ -10,16 +10,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::account::{Account, Action, check_ids, check_variables, error, for_number};
+use super::account::{Account, Action, check_ids, error};
 use super::sms::region_default;
 use crate::message::escape::SMS_PARAM;
 use crate::message::settings::Common;
 use crate::messenger::{About, Answer, Ask, Check};
-use crate::people::People;
-use crate::phone::variable::{Variable, values};
-use crate::phone::{Call, Heard, One, Phone, To};
+use crate::phone::variable::{Variable, check_variables, values};
+use crate::phone::{Call, Heard, One, Phone};
 use crate::secret::Secret;
-use crate::settings::object;
 use crate::target::ChannelLimit;
 
 const ACTION: Action = Action {
@@ -60,17 +58,6 @@ pub(crate) struct VoiceSettings {
     #[serde(default = "play_times_default")]
     #[schemars(range(min = 1, max = 3))]
     play_times: u8,
-    /// Phone numbers, E.164, at most 100; they are called one after the other.
-    #[serde(default)]
-    #[schemars(length(max = 100))]
-    to: Vec<String>,
-    /// Contacts and groups whose phone numbers are added to `to`.
-    #[serde(default, deserialize_with = "object")]
-    people: People,
-    /// The pause between two calls to the same number, in seconds (0 to 86,400).
-    #[serde(default = "pause_default")]
-    #[schemars(range(max = 86400))]
-    seconds_per_number: u32,
     /// Where the API listens. Absent: `https://vms.tencentcloudapi.com`.
     #[serde(default)]
     base_url: Option<String>,
@@ -84,9 +71,6 @@ const fn variable_chars_default() -> usize {
 }
 const fn play_times_default() -> u8 {
     2
-}
-const fn pause_default() -> u32 {
-    300
 }
 
 /// A Tencent voice target.
@@ -115,6 +99,7 @@ impl Phone for TencentVoice {
     };
     const ESCAPE: Escape = SMS_PARAM;
     const NUMBERS_MAX: usize = 1;
+    const PAUSE_SECONDS: u32 = 300;
 
     fn example() -> Value {
         json!({
@@ -124,17 +109,9 @@ impl Phone for TencentVoice {
         })
     }
 
-    fn to(settings: &VoiceSettings) -> To {
-        To {
-            numbers: settings.to.clone(),
-            people: settings.people.clone(),
-            pause_seconds: settings.seconds_per_number,
-        }
-    }
-
     fn new(settings: VoiceSettings, check: &mut Check<'_>) -> Option<Self> {
         check_ids(check, &settings.app_id, &settings.template_id);
-        check_variables(check, &settings.variables, settings.variable_chars_max);
+        check_variables(check, settings.variables.len(), settings.variable_chars_max);
         check.need(
             (1..=3).contains(&settings.play_times),
             "/playTimes",
@@ -190,9 +167,9 @@ impl Phone for TencentVoice {
     fn judge(&self, answer: &Answer<'_>, _: &[&str]) -> Heard {
         if let Some(refusal) = error(answer) {
             // What is wrong with a number ends it for this number only.
-            return match for_number(&refusal.code, &refusal.words) {
-                Ok(one @ One::Never(_)) => Heard::Each(vec![one]),
-                Ok(one) if refusal.code.contains("Number") => Heard::Each(vec![one]),
+            return match One::of(&refusal) {
+                Some(one @ One::Never(_)) => Heard::Each(vec![one]),
+                Some(one) if refusal.code.contains("Number") => Heard::Each(vec![one]),
                 _ => Heard::Refused(refusal),
             };
         }

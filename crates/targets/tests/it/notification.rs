@@ -132,7 +132,7 @@ fn aim(channel: &mut Value, sink: &Sink) {
     let kind = channel["type"].as_str().unwrap().to_owned();
     let mut settings = find_kind(&kind).unwrap().example();
     for member in ["to", "people"] {
-        if kind == "tencent-sms" {
+        if kind.ends_with("-sms") {
             settings.as_object_mut().unwrap().remove(member);
         }
     }
@@ -140,7 +140,7 @@ fn aim(channel: &mut Value, sink: &Sink) {
         "webhook" => {
             settings = json!({ "url": sink.url("/hook"), "body": "callback", "signing": { "enabled": false } });
         }
-        "tencent-sms" => settings["baseUrl"] = json!(sink.url("/")),
+        "tencent-sms" | "alibaba-sms" => settings["baseUrl"] = json!(sink.url("/")),
         _ => settings["baseUrl"] = json!(sink.url("")),
     }
     for (name, value) in channel.as_object().unwrap() {
@@ -154,6 +154,9 @@ fn taken(channel: &str, seen: &Seen) -> Reply {
     match channel {
         "wecom" => Reply::body(200, r#"{"errcode":0,"errmsg":"ok"}"#),
         "telegram" => Reply::body(200, r#"{"ok":true,"result":{"message_id":7}}"#),
+        "sms" if seen.target.contains("&PhoneNumbers=") => {
+            Reply::body(200, r#"{"Code":"OK","BizId":"b"}"#)
+        }
         "sms" => {
             let body: Value = serde_json::from_slice(&seen.body).unwrap();
             let statuses: Vec<Value> = body["PhoneNumberSet"]
@@ -391,6 +394,24 @@ async fn people_are_told_within_the_windows_of_their_own_zones() {
         "{attempted:?}"
     );
     assert!(rig.used().is_empty() && attempted.request.is_none());
+}
+
+#[tokio::test]
+async fn contacts_are_reached_by_a_provider_that_takes_one_number_at_a_time() {
+    let settings = json!({
+        "people": { "groups": ["crew"], "contacts": ["carol"] },
+        "channels": [{ "type": "alibaba-sms" }, { "type": "wecom" }],
+    });
+    let rig = Rig::start(settings, taken).await;
+    let attempted = rig.run(&alarm("critical")).await;
+    assert_eq!(attempted.verdict, Verdict::Delivered);
+    assert_eq!(rig.used(), ["sms", "sms", "wecom"]);
+    let seen = rig.sink.seen();
+    for (seen, number) in seen.iter().zip(["13800000001", "13800000002"]) {
+        assert!(seen.target.contains(&format!("PhoneNumbers={number}&")));
+    }
+    let note = attempted.note.unwrap();
+    assert!(note.contains("carol: has no phone number"), "{note}");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use belfry_model::delivery::Reason;
 use belfry_model::event::EventLimits;
 use belfry_model::{Clock, Event, ManualClock};
 use belfry_targets::{Attempted, ConnectContext, Job, Target, Verdict, find_kind};
+use belfry_testkit::Im;
 use belfry_transform::{ContentKind, Rendered};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -418,6 +419,238 @@ async fn twilio_gets_a_form_and_its_codes_are_told_apart() {
     );
 }
 
+const ALIBABA: (&str, &str) = ("LTAI5tExample", "example-secret-key-0123456789");
+
+/// A target of a kind of Alibaba Cloud that ends at a double.
+fn alibaba(kind: &str, im: &Im, more: &Value) -> Arc<dyn Target> {
+    let kind = find_kind(kind).unwrap();
+    let mut settings = json!({
+        "accessKeyId": ALIBABA.0, "accessKeySecret": ALIBABA.1, "baseUrl": im.base(),
+        "variables": { "event": "event", "id": "resource" },
+    });
+    for (name, value) in more.as_object().unwrap() {
+        settings[name] = value.clone();
+    }
+    kind.connect(settings, &context(egress()))
+        .map_err(|errors| format!("{errors:?}"))
+        .unwrap()
+}
+
+/// The parameters of a request without those that differ each time.
+fn parameters(path: &str) -> Value {
+    let (_, query) = path.split_once('?').unwrap();
+    let pairs = form_urlencoded::parse(query.as_bytes()).into_owned();
+    pairs
+        .filter(|(name, _)| name != "OutId")
+        .map(|(name, value)| (name, Value::from(value)))
+        .collect()
+}
+
+#[tokio::test]
+async fn alibaba_takes_what_is_signed_for_one_number_after_the_other() {
+    let sms = json!({
+        "signName": "演示 & 测试", "templateCode": "SMS_100001", "to": ["+8613800000001", "+12025550123"],
+    });
+    let im = Im::alibaba(ALIBABA, "演示 & 测试", "SMS_100001", &["event", "id"])
+        .await
+        .unwrap();
+    let target = alibaba("alibaba-sms", &im, &sms);
+    let event = alarm("1");
+    let first = target.deliver(&job(&event)).await;
+    assert_eq!(word(&first), "more");
+    let next = Job {
+        progress: first.progress.as_deref(),
+        ..job(&event)
+    };
+    let second = target.deliver(&next).await;
+    assert_eq!((word(&second).as_str(), second.note), ("delivered", None));
+    let sent: Vec<Value> = im
+        .taken()
+        .iter()
+        .map(|taken| parameters(&taken.path))
+        .collect();
+    let values = r#"{"event":"云服务器 ping 不可达","id":"ins-demo0001"}"#;
+    assert_eq!(
+        json!(sent),
+        json!([
+            { "PhoneNumbers": "13800000001", "SignName": "演示 & 测试", "TemplateCode": "SMS_100001", "TemplateParam": values },
+            { "PhoneNumbers": "12025550123", "SignName": "演示 & 测试", "TemplateCode": "SMS_100001", "TemplateParam": values },
+        ])
+    );
+    let received = im.received().remove(0);
+    assert_eq!(received.header("x-acs-action"), Some("SendSms"));
+    assert_eq!(received.header("content-length"), Some("0"));
+    let kept = format!("{first:?}");
+    assert!(
+        !kept.contains("Signature=") && !kept.contains(ALIBABA.1),
+        "{kept}"
+    );
+
+    // Whatever an event says, it stays a value that the provider takes.
+    let im = Im::alibaba(ALIBABA, "演示", "SMS_1", &["t", "r"])
+        .await
+        .unwrap();
+    let more = json!({
+        "signName": "演示", "templateCode": "SMS_1", "variables": { "t": "title", "r": "name" }, "to": ["+8613800000001"],
+        "variableCharsMax": 35,
+    });
+    let attempted = alibaba("alibaba-sms", &im, &more)
+        .deliver(&job(&hostile()))
+        .await;
+    assert_eq!(word(&attempted), "delivered", "{:?}", im.refused());
+
+    let im = Im::alibaba(ALIBABA, "", "TTS_1", &["event", "id"])
+        .await
+        .unwrap();
+    let more =
+        json!({ "ttsCode": "TTS_1", "calledShowNumber": "057112345678", "to": ["+8613800000001"] });
+    let target = alibaba("alibaba-voice", &im, &more);
+    assert_eq!(
+        word(&target.deliver(&job(&alarm("0"))).await),
+        "skipped nothing_to_send"
+    );
+    assert_eq!(word(&target.deliver(&job(&event)).await), "delivered");
+    assert_eq!(
+        parameters(&im.taken()[0].path),
+        json!({
+            "CalledNumber": "13800000001", "CalledShowNumber": "057112345678", "PlayTimes": "2", "TtsCode": "TTS_1",
+            "TtsParam": values,
+        })
+    );
+}
+
+#[tokio::test]
+async fn alibaba_refuses_what_is_wrong_and_says_what_it_is() {
+    let good = json!({ "signName": "演示", "templateCode": "SMS_1", "to": ["+8613800000001"], "secondsPerNumber": 0 });
+    for (more, expected, code) in [
+        (json!({}), "delivered", ""),
+        (
+            json!({ "accessKeyId": "LTAIother" }),
+            "permanent misconfigured",
+            "InvalidAccessKeyId.NotFound",
+        ),
+        (
+            json!({ "accessKeySecret": "another-secret" }),
+            "permanent misconfigured",
+            "SignatureDoesNotMatch",
+        ),
+        (
+            json!({ "signName": "别人" }),
+            "permanent misconfigured",
+            "isv.SMS_SIGNATURE_ILLEGAL",
+        ),
+        (
+            json!({ "templateCode": "SMS_2" }),
+            "permanent misconfigured",
+            "isv.SMS_TEMPLATE_ILLEGAL",
+        ),
+        (
+            json!({ "variables": {} }),
+            "permanent misconfigured",
+            "isv.TEMPLATE_MISSING_PARAMETERS",
+        ),
+    ] {
+        let im = Im::alibaba(ALIBABA, "演示", "SMS_1", &["event"])
+            .await
+            .unwrap();
+        let mut settings = good.clone();
+        for (name, value) in more.as_object().unwrap() {
+            settings[name] = value.clone();
+        }
+        let target = alibaba("alibaba-sms", &im, &settings);
+        let attempted = target.deliver(&job(&alarm("1"))).await;
+        assert_eq!(word(&attempted), expected, "{more}: {attempted:?}");
+        assert!(format!("{attempted:?}").contains(code), "{attempted:?}");
+        if expected == "delivered" {
+            // The provider's own limit of the number.
+            let again = target.deliver(&job(&alarm("1"))).await;
+            assert_eq!(word(&again), "later provider_rejected 60000");
+        }
+    }
+    for (status, code, words, expected) in [
+        (
+            200,
+            "isv.BUSINESS_LIMIT_CONTROL",
+            "触发小时级流控Permits:5",
+            "later provider_rejected 3600000",
+        ),
+        (
+            200,
+            "isv.BUSINESS_LIMIT_CONTROL",
+            "触发天级流控Permits:10",
+            "permanent provider_rejected",
+        ),
+        (
+            200,
+            "isv.MOBILE_NUMBER_ILLEGAL",
+            "invalid",
+            "permanent provider_rejected",
+        ),
+        (
+            200,
+            "isv.PARAM_LENGTH_LIMIT",
+            "too long",
+            "permanent request_too_large",
+        ),
+        (
+            200,
+            "isv.AMOUNT_NOT_ENOUGH",
+            "no money",
+            "permanent misconfigured",
+        ),
+        (
+            200,
+            "isv.SOMETHING_NEW",
+            "new",
+            "permanent provider_rejected",
+        ),
+        (200, "isp.SYSTEM_ERROR", "busy", "retry provider_rejected 0"),
+        (
+            200,
+            "isp.RAM_PERMISSION_DENY",
+            "no",
+            "permanent misconfigured",
+        ),
+        (400, "Throttling.User", "slow", "retry rate_limited 1000"),
+        (
+            503,
+            "ServiceUnavailable",
+            "down",
+            "retry provider_rejected 0",
+        ),
+        (503, "Nobody.KnowsThis", "down", "retry http_5xx 0"),
+        (
+            400,
+            "SignatureDoesNotMatch",
+            "secret? example-secret-key-0123456789",
+            "permanent misconfigured",
+        ),
+        (500, "OK", "OK", "retry http_5xx 0"),
+    ] {
+        for kind in ["alibaba-sms", "alibaba-voice"] {
+            let answer = json!({ "Code": code, "Message": words, "RequestId": "r" });
+            let rig = Rig::start(kind, &json!({}), move |_| {
+                Reply::body(status, answer.to_string())
+            })
+            .await;
+            let attempted = rig.deliver(&alarm("1"), None).await;
+            assert_eq!(word(&attempted), expected, "{kind} {code} {words}");
+            let kept = format!("{attempted:?}");
+            assert!(
+                kept.contains(code) && !kept.contains("example-secret-key"),
+                "{kept}"
+            );
+        }
+    }
+    for answer in [Reply::body(200, "{}"), Reply::body(200, "<html>ok</html>")] {
+        let rig = Rig::start("alibaba-sms", &json!({}), move |_| answer.clone()).await;
+        assert_eq!(
+            word(&rig.deliver(&alarm("1"), None).await),
+            "retry bad_response 0"
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_gateway_s_request_is_what_its_templates_say_and_values_stay_values() {
     let quoted = "</Say><Dial>110</Dial>\"&";
@@ -479,7 +712,7 @@ async fn a_gateway_s_request_is_what_its_templates_say_and_values_stay_values() 
     let attempted = rig.deliver(&hostile(), None).await;
     assert_eq!(word(&attempted), "delivered");
     let seen = rig.sink.seen().remove(0);
-    assert_eq!(seen.method, "GET");
+    assert_eq!((&*seen.method, seen.header("content-type")), ("GET", None));
     // Nobody is named: one request for whoever the receiver knows of.
     assert!(
         seen.target.starts_with("/?t=%5B") && seen.target.contains("&to=&token=s3cret-token"),
@@ -604,6 +837,41 @@ async fn an_operator_s_own_values_stand_in_the_template() {
     }
 }
 
+#[tokio::test]
+async fn an_operator_s_own_values_stand_in_a_template_with_names() {
+    let rig = Rig::start("alibaba-sms", &json!({}), |_| {
+        Reply::body(200, r#"{"Code":"OK","BizId":"b"}"#)
+    })
+    .await;
+    let event = alarm("1");
+    let usual = r#"{"event":"云服务器 ping 不可达","id":"ins-demo0001","level":"严重","time":"11-15 06:13"}"#;
+    for (own, values) in [
+        (
+            r#"{"a":"【b】 https://x.example","c":""}"#,
+            r#"{"a":"b","c":"-"}"#,
+        ),
+        // No object of texts: the settings' own.
+        (r#"["a"]"#, usual),
+        (r#"{"a":1}"#, usual),
+    ] {
+        rig.clock.advance(60_000);
+        let body = Rendered {
+            body: own.as_bytes().to_vec(),
+            content_type: ContentKind::Json,
+        };
+        let attempted = rig
+            .target
+            .deliver(&Job {
+                body: Some(&body),
+                ..job(&event)
+            })
+            .await;
+        assert_eq!(word(&attempted), "delivered");
+        let sent = parameters(&rig.sink.seen().last().unwrap().target);
+        assert_eq!(sent["TemplateParam"], values);
+    }
+}
+
 #[test]
 fn settings_of_phones_that_cannot_work_are_refused_with_their_place() {
     let egress = public_egress();
@@ -637,6 +905,32 @@ fn settings_of_phones_that_cannot_work_are_refused_with_their_place() {
             &["/variables/0"],
         ),
         ("tencent-voice", json!({ "playTimes": 4 }), &["/playTimes"]),
+        ("alibaba-sms", json!({}), &[]),
+        (
+            "alibaba-sms",
+            json!({ "accessKeyId": "a b", "accessKeySecret": "\n", "signName": "", "templateCode": "SMS 1" }),
+            &[
+                "/signName",
+                "/templateCode",
+                "/accessKeyId",
+                "/accessKeySecret",
+            ],
+        ),
+        (
+            "alibaba-sms",
+            json!({ "variables": { "a b": "title", "c": "nonsense" } }),
+            &["/variables/c"],
+        ),
+        (
+            "alibaba-sms",
+            json!({ "variables": { "a b": "title" }, "baseUrl": "https://sms.example.com/path" }),
+            &["/variables/a b", "/baseUrl"],
+        ),
+        (
+            "alibaba-voice",
+            json!({ "playTimes": 0, "calledShowNumber": "x", "ttsCode": "" }),
+            &["/calledShowNumber", "/ttsCode", "/playTimes"],
+        ),
         ("twilio", json!({ "accountSid": "AC1" }), &["/accountSid"]),
         ("twilio", json!({ "from": null }), &["/from"]),
         (
