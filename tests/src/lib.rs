@@ -8,7 +8,7 @@ pub mod chaos;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use belfry_testkit::{Client, wait_until};
+use belfry_testkit::{Client, Postgres, Server, wait_until};
 use serde_json::{Value, json};
 
 /// Long enough for everything that happens at all, also on a busy machine.
@@ -19,6 +19,22 @@ pub const SECRET: &str = "whsec_AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
 
 /// Statuses from which a delivery does not move by itself.
 const FINAL: [&str; 4] = ["delivered", "dead", "expired", "skipped"];
+
+/// Two servers with the same database and key, and further settings.
+pub async fn pair(database: &Postgres, settings: &[(&str, &str)]) -> Result<[Server; 2]> {
+    let options = settings.iter().fold(
+        Server::with("store.url", &database.url()),
+        |options, (name, value)| options.set(name, value),
+    );
+    let first = options.clone().start().await?;
+    let key = first.data().join("secret.key");
+    let second = options
+        .set("secrets.key_file", &key.to_string_lossy())
+        .admin_key(first.admin_key())
+        .start()
+        .await?;
+    Ok([first, second])
+}
 
 /// A webhook target with [`SECRET`].
 pub fn webhook(url: &str) -> Value {

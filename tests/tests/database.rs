@@ -1,5 +1,5 @@
 //! The database stops, hangs or has no room: senders are told so in time, nothing accepted is lost, and the server goes on
-//! by itself when it is over.
+//! by itself when it is over. And who it is that answers there is checked as the settings say.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use belfry_testkit::server::Options;
-use belfry_testkit::{Client, Postgres, Server, Sink, Stop, events, wait_until};
+use belfry_testkit::{Cli, Client, Postgres, Server, Sink, Stop, Vendor, events, wait_until};
 use belfry_tests::{LIMIT, all, put_rule, rule, text, webhook};
 use serde_json::{Value, json};
 
@@ -255,4 +255,69 @@ async fn a_full_file_system_refuses_events_loses_nothing_and_goes_on_when_there_
         std::fs::remove_file(&ballast).with_context(|| ballast.display().to_string())
     })
     .await
+}
+
+/// By servers and by `db copy`, with settings; and every connection that is made is encrypted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgres_is_talked_to_when_its_certificate_is_what_the_settings_ask_for() -> Result<()> {
+    let settings = [("ssl", "on"), ("log_connections", "on")];
+    let database = tokio::task::block_in_place(|| Postgres::start_with(&settings))?;
+    let mut moved = Server::start().await?;
+    moved.stop(LIMIT).await?;
+    let file = moved.data().join("belfry.db");
+    let call = ["db", "copy", "--from", file.to_str().context("a path")?];
+    let key = moved.data().join("secret.key");
+    let address = database.url();
+    let name = address.replace("127.0.0.1", "localhost");
+    let (right, wrong) = (Postgres::authority(), Vendor::authority());
+    let absent = moved.data().join("absent.pem");
+    // The certificate is for the address.
+    let cases = [
+        ("verify-full", &address, Some(&right), true),
+        ("verify-full", &name, Some(&right), false),
+        ("verify-full", &address, Some(&wrong), false),
+        ("verify-full", &address, None, false),
+        ("verify-ca", &name, Some(&right), true),
+        ("verify-ca", &name, Some(&wrong), false),
+        ("verify-full", &address, Some(&absent), false),
+        ("require", &name, None, true),
+    ];
+    for (number, (mode, url, root, good)) in cases.into_iter().enumerate() {
+        let what = format!("{mode} {root:?}, by name: {}", url == &name);
+        let (url, schema) = (format!("{url}?sslmode={mode}"), format!("case{number}"));
+        let mut options = Server::with("store.url", &url)
+            .set("store.schema", &schema)
+            .set("secrets.key_file", &key.to_string_lossy())
+            .admin_key(moved.admin_key());
+        let mut cli = Cli::new(moved.data())
+            .env("BELFRY_STORE__URL", &url)
+            .env("BELFRY_STORE__SCHEMA", &schema);
+        if let Some(root) = root {
+            options = options.set("store.root_cert", &root.to_string_lossy());
+            cli = cli.env("BELFRY_STORE__ROOT_CERT", &root.to_string_lossy());
+        }
+        let copied = cli.run(&call).await?;
+        if good {
+            copied.expect(0).context(what)?;
+            options.start().await?;
+            continue;
+        }
+        for refused in [copied, options.refused().await?] {
+            ensure!(refused.code == Some(1), "{what}: {refused:?}");
+            let said = &refused.stderr;
+            ensure!(said.contains("certificate"), "{what}: {said}");
+            let absent = root == Some(&absent);
+            ensure!(said.contains("absent.pem") == absent, "{what}: {said}");
+        }
+    }
+    let log = database.log();
+    let made: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("connection authorized"))
+        .collect();
+    ensure!(
+        !made.is_empty() && made.iter().all(|line| line.contains("SSL enabled")),
+        "{log}"
+    );
+    Ok(())
 }

@@ -107,6 +107,46 @@ async fn a_script_that_returns_nothing_skips_and_one_that_is_wrong_is_not_saved(
 }
 
 #[tokio::test]
+async fn the_command_line_says_where_a_script_is_wrong() -> Result<()> {
+    let server = Server::start().await?;
+    let cli = server.cli();
+    let script = "def dw_process(msg):\n    return msg.error is None\n";
+    std::fs::write(cli.home().join("script.py"), script)?;
+    let transform = json!({ "kind": "script", "source": script });
+    let target = json!({ "type": "log", "settings": { "log": "l" }, "transform": transform });
+    let rule = json!({
+        "kind": "Rule", "metadata": { "name": "r" }, "spec": { "pattern": { "type": ["t"] }, "targets": { "t": target } },
+    });
+    std::fs::write(cli.home().join("rule.json"), rule.to_string())?;
+    for (line, place) in [
+        (
+            &[
+                "transform",
+                "test",
+                "-f",
+                "script.py",
+                "--template",
+                "cvm/disk-readonly",
+            ][..],
+            "/transform/source line 2 column 22: ",
+        ),
+        (
+            &["apply", "-f", "rule.json"],
+            "/spec/targets/t/transform/source line 2 column 22: ",
+        ),
+    ] {
+        let refused = cli.run(line).await?;
+        ensure!(
+            refused.code == Some(2)
+                && refused.stderr.contains(place)
+                && refused.stderr.contains("== None"),
+            "{refused:?}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_transform_is_tried_out_without_being_saved() -> Result<()> {
     let server = Server::start().await?;
     let admin = server.admin()?;

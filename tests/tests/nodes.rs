@@ -1,27 +1,14 @@
 //! Several servers on one Postgres, as their users see them.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use belfry_testkit::{Postgres, Reply, Server, Sink, events, wait_until};
-use belfry_tests::{LIMIT, delivery_with, post, put_rule, rule, webhook};
+use belfry_tests::{LIMIT, delivery_with, pair, post, put_rule, rule, webhook};
 use serde_json::json;
-
-/// Two servers with the same database and key, and further settings.
-async fn pair(database: &Postgres, settings: &[(&str, &str)]) -> Result<[Server; 2]> {
-    let options = settings.iter().fold(
-        Server::with("store.url", &database.url()),
-        |options, (name, value)| options.set(name, value),
-    );
-    let first = options.clone().start().await?;
-    let key = first.data().join("secret.key");
-    let second = options
-        .set("secrets.key_file", &key.to_string_lossy())
-        .admin_key(first.admin_key())
-        .start()
-        .await?;
-    Ok([first, second])
-}
 
 /// Nobody looks for changes within the test: the database tells of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,5 +59,54 @@ async fn a_server_that_is_killed_and_started_again_goes_on_at_once() -> Result<(
     ensure!(nodes.len() == 1, "it has its number again: {nodes:?}");
     let (status, _) = server.stop(Duration::from_secs(30)).await?;
     ensure!(status.success());
+    Ok(())
+}
+
+/// Servers on an empty database, started at the same moment, each with this key of the secrets or one of its own. Gives those
+/// that came up, and what is said of the others.
+async fn at_once(
+    database: &Postgres,
+    key: Option<&Path>,
+) -> Result<(Vec<Server>, Vec<anyhow::Error>)> {
+    let mut options = Server::with("store.url", &database.url()).admin_key("unknown");
+    if let Some(key) = key {
+        options = options.set("secrets.key_file", &key.to_string_lossy());
+    }
+    let start = || options.clone().start();
+    let started = tokio::join!(start(), start(), start(), start());
+    let (mut up, mut down) = (Vec::new(), Vec::new());
+    for start in <[_; 4]>::from(started) {
+        match start {
+            Ok(server) => up.push(server),
+            Err(error) => down.push(error),
+        }
+    }
+    Ok((up, down))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_servers_that_start_at_once_one_shows_an_admin_key() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let key = home.path().join("secret.key");
+    std::fs::write(&key, "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=")?;
+    std::fs::set_permissions(&key, Permissions::from_mode(0o600))?;
+    let database = tokio::task::block_in_place(Postgres::start)?;
+    let (up, down) = at_once(&database, Some(&key)).await?;
+    ensure!(down.is_empty(), "{down:?}");
+    let shows = |server: &&Server| server.output().contains("BELFRY_API_KEY=bfy_");
+    assert_eq!(up.iter().filter(shows).count(), 1);
+    Ok(())
+}
+
+/// Each would seal what the others cannot open.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_servers_with_keys_of_their_own_that_start_at_once_one_comes_up() -> Result<()> {
+    let database = tokio::task::block_in_place(Postgres::start)?;
+    let (up, down) = at_once(&database, None).await?;
+    ensure!(up.len() == 1, "{} came up", up.len());
+    for refused in down {
+        let why = format!("{refused:#}");
+        ensure!(why.contains("key"), "{why}");
+    }
     Ok(())
 }

@@ -98,7 +98,7 @@ fn whole(text: &str) -> Result<Regex, FieldError> {
             .source()
             .map_or_else(|| error.to_string(), ToString::to_string);
         // A mistake of syntax is drawn below the expression; what it is stands in the last line.
-        let why = cause.lines().last().unwrap_or_default();
+        let why = cause.lines().next_back().unwrap_or_default();
         let why = why.trim_start_matches("error: ");
         FieldError::new("/value", format!("no regular expression: {why}"))
     };

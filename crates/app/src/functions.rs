@@ -104,7 +104,7 @@ pub(crate) fn changes_with(
                 String::new()
             };
             let detail = format!(
-                "{function} is run by targets of {}{more}; delete it all the same with force=true",
+                "{function} is run by targets of {}{more}; delete it all the same with `force`",
                 shown.join(", ")
             );
             return Err(Error::new(Code::FunctionInUse, detail));

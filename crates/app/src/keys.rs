@@ -8,7 +8,7 @@ mod view;
 
 use belfry_engine::IdempotencyKey;
 use belfry_model::access::Scope;
-use belfry_store::ApiKey;
+use belfry_store::{ApiKey, IdempotencyRecord, StoreError};
 use sha2::{Digest, Sha256};
 
 use crate::App;
@@ -209,7 +209,8 @@ impl App {
         Ok(view(&revoked, now))
     }
 
-    /// On a database without any key: makes one that may do everything and returns it, to be shown once.
+    /// On a database without any key: makes one that may do everything and returns it, to be shown once. Of several servers
+    /// that start at once, one does.
     pub async fn ensure_admin_key(&self) -> Result<Option<String>> {
         if !self.store.list_keys().await?.is_empty() {
             return Ok(None);
@@ -228,9 +229,19 @@ impl App {
             None,
             Some(&info),
         )?;
-        self.store.put_key(&key, &[audit], None).await?;
+        let first = IdempotencyRecord {
+            scope: Sha256::digest("the first key").into(),
+            fingerprint: [0; 32],
+            at_ms: key.created_at_ms,
+            answer: Vec::new(),
+        };
+        let made = self.store.put_key(&key, &[audit], Some(&first)).await;
         self.refresh_keys().await?;
-        Ok(Some(text))
+        match made {
+            Ok(()) => Ok(Some(text)),
+            Err(StoreError::IdempotencyConflict) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn end_key(&self, actor: &Actor, key: &mut ApiKey, at_ms: i64) -> Result<()> {

@@ -145,15 +145,16 @@ impl Sealer {
             .map_err(|_| damaged())
     }
 
-    /// Refuses to start with keys that do not belong to the database. The first start leaves a check value behind.
+    /// Refuses to start with keys that do not belong to the database. The first start leaves a check value behind; of several
+    /// at once the others are held against it, too.
     pub async fn check(&self, store: &dyn ConfigStore) -> Result<(), SealError> {
         let place = format!("meta/{CHECK_META}");
-        if let Some(sealed) = store.get_meta(CHECK_META).await? {
-            self.open(&place, &sealed)?;
-        } else {
+        if store.get_meta(CHECK_META).await?.is_none() {
             let sealed = self.seal(&place, CHECK_TEXT.as_bytes())?;
             store.set_meta(CHECK_META, &sealed).await?;
         }
+        let sealed = store.get_meta(CHECK_META).await?;
+        self.open(&place, &sealed.unwrap_or_default())?;
         // A key may have been dropped from the file while targets still need it.
         let config = store.load_config().await?;
         let texts: Vec<_> = config

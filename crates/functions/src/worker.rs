@@ -320,15 +320,16 @@ fn remove(scratch: &Path) {
     }
 }
 
-/// The folder that an interpreter is installed in: beside `bin`.
+/// The folder that an interpreter is installed in: beside `bin`. Beside the system's own `/bin` lies everything that the
+/// machine has.
 fn home(interpreter: &Path) -> Option<PathBuf> {
     let real = interpreter.canonicalize().ok()?;
-    let folder = real.parent()?;
-    Some(if folder.file_name()? == "bin" {
-        folder.parent()?.to_owned()
-    } else {
-        real
-    })
+    let above = real.parent().and_then(|folder| {
+        let is_own = folder.file_name()? == "bin" && folder != Path::new("/bin");
+        folder.parent().filter(|_| is_own)
+    });
+    let above = above.map(Path::to_owned);
+    Some(above.unwrap_or(real))
 }
 
 /// A process that is spoken with.

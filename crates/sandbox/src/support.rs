@@ -35,8 +35,12 @@ impl Support {
     pub fn of_kernel() -> Self {
         use crate::restrict::{calls, files};
 
+        Self::of(files::version(), calls::is_there())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn of(landlock_abi: Option<u32>, seccomp: bool) -> Self {
         let mut why_not = Vec::new();
-        let landlock_abi = files::version();
         match landlock_abi {
             None => why_not.push(
                 "Landlock: this kernel has none (Linux 5.13 and later have), or it is switched off, or a container forbids it"
@@ -47,7 +51,6 @@ impl Support {
             )),
             Some(_) => {}
         }
-        let seccomp = calls::is_there();
         if !seccomp {
             why_not.push("seccomp: this kernel or this kind of machine has none".to_owned());
         }
@@ -76,6 +79,53 @@ impl Support {
             (Some(_), true, true) => Level::Namespace,
             (Some(_), true, false) => Level::Landlock,
             _ => Level::Process,
+        }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_kernel_lacks_is_told_and_decides_how_far_programs_can_be_shut_in() {
+        for (landlock_abi, seccomp, highest, why_not) in [
+            (Some(6), true, Level::Landlock, &[][..]),
+            (
+                Some(5),
+                true,
+                Level::Landlock,
+                &["version 5 of this kernel cannot keep programs from signals"],
+            ),
+            (
+                Some(1),
+                true,
+                Level::Landlock,
+                &["version 1 of this kernel cannot keep programs from signals"],
+            ),
+            (
+                None,
+                true,
+                Level::Process,
+                &["Landlock: this kernel has none"],
+            ),
+            (Some(6), false, Level::Process, &["seccomp: this kernel"]),
+            (
+                None,
+                false,
+                Level::Process,
+                &["Landlock: this kernel has none", "seccomp: this kernel"],
+            ),
+        ] {
+            let mut support = Support::of(landlock_abi, seccomp);
+            assert_eq!(support.highest(), highest, "{support:?}");
+            assert_eq!(support.why_not.len(), why_not.len(), "{support:?}");
+            for (told, word) in support.why_not.iter().zip(why_not) {
+                assert!(told.contains(word), "{told}");
+            }
+            support.namespaces = true;
+            let is_alone = support.highest() == Level::Namespace;
+            assert_eq!(is_alone, highest == Level::Landlock, "{support:?}");
         }
     }
 }

@@ -887,7 +887,7 @@ pub trait ConfigStore: Send + Sync {
     ) -> Result<()>;
     /// A small value kept beside everything (instance id, check of the encryption key).
     async fn get_meta(&self, key: &str) -> Result<Option<String>>;
-    /// Sets one.
+    /// Keeps one, unless there is one: of several nodes that start at once, the first decides.
     async fn set_meta(&self, key: &str, value: &str) -> Result<()>;
 }
 

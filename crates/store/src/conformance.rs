@@ -157,7 +157,7 @@ macro_rules! conformance_suite {
                 a_key_is_written_and_changed,
                 audit_is_listed_by_prefix_newest_first,
                 logs_are_made_and_changed,
-                small_values_are_kept,
+                small_values_are_kept_as_they_were_set_first,
                 an_idempotent_change_is_refused_the_second_time,
                 sizes_and_counts_are_told,
             ],

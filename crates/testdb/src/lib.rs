@@ -19,7 +19,9 @@ mod programs;
 mod watcher;
 
 use std::fs::{File, OpenOptions};
+use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -59,6 +61,13 @@ impl Stop {
     }
 }
 
+/// What a server shows that speaks TLS: valid for 127.0.0.1 and no name. It and its authority were made for these tests
+/// alone; the authority's key is gone.
+const CERTIFICATE: [(&str, &str); 2] = [
+    ("server.crt", include_str!("../fixtures/server.pem")),
+    ("server.key", include_str!("../fixtures/server.key")),
+];
+
 /// A server with its data.
 #[derive(Debug)]
 pub struct Postgres {
@@ -79,7 +88,7 @@ impl Postgres {
         Self::start_with(&[])
     }
 
-    /// Starts a server with further settings, such as `("max_connections", "20")`.
+    /// Starts a server with further settings, such as `("max_connections", "20")`. It speaks TLS with `("ssl", "on")`.
     pub fn start_with(settings: &[(&str, &str)]) -> Result<Self> {
         let programs = Programs::find()?;
         let home = tempfile::Builder::new()
@@ -126,6 +135,11 @@ impl Postgres {
             "postgres://{SUPERUSER}:{}@127.0.0.1:{}/{database}",
             self.password, self.port
         )
+    }
+
+    /// The file of the authority that the certificate of every server here is of.
+    pub fn authority() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/authority.pem")
     }
 
     /// The port on the loopback interface; the same over restarts.
@@ -323,6 +337,13 @@ fn init(programs: &Programs, home: &Path, password: &str) -> Result<()> {
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
+    }
+    for (name, text) in CERTIFICATE {
+        let file = data(home).join(name);
+        let mut open = OpenOptions::new();
+        let mut made = open.create_new(true).write(true).mode(0o600).open(&file)?;
+        made.write_all(text.as_bytes()).context(name)?;
+        programs.give(&file)?;
     }
     Ok(())
 }

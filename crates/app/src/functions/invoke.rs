@@ -223,7 +223,12 @@ impl App {
         }
         let request_id = Uuid::now_v7();
         match asked.mode {
-            Mode::DryRun => Ok(Invoked::Possible(version)),
+            Mode::DryRun => {
+                // What would stand in its way is told now: secrets and layers that are not there, a runtime that is missing.
+                functions.machine()?;
+                functions.program(function, qualifier, 0).await?;
+                Ok(Invoked::Possible(version))
+            }
             Mode::Async => {
                 let now = self.now_ms();
                 let call = NewCall {

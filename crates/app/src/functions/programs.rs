@@ -203,11 +203,13 @@ impl FunctionService {
             .runtime_kind()
             .ok_or_else(|| unusable(format!("there is no runtime {}", spec.runtime)))?;
         let code = self.place_code(spec).await?;
-        let layers: Result<Vec<PathBuf>, CodeError> = spec
-            .layers
-            .iter()
-            .map(|layer| layer_path(layer, self.settings.layers_dir.as_deref()))
-            .collect();
+        let mut layers = Vec::new();
+        for (at, layer) in spec.layers.iter().enumerate() {
+            let folder = layer_path(layer, self.settings.layers_dir.as_deref());
+            layers.push(folder.map_err(|error| {
+                unusable(format!("/layers/{at}: there is no layer {layer}: {error}"))
+            })?);
+        }
         let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
         let mut program = Program {
             function: function.clone(),
@@ -217,7 +219,7 @@ impl FunctionService {
             profile: spec.profile,
             handler: spec.handler().to_owned(),
             code,
-            layers: layers.map_err(|error| unusable(error.to_string()))?,
+            layers,
             environment,
             secrets: hidden,
             limits: Limits {
@@ -246,8 +248,8 @@ impl FunctionService {
             error => Refused::new(Outcome::InitFailed, error.to_string()),
         };
         match &spec.code {
-            // A program of the server's: it starts where everybody may read.
-            None => Ok(PathBuf::from("/")),
+            // A program of the server's. What is named here may be read by it: no more than what every program may.
+            None => Ok(PathBuf::from("/usr")),
             Some(CodeSpec::Path(path)) => {
                 allowed_path(path.as_ref(), &self.settings.limits.code_paths).map_err(unusable)
             }

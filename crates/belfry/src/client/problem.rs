@@ -83,7 +83,7 @@ pub fn message(answer: &Answer) -> String {
         .join("\n")
 }
 
-/// One wrong member: `pointer: detail`, with what would be right where the server says so.
+/// One wrong member: `pointer line 2 column 5: detail`, with the place in its text and what would be right where the server says so.
 pub fn field(error: &Value) -> String {
     let text = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
     let pointer = text("pointer");
@@ -91,6 +91,12 @@ pub fn field(error: &Value) -> String {
         "(whole document)"
     } else {
         pointer
+    };
+    let number = |name: &str| error.get(name).and_then(Value::as_u64);
+    let place = match (number("line"), number("column")) {
+        (Some(line), Some(column)) => format!("{place} line {line} column {column}"),
+        (Some(line), None) => format!("{place} line {line}"),
+        (None, _) => place.to_owned(),
     };
     match text("hint") {
         "" => format!("{place}: {}", text("detail")),
@@ -125,6 +131,12 @@ mod tests {
             field(&error),
             "/p: no operator `prefx` (did you mean `prefix`?)"
         );
+    }
+
+    #[test]
+    fn the_place_in_a_text_is_said() {
+        let error = serde_json::json!({"pointer": "/transform/source", "detail": "no `is`", "line": 2, "column": 22});
+        assert_eq!(field(&error), "/transform/source line 2 column 22: no `is`");
     }
 
     #[test]

@@ -216,7 +216,15 @@ pub async fn show_delivery(client: &Client, out: Output, id: &str) -> Result {
         return Ok(());
     };
     if attempts.is_empty() {
-        return out.line("no attempt yet");
+        let may_come = matches!(
+            show::cell(delivery, &["/status"]).as_str(),
+            "queued" | "retrying"
+        );
+        return out.line(if may_come {
+            "no attempt yet"
+        } else {
+            "no attempt of its own"
+        });
     }
     out.line("")?;
     show::list(out, show::ATTEMPTS, attempts)?;
@@ -247,12 +255,19 @@ pub(super) fn exchange(out: Output, title: &str, of: &Value) -> Result {
     out.line("")?;
     out.line(out.paint(Colour::Bold, title))?;
     if let Some(run) = part("invocation") {
+        let version = match show::cell(run, &["/version"]) {
+            none if none.is_empty() => none,
+            version => format!(" of version {version}"),
+        };
         out.line(format!(
-            "invocation {} of version {}: {}",
+            "invocation {}{version}: {}",
             show::cell(run, &["/requestId"]),
-            show::cell(run, &["/version"]),
             show::cell(run, &["/outcome"]),
         ))?;
+        out.note(format!(
+            "see its log with: belfry function logs {}",
+            show::cell(run, &["/requestId"])
+        ));
     }
     let Some(request) = part("request") else {
         return Ok(());

@@ -13,7 +13,7 @@ use super::{read_input, show};
 use crate::cli::Remote;
 use crate::client::sse::{SseEvent, Stream};
 use crate::client::{Call, Client, segment};
-use crate::failure::{Context as _, Failure, Result};
+use crate::failure::{Failure, Result};
 use crate::output::{Format, Output, printable};
 
 /// Commands about functions.
@@ -373,7 +373,9 @@ async fn deploy(args: &DeployArgs) -> Result {
     let zip = if is_folder {
         Some(pack::zip(&args.code)?)
     } else if is_zip(&args.code) {
-        Some(std::fs::read(&args.code).context(args.code.display().to_string())?)
+        let place = args.code.display();
+        let read = std::fs::read(&args.code);
+        Some(read.map_err(|error| Failure::usage(format!("{place}: {error}")))?)
     } else {
         None
     };
@@ -579,12 +581,12 @@ async fn invoke(args: &InvokeArgs) -> Result {
         None | Some("succeeded") => Ok(()),
         Some(outcome) => {
             let error = answer.get("error").cloned().unwrap_or_default();
-            Err(Failure::failed(format!("{outcome}: {}", told(&error))))
+            Err(Failure::failed(failed(outcome, &error)))
         }
     }
 }
 
-/// An error of a function, with its stack if it has one.
+/// An error of a function, with its stack if it has one. Stacks of Node.js begin with the error itself.
 fn told(error: &Value) -> String {
     let of = |pointers: &[&str]| show::cell(error, pointers);
     let kind = of(&["/type", "/kind"]);
@@ -595,10 +597,22 @@ fn told(error: &Value) -> String {
     } else {
         format!("{kind}: {message}")
     };
-    if stack.is_empty() {
+    if stack.starts_with(&head) {
+        stack
+    } else if stack.is_empty() {
         head
     } else {
         format!("{head}\n{stack}")
+    }
+}
+
+/// How an invocation failed. Where nothing ran, the outcome is all that its error says of its kind.
+fn failed(outcome: &str, error: &Value) -> String {
+    let told = told(error);
+    if told.starts_with(&format!("{outcome}: ")) {
+        told
+    } else {
+        format!("{outcome}: {told}")
     }
 }
 
@@ -623,7 +637,9 @@ async fn logs(args: &LogsArgs) -> Result {
     if args.follow {
         return follow(&client, out, &function).await;
     }
-    let call = args.which.apply(Call::get(format!("{function}/invocations")));
+    let call = args
+        .which
+        .apply(Call::get(format!("{function}/invocations")));
     let (invocations, more) = pages(&client, &call, args.limit).await?;
     if invocations.is_empty() {
         must_be_there(&client, &function).await?;
@@ -781,7 +797,9 @@ async fn alias(command: AliasCommand) -> Result {
 /// As `--weight` takes them.
 fn show_weights(alias: &mut Value) {
     if let Some(Value::Object(weights)) = alias.get_mut("weights").map(Value::take) {
-        let shares = weights.iter().map(|(version, share)| format!("{version}={share}"));
+        let shares = weights
+            .iter()
+            .map(|(version, share)| format!("{version}={share}"));
         alias["weights"] = Value::from_iter(shares);
     }
 }
@@ -795,8 +813,14 @@ async fn set_alias(client: &Client, out: Output, name: &str, alias: &str, spec: 
         return out.document(&answer.text());
     }
     let version = show::cell(spec, &["/version"]);
+    let mut shares = json!({"weights": spec.get("weights")});
+    show_weights(&mut shares);
+    let also = match show::cell(&shares, &["/weights"]) {
+        shares if shares.is_empty() => shares,
+        shares => format!(", and for a share of the events to {shares}"),
+    };
     out.line(format!(
-        "alias {alias} of {name} points to version {version}"
+        "alias {alias} of {name} points to version {version}{also}"
     ))
 }
 
@@ -833,5 +857,14 @@ mod tests {
             "TypeError: x is not a function\nat index.js:3"
         );
         assert_eq!(told(&json!({"message": "gone"})), "gone");
+        let stack = "TypeError: no\n    at index.js:3";
+        let error = json!({"type": "TypeError", "message": "no", "stack": stack});
+        assert_eq!(told(&error), stack);
+        let error = json!({"type": "init_failed", "message": "no layer"});
+        assert_eq!(failed("init_failed", &error), "init_failed: no layer");
+        assert_eq!(
+            failed("threw", &json!({"type": "Error", "message": "no"})),
+            "threw: Error: no"
+        );
     }
 }

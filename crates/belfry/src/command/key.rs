@@ -19,7 +19,8 @@ pub enum KeyCommand {
         /// Who or what uses it.
         #[arg(long)]
         name: String,
-        /// What it may do: events:write, events:write:BUS, config:read, config:write, history:read, admin. Several: repeat it.
+        /// What it may do: events:write, events:write:BUS, config:read, config:write, history:read, functions:write,
+        /// functions:invoke, functions:use, admin. Several: repeat it.
         #[arg(
             long = "scope",
             required = true,

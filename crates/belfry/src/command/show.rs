@@ -166,7 +166,10 @@ pub const TARGETS: &[Column] = &[
     ("TYPE", &["/type"]),
     ("ENABLED", &["/enabled"]),
     ("DISABLED", &["/disabled/reason"]),
-    ("TO", &["/settings/url", "/settings/log", "/settings/function"]),
+    (
+        "TO",
+        &["/settings/url", "/settings/log", "/settings/function"],
+    ),
     ("DESCRIPTION", &["/description"]),
 ];
 /// Columns of keys.

@@ -101,13 +101,13 @@ pub(crate) async fn logs_are_made_and_changed(store: &dyn Store) {
     );
 }
 
-pub(crate) async fn small_values_are_kept(store: &dyn Store) {
+pub(crate) async fn small_values_are_kept_as_they_were_set_first(store: &dyn Store) {
     assert_eq!(store.get_meta("instance").await.unwrap(), None);
     store.set_meta("instance", "a").await.unwrap();
     store.set_meta("instance", "b").await.unwrap();
     assert_eq!(
         store.get_meta("instance").await.unwrap().as_deref(),
-        Some("b")
+        Some("a")
     );
 }
 

@@ -61,14 +61,18 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT P
 
 /// The schema version; 0 when there is no schema of ours. [`StoreError::Newer`]: this program does not work with it.
 pub(super) async fn version(conn: &mut Conn) -> Result<i64> {
-    let row = sqlx::query("SELECT to_regclass('schema_version') IS NOT NULL")
-        .fetch_one(&mut *conn)
-        .await?;
-    if row.try_get::<bool, _>(0)? {
+    if is_there(conn).await? {
         usable(conn).await
     } else {
         Ok(0)
     }
+}
+
+async fn is_there(conn: &mut Conn) -> Result<bool> {
+    let row = sqlx::query("SELECT to_regclass('schema_version') IS NOT NULL")
+        .fetch_one(conn)
+        .await?;
+    Ok(row.try_get(0)?)
 }
 
 /// The version in the table, if this program works with it.
@@ -90,7 +94,9 @@ async fn usable(conn: &mut Conn) -> Result<i64> {
 
 /// Brings the schema up to date. Returns how many migrations ran.
 pub(super) async fn run(conn: &mut Conn) -> Result<usize> {
-    if let Err(error) = sqlx::raw_sql(TABLE).execute(&mut *conn).await
+    // The server tells people that it was there already.
+    if !is_there(conn).await?
+        && let Err(error) = sqlx::raw_sql(TABLE).execute(&mut *conn).await
         && !crate::error::is_duplicate(&error)
     {
         return Err(error.into());

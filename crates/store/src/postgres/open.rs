@@ -16,6 +16,7 @@ impl PostgresStore {
     /// keep what it confirms, and a schema that is newer than this program can work with.
     pub async fn open(options: PostgresOptions) -> Result<Self> {
         let connect = connect_options(&options)?;
+        check_root_cert(&options).await?;
         let mut conn = tokio::time::timeout(options.connect_timeout, connect.connect())
             .await
             .map_err(|_| crate::error::unavailable("the server did not answer in time"))??;
@@ -38,6 +39,7 @@ impl PostgresStore {
     /// Opens a database that this program works with, without changing anything. For tools.
     pub async fn open_reader(options: PostgresOptions) -> Result<Self> {
         let connect = connect_options(&options)?;
+        check_root_cert(&options).await?;
         let mut conn = tokio::time::timeout(options.connect_timeout, connect.connect())
             .await
             .map_err(|_| crate::error::unavailable("the server did not answer in time"))??;
@@ -115,6 +117,22 @@ pub(super) fn limited(connect: PgConnectOptions, options: &PostgresOptions) -> P
 
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The driver would not say which file it is that cannot be read.
+async fn check_root_cert(options: &PostgresOptions) -> Result<()> {
+    let Some(file) = &options.root_cert else {
+        return Ok(());
+    };
+    tokio::fs::File::open(file)
+        .await
+        .map(drop)
+        .map_err(|error| {
+            StoreError::Unusable(format!(
+                "the root certificates in {} cannot be read: {error}",
+                file.display()
+            ))
+        })
 }
 
 async fn check_durability(conn: &mut Conn) -> Result<()> {

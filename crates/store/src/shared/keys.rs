@@ -170,7 +170,7 @@ pub(super) async fn get_meta(conn: &mut Conn, key: &str) -> Result<Option<String
 }
 
 pub(super) async fn set_meta(conn: &mut Conn, key: &str, value: &str) -> Result<()> {
-    sqlx::query("INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value")
+    sqlx::query("INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING")
         .bind(key)
         .bind(value)
         .execute(conn)

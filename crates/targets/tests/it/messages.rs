@@ -213,7 +213,9 @@ fn a_trial_is_marked_on_every_channel_and_stands_for_no_real_alarm() {
         "twilio",
         "http-gateway",
     ] {
-        let records = target(kind, &json!({})).preview(&job).unwrap();
+        let records = target(kind, &json!({ "language": "zh" }))
+            .preview(&job)
+            .unwrap();
         let shown = format!("{records:?}");
         assert!(
             shown.contains("测试") || shown.contains("%E6%B5%8B%E8%AF%95"),
@@ -248,7 +250,7 @@ fn a_preview_shows_as_many_requests_as_are_made() {
 
 #[test]
 fn a_callback_names_the_instance_whatever_the_dimensions_hold() {
-    let callback = json!({ "body": "callback" });
+    let callback = json!({ "body": "callback", "signing": { "enabled": false } });
     for (data, dimensions) in [
         (json!({}), json!({ "unInstanceId": "ins-demo0001" })),
         (
