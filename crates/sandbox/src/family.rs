@@ -9,7 +9,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -150,7 +150,12 @@ impl Family {
 /// to be known here. Takes a microsecond.
 pub fn newest_process() -> Option<u32> {
     static LOAD: OnceLock<Option<File>> = OnceLock::new();
-    let load = LOAD.get_or_init(|| File::open("/proc/loadavg").ok());
+    let load = LOAD.get_or_init(|| {
+        let load = File::open("/proc/loadavg").ok()?;
+        // Some containers put a file of their own in its place, which is seconds behind.
+        let is_own = load.metadata().ok()?.dev() == fs::metadata("/proc").ok()?.dev();
+        is_own.then_some(load)
+    });
     let mut text = [0; 128];
     let length = load.as_ref()?.read_at(&mut text, 0).ok()?;
     let text = std::str::from_utf8(text.get(..length)?).ok()?;
