@@ -637,7 +637,7 @@ async fn try_out(cases: &[&Case]) {
             if first.outcome != case.outcome || !(all.contains(&told) || all.contains(case.told)) {
                 wrong = format!("{:?} {all}\n{}", first.outcome, texts(&first));
             } else if first.memory_peak_bytes == 0 && first.outcome == Outcome::Succeeded {
-                wrong = "no memory was measured".to_owned();
+                "no memory was measured".clone_into(&mut wrong);
             } else if case.outcome != Outcome::InitFailed {
                 let next = bench.invoke(&program, r#"{"a": 1}"#).await;
                 if next.outcome != case.outcome {
