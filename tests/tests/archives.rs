@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use belfry_testkit::{Client, Postgres, Server, Sink, events, wait_until};
 use belfry_tests::{LIMIT, all, pair, post, put_rule, rule, text, webhook};
 use serde_json::{Value, json};
