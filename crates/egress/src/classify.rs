@@ -4,13 +4,34 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 
 use belfry_model::delivery::Reason;
+use hyper_util::client::legacy;
 
 use crate::resolve::ResolveError;
 
-/// What went wrong, and how to say it. The sentence is made from the causes, never from the outermost error,
-/// because that one names the URL.
-pub(crate) fn classify(error: &reqwest::Error) -> (Reason, String) {
-    let chain = chain(error);
+/// Why a request got no answer.
+pub(crate) fn unanswered(error: &legacy::Error) -> (Reason, String) {
+    let chain = chain(error.source());
+    if chain.is_empty() {
+        return unmade();
+    }
+    classify(&chain, error.is_connect())
+}
+
+/// Why an answer broke off after its headers.
+pub(crate) fn broken_off(error: &hyper::Error) -> (Reason, String) {
+    classify(&chain(Some(error)), false)
+}
+
+/// There is no such request.
+pub(crate) fn unmade() -> (Reason, String) {
+    (
+        Reason::InvalidTarget,
+        "the request cannot be made".to_owned(),
+    )
+}
+
+/// What went wrong, and how to say it. The sentence is made from the causes.
+fn classify(chain: &[&(dyn Error + 'static)], connecting: bool) -> (Reason, String) {
     if let Some(cause) = chain
         .iter()
         .find_map(|cause| cause.downcast_ref::<ResolveError>())
@@ -27,17 +48,11 @@ pub(crate) fn classify(error: &reqwest::Error) -> (Reason, String) {
     {
         return (Reason::TlsError, format!("TLS failed: {tls}"));
     }
-    if error.is_timeout() && error.is_connect() {
-        return (
-            Reason::ConnectTimeout,
-            "no connection within the limit".to_owned(),
-        );
-    }
     if let Some(cause) = chain
         .iter()
         .find_map(|cause| cause.downcast_ref::<io::Error>())
     {
-        return from_io(cause, error.is_connect());
+        return from_io(cause, connecting);
     }
     if let Some(cause) = chain
         .iter()
@@ -45,28 +60,17 @@ pub(crate) fn classify(error: &reqwest::Error) -> (Reason, String) {
     {
         return from_hyper(cause);
     }
-    if error.is_timeout() {
-        return (
-            Reason::Timeout,
-            "no complete answer within the limit".to_owned(),
-        );
-    }
     let last = chain
         .last()
         .map_or_else(|| "unknown".to_owned(), ToString::to_string);
-    if error.is_connect() {
-        return (Reason::ConnectRefused, format!("no connection: {last}"));
+    if connecting {
+        (Reason::ConnectRefused, format!("no connection: {last}"))
+    } else {
+        (
+            Reason::BadResponse,
+            format!("the answer cannot be read: {last}"),
+        )
     }
-    if error.is_builder() || error.is_request() && chain.is_empty() {
-        return (
-            Reason::InvalidTarget,
-            "the request cannot be made".to_owned(),
-        );
-    }
-    (
-        Reason::BadResponse,
-        format!("the answer cannot be read: {last}"),
-    )
 }
 
 fn from_io(cause: &io::Error, connecting: bool) -> (Reason, String) {
@@ -113,10 +117,9 @@ fn from_hyper(cause: &hyper::Error) -> (Reason, String) {
     }
 }
 
-/// Every cause below `error`. What an I/O error wraps is not among its own sources, so it is put in here.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)> {
+/// Every cause from `next` on. What an I/O error wraps is not among its own sources, so it is put in here.
+fn chain<'a>(mut next: Option<&'a (dyn Error + 'static)>) -> Vec<&'a (dyn Error + 'static)> {
     let mut chain: Vec<&'a (dyn Error + 'static)> = Vec::new();
-    let mut next = error.source();
     while let Some(cause) = next {
         chain.push(cause);
         let mut inner = cause

@@ -7,12 +7,19 @@ use std::time::Duration;
 
 use belfry_model::delivery::Reason;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, StatusCode};
+use http::header::ACCEPT;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpInfo;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use crate::classify::classify;
+use crate::classify::{broken_off, unanswered, unmade};
+use crate::connector::{Connector, tls};
 use crate::error::{Answered, EgressError, SendError};
 use crate::policy::EgressPolicy;
 use crate::resolve::{Resolver, VettedResolver};
@@ -98,7 +105,7 @@ pub struct Response {
 /// Sends requests under a policy. Cheap to clone; connections are shared.
 #[derive(Clone)]
 pub struct EgressClient {
-    http: reqwest::Client,
+    http: legacy::Client<Connector, Full<Bytes>>,
     policy: Arc<EgressPolicy>,
     pub(crate) limits: EgressLimits,
     /// The same that the HTTP client uses.
@@ -142,38 +149,21 @@ impl EgressClient {
         resolver: Arc<dyn Resolver>,
         roots: Vec<CertificateDer<'static>>,
     ) -> Result<Self, EgressError> {
-        // The HTTP client panics when no provider is installed. An error means that one already is.
-        drop(rustls::crypto::ring::default_provider().install_default());
         let policy = Arc::new(policy);
         let vetted = VettedResolver {
             resolver,
             policy: Arc::clone(&policy),
         };
         let header_bytes_max = u32::try_from(limits.response_header_bytes_max).unwrap_or(u32::MAX);
-        let mut builder = reqwest::Client::builder()
-            .dns_resolver(vetted.clone())
-            // A proxy from the environment would connect for us, past the policy.
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .connect_timeout(limits.connect_timeout)
+        let connector = Connector::new(vetted.clone(), tls(roots.clone())?, limits.connect_timeout);
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
             .pool_idle_timeout(limits.idle_timeout)
             .pool_max_idle_per_host(limits.idle_per_host_max)
             .http1_max_headers(100)
             .http2_max_header_list_size(header_bytes_max)
-            .tcp_nodelay(true);
-        if !roots.is_empty() {
-            let certificates = roots
-                .iter()
-                .map(|root| reqwest::Certificate::from_der(root))
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(|error| EgressError::Roots(innermost(&error)))?;
-            builder = builder.tls_certs_merge(certificates);
-        }
-        let http = builder
-            .build()
-            .map_err(|error| EgressError::Setup(innermost(&error)))?;
+            .build(connector);
         Ok(Self {
             http,
             policy,
@@ -210,13 +200,22 @@ impl EgressClient {
         if let Err(why) = self.policy.check_parsed(&request.url) {
             return Err(failed(Reason::BlockedAddress, why, None));
         }
-        let mut outgoing = reqwest::Request::new(request.method, request.url);
+        let Ok(uri) = Uri::try_from(request.url.as_str()) else {
+            let (reason, detail) = unmade();
+            return Err(failed(reason, detail, None));
+        };
+        let mut outgoing = http::Request::new(Full::new(request.body));
+        *outgoing.method_mut() = request.method;
+        *outgoing.uri_mut() = uri;
         *outgoing.headers_mut() = request.headers;
-        *outgoing.body_mut() = Some(request.body.into());
-        let mut answer = match timeout_at(deadline, self.http.execute(outgoing)).await {
+        outgoing
+            .headers_mut()
+            .entry(ACCEPT)
+            .or_insert(HeaderValue::from_static("*/*"));
+        let answer = match timeout_at(deadline, self.http.request(outgoing)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => {
-                let (reason, detail) = classify(&error);
+                let (reason, detail) = unanswered(&error);
                 return Err(failed(reason, detail, None));
             }
             Err(_) => {
@@ -227,8 +226,12 @@ impl EgressClient {
                 ));
             }
         };
-        let (status, remote) = (answer.status(), answer.remote_addr());
-        let headers = std::mem::take(answer.headers_mut());
+        let (head, mut answer) = answer.into_parts();
+        let (status, headers) = (head.status, head.headers);
+        let remote = head
+            .extensions
+            .get::<HttpInfo>()
+            .map(HttpInfo::remote_addr);
         if header_bytes(&headers) > self.limits.response_header_bytes_max {
             let detail = format!(
                 "the headers of the answer are larger than {} bytes",
@@ -246,7 +249,7 @@ impl EgressClient {
                 remote,
             }),
             Ok(Err(error)) => {
-                let (reason, detail) = classify(&error);
+                let (reason, detail) = broken_off(&error);
                 Err(failed(
                     reason,
                     detail,
@@ -266,12 +269,12 @@ impl EgressClient {
 }
 
 /// Reads up to `max` bytes. What is left is not read: dropping the answer closes its connection.
-async fn read_body(
-    answer: &mut reqwest::Response,
-    max: usize,
-) -> Result<(Bytes, bool), reqwest::Error> {
+async fn read_body(answer: &mut Incoming, max: usize) -> Result<(Bytes, bool), hyper::Error> {
     let mut body = BytesMut::new();
-    while let Some(chunk) = answer.chunk().await? {
+    while let Some(frame) = answer.frame().await {
+        let Ok(chunk) = frame?.into_data() else {
+            continue;
+        };
         let room = max - body.len();
         if chunk.len() > room {
             body.extend_from_slice(chunk.get(..room).unwrap_or_default());
@@ -291,12 +294,4 @@ fn header_bytes(headers: &HeaderMap) -> usize {
 
 fn elapsed_ms(started: Instant) -> u32 {
     u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX)
-}
-
-fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
 }

@@ -10,6 +10,7 @@
 
 mod classify;
 mod client;
+mod connector;
 mod error;
 mod policy;
 mod resolve;

@@ -3,8 +3,11 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
+use hyper_util::client::legacy::connect::dns::Name;
+use tower::Service;
 
 use crate::policy::EgressPolicy;
 
@@ -79,13 +82,17 @@ impl VettedResolver {
     }
 }
 
-impl reqwest::dns::Resolve for VettedResolver {
-    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+impl Service<Name> for VettedResolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = ResolveError;
+    type Future = BoxFuture<'static, Result<Self::Response, ResolveError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ResolveError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
         let resolver = self.clone();
-        Box::pin(async move {
-            let vetted = resolver.vetted(name.as_str()).await?;
-            let addresses: reqwest::dns::Addrs = Box::new(vetted.into_iter());
-            Ok(addresses)
-        })
+        Box::pin(async move { Ok(resolver.vetted(name.as_str()).await?.into_iter()) })
     }
 }

@@ -17,6 +17,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::client::EgressClient;
+use crate::connector::tls;
 use crate::error::{ConnectError, EgressError};
 use crate::resolve::ResolveError;
 
@@ -122,19 +123,7 @@ impl EgressClient {
         if let Some(pem) = more_pem {
             roots.extend(read_roots(pem.as_bytes())?);
         }
-        let setup = |error: rustls::Error| EgressError::Setup(error.to_string());
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier =
-            rustls_platform_verifier::Verifier::new_with_extra_roots(roots, Arc::clone(&provider))
-                .map_err(setup)?;
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(setup)?
-            // The platform's own verifier is "custom" to the TLS library; it checks names, dates and chains.
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
-        Ok(Trust(Arc::new(config)))
+        Ok(Trust(Arc::new(tls(roots)?)))
     }
 
     /// Puts TLS on a connection; `host` is the name that its certificate must have. The caller keeps the time.
