@@ -20,7 +20,8 @@ const FOR_TESTS: &[&str] = &["testkit", "testdb"];
 /// Third-party crates that only some crates may name, so that each stays replaceable in one place.
 const BOUNDARIES: &[(&str, &[&str])] = &[
     ("sqlx", &["store"]),
-    ("reqwest", &["egress", "testkit", "tests"]),
+    ("hyper-rustls", &["egress", "belfry"]),
+    ("reqwest", &["testkit", "tests"]),
     ("lettre", &["targets"]),
     ("axum", &["api", "belfry", "testkit", "tests"]),
 ];
@@ -304,7 +305,7 @@ mod tests {
         assert!(found(package("belfry-app", &[("reqwest", dev)])).is_empty());
         assert_eq!(
             found(package("belfry-app", &[("reqwest", None)])),
-            ["app uses reqwest, which belongs to egress, testkit, tests"]
+            ["app uses reqwest, which belongs to testkit, tests"]
         );
     }
 
