@@ -228,10 +228,7 @@ impl EgressClient {
         };
         let (head, mut answer) = answer.into_parts();
         let (status, headers) = (head.status, head.headers);
-        let remote = head
-            .extensions
-            .get::<HttpInfo>()
-            .map(HttpInfo::remote_addr);
+        let remote = head.extensions.get::<HttpInfo>().map(HttpInfo::remote_addr);
         if header_bytes(&headers) > self.limits.response_header_bytes_max {
             let detail = format!(
                 "the headers of the answer are larger than {} bytes",

@@ -172,6 +172,8 @@ impl TestServer {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let routes = router(Arc::clone(&app), settings);
         let task = tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        // reqwest is built without a cryptography provider of its own. A second one in the process is no harm.
+        drop(rustls::crypto::ring::default_provider().install_default());
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self {
             base,
