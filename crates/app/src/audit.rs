@@ -98,7 +98,7 @@ impl App {
             resource: resource.to_owned(),
             before: text(before)?,
             after: text(after)?,
-            request_id: actor.request_id.clone(),
+            request_id: actor.request_id.as_deref().map(str::to_owned),
         })
     }
 }

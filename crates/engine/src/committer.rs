@@ -126,7 +126,7 @@ struct Round {
     ended: Vec<(TargetId, DeliveryStatus, i64)>,
     /// Whether anybody listens to notices.
     listened: bool,
-    touched: HashSet<DeliveryId>,
+    touched: Vec<DeliveryId>,
     first: Option<EventId>,
     /// The newest event before this round.
     newest: Option<EventId>,
@@ -811,7 +811,7 @@ impl Committer {
 
     /// A delivery leaves memory: it counts no longer against the watermark.
     fn settle(&mut self, round: &mut Round, work: &Work) {
-        round.touched.insert(work.delivery);
+        round.touched.push(work.delivery);
         if work.lease_until_ms().is_some() {
             round.batch.done.push(work.delivery);
         } else {
@@ -985,7 +985,7 @@ impl Committer {
     /// Deliveries of one key that are not made now: they wait again, the first of them for nothing if it is the first.
     fn add_given_back(round: &mut Round, works: &[Arc<Work>], now_ms: i64) {
         for work in works {
-            round.touched.insert(work.delivery);
+            round.touched.push(work.delivery);
             let lease = work.lease_until_ms().unwrap_or(0);
             round.batch.unclaimed.push((work.delivery, lease));
             if let Some(key) = work.order {
@@ -1050,6 +1050,7 @@ impl Committer {
 
     /// Gives deliveries that take long a pending row, so that the watermark can move on.
     fn park_slow(&mut self, round: &mut Round, now_ms: i64) {
+        let touched: HashSet<_> = round.touched.iter().copied().collect();
         let park_after =
             i64::try_from(self.shared.settings.park_after.as_millis()).unwrap_or(i64::MAX);
         while let Some((event, work)) = self.young.front() {
@@ -1059,7 +1060,7 @@ impl Committer {
             let work = work.upgrade();
             self.young.pop_front();
             let Some(work) = work else { continue };
-            if work.lease_until_ms().is_some() || round.touched.contains(&work.delivery) {
+            if work.lease_until_ms().is_some() || touched.contains(&work.delivery) {
                 continue;
             }
             let lane = self.shared.lane(work.delivery.target);

@@ -16,6 +16,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -49,7 +50,7 @@ pub const SPEC_VERSION: &str = "1.0";
 #[derive(Clone)]
 pub struct Event {
     doc: Bytes,
-    head: Head,
+    head: Arc<Head>,
     plain_names: bool,
 }
 
@@ -244,6 +245,11 @@ impl Event {
     /// When it is no longer worth delivering (extension `expirytime`), in milliseconds since 1970.
     pub fn expires_at_ms(&self) -> Option<i64> {
         self.head.expires_at_ms
+    }
+
+    /// The value of the member `status` as it stands in the document (JSON): events of alarms say by it whether they fire.
+    pub fn status(&self) -> Option<&str> {
+        self.head.status.map(|status| status.of(&self.doc))
     }
 
     /// The producer's trace (extension `traceparent`); an invalid one counts as absent.

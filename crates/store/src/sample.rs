@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use belfry_model::delivery::{DeliveryStatus, Trigger};
 use belfry_model::{DeliveryId, TargetId};
+use memchr::{memchr2, memmem};
 
 use crate::error::unreadable;
 use crate::{Attempt, Batch, Outcome, Result};
@@ -145,7 +146,7 @@ impl<'a> Packer<'a> {
     }
 
     fn by_sample(&mut self, attempt: &Attempt, text: &str) -> Option<Vec<u8>> {
-        if text.len() > SAMPLE_BYTES_MAX || text.bytes().any(|byte| byte == ID || byte == SECOND) {
+        if text.len() > SAMPLE_BYTES_MAX || memchr2(ID, SECOND, text.as_bytes()).is_some() {
             return None;
         }
         let marked = mark(text, attempt);
@@ -285,18 +286,18 @@ fn second_of(attempt: &Attempt) -> String {
 
 fn mark(text: &str, attempt: &Attempt) -> Vec<u8> {
     let (id, second) = (attempt.delivery.to_string(), second_of(attempt));
+    replace(&replace(text.as_bytes(), &id, ID), &second, SECOND)
+}
+
+fn replace(text: &[u8], what: &str, with: u8) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
-    for (n, part) in text.split(id.as_str()).enumerate() {
-        if n > 0 {
-            out.push(ID);
-        }
-        for (n, part) in part.split(second.as_str()).enumerate() {
-            if n > 0 {
-                out.push(SECOND);
-            }
-            out.extend_from_slice(part.as_bytes());
-        }
+    let mut done = 0;
+    for at in memmem::find_iter(text, what) {
+        out.extend_from_slice(text.get(done..at).unwrap_or_default());
+        out.push(with);
+        done = at + what.len();
     }
+    out.extend_from_slice(text.get(done..).unwrap_or_default());
     out
 }
 

@@ -29,7 +29,7 @@ impl FromRequestParts<Shared> for Caller {
         let request_id = parts
             .extensions
             .get::<RequestContext>()
-            .map(|context| context.request_id.as_ref());
+            .map(|context| &context.request_id);
         let found = state.app.authenticate(key, request_id).await?;
         Ok(Self {
             actor: found.actor,

@@ -12,7 +12,7 @@ use belfry_engine::IdempotencyKey;
 use super::sole;
 use crate::problem::Problem;
 
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const KEY_CHARS_MAX: usize = 255;
 
 /// `If-Match` and `If-None-Match` of a change.
@@ -114,10 +114,13 @@ fn next_tag(text: &str) -> Option<(bool, &str, Option<&str>)> {
     Some((weak.is_some(), tag, after))
 }
 
-/// The `Idempotency-Key` of a POST, with what it is scoped to.
+/// The `Idempotency-Key` of a POST, if it has one, with what it is scoped to.
 #[derive(Debug, Clone)]
-pub(crate) struct Idempotent {
-    key: Option<String>,
+pub(crate) struct Idempotent(Option<Keyed>);
+
+#[derive(Debug, Clone)]
+struct Keyed {
+    key: String,
     method: Method,
     uri: Uri,
     content_type: Vec<u8>,
@@ -126,15 +129,20 @@ pub(crate) struct Idempotent {
 impl Idempotent {
     /// The key in its scope, for this body.
     pub(crate) fn key(&self, actor: &Actor, body: &[u8]) -> Option<IdempotencyKey> {
-        let key = self.key.as_deref()?;
+        let Keyed {
+            key,
+            method,
+            uri,
+            content_type,
+        } = self.0.as_ref()?;
         // The query changes what a request means, so it belongs to the fingerprint.
-        let mut meaning = self.content_type.clone();
+        let mut meaning = content_type.clone();
         meaning.push(b'\n');
-        meaning.extend_from_slice(self.uri.query().unwrap_or_default().as_bytes());
+        meaning.extend_from_slice(uri.query().unwrap_or_default().as_bytes());
         Some(idempotency_key(
             actor,
-            self.method.as_str(),
-            self.uri.path(),
+            method.as_str(),
+            uri.path(),
             key,
             &meaning,
             body,
@@ -146,19 +154,16 @@ impl<S: Sync> FromRequestParts<S> for Idempotent {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let key = sole(&parts.headers, &HeaderName::from_static(IDEMPOTENCY_KEY))?;
-        let key = key.map(read_key).transpose()?;
-        let content_type = parts
-            .headers
-            .get(CONTENT_TYPE)
-            .map(|value| value.as_bytes().to_vec())
-            .unwrap_or_default();
-        Ok(Self {
-            key,
+        let Some(key) = sole(&parts.headers, &IDEMPOTENCY_KEY)? else {
+            return Ok(Self(None));
+        };
+        let content_type = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+        Ok(Self(Some(Keyed {
+            key: read_key(key)?,
             method: parts.method.clone(),
             uri: parts.uri.clone(),
-            content_type,
-        })
+            content_type: content_type.unwrap_or_default().to_vec(),
+        })))
     }
 }
 

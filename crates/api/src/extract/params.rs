@@ -24,8 +24,10 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for QueryOf<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let bad = parts.uri.query().unwrap_or_default().split('&');
-        if let Some(bad) = bad.into_iter().find(|part| !is_utf8(part)) {
+        let Some(query) = parts.uri.query() else {
+            return read("query", std::iter::empty()).map(Self);
+        };
+        if let Some(bad) = query.split('&').find(|part| !is_utf8(part)) {
             let name = bad.split('=').next().unwrap_or_default();
             return Err(Problem::at(pointer("query", name), NO_UTF8));
         }
@@ -37,6 +39,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for QueryOf<T> {
                 return Err(Problem::at(pointer("query", name), "given twice; keep one"));
             }
         }
+        let pairs = pairs.iter().map(|(name, value)| (&**name, &**value));
         read("query", pairs).map(Self)
     }
 }
@@ -48,11 +51,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for PathOf<T> {
         let params = RawPathParams::from_request_parts(parts, state)
             .await
             .map_err(|_| Problem::at("path", NO_UTF8))?;
-        let pairs = params
-            .iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
-        read("path", pairs).map(Self)
+        read("path", params.iter()).map(Self)
     }
 }
 
@@ -66,10 +65,12 @@ fn pointer(place: &str, name: &str) -> String {
     format!("{place}:{shown}")
 }
 
-fn read<T: DeserializeOwned>(place: &str, pairs: Vec<(String, String)>) -> Result<T, Problem> {
-    let input = MapDeserializer::<_, ValueError>::new(
-        pairs.into_iter().map(|(name, value)| (name, Text(value))),
-    );
+fn read<'a, T: DeserializeOwned>(
+    place: &str,
+    pairs: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Result<T, Problem> {
+    let input =
+        MapDeserializer::<_, ValueError>::new(pairs.map(|(name, value)| (name, Text(value))));
     serde_path_to_error::deserialize(input).map_err(|error| {
         let name = error
             .path()
@@ -107,20 +108,20 @@ fn unknown(name: &str, rest: &str) -> String {
 }
 
 /// One value, which is always text and may stand for a number or a truth value.
-struct Text(String);
+struct Text<'a>(&'a str);
 
-impl IntoDeserializer<'_, ValueError> for Text {
+impl IntoDeserializer<'_, ValueError> for Text<'_> {
     type Deserializer = Self;
     fn into_deserializer(self) -> Self {
         self
     }
 }
 
-impl<'de> Deserializer<'de> for Text {
+impl<'de> Deserializer<'de> for Text<'_> {
     type Error = ValueError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
-        visitor.visit_string(self.0)
+        visitor.visit_str(self.0)
     }
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
         visitor.visit_some(self)
@@ -133,7 +134,7 @@ impl<'de> Deserializer<'de> for Text {
         visitor.visit_newtype_struct(self)
     }
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
-        match self.0.as_str() {
+        match self.0 {
             "true" => visitor.visit_bool(true),
             "false" => visitor.visit_bool(false),
             _ => Err(ValueError::custom("expected true or false")),

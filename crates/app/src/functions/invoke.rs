@@ -235,7 +235,7 @@ impl App {
                     id: request_id,
                     function: function.clone(),
                     qualifier: qualifier.to_owned(),
-                    caller: actor.key_id.clone(),
+                    caller: actor.key_id.to_string(),
                     created_at_ms: now,
                     due_at_ms: now,
                     event,

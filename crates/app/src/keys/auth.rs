@@ -37,7 +37,26 @@ pub(crate) struct KeyRing {
 #[derive(Debug, Default)]
 struct Keys {
     version: i64,
-    by_id: HashMap<String, ApiKey>,
+    by_id: HashMap<String, Arc<Known>>,
+}
+
+/// A key, and whoever shows it.
+#[derive(Debug)]
+struct Known {
+    key: ApiKey,
+    holder: Actor,
+}
+
+impl Known {
+    fn new(key: ApiKey) -> Self {
+        let holder = Actor {
+            key_id: Arc::from(key.id.as_str()),
+            name: Arc::from(key.name.as_str()),
+            scopes: Arc::from(key.scopes.as_slice()),
+            request_id: None,
+        };
+        Self { key, holder }
+    }
 }
 
 /// Somebody who has shown a key that works.
@@ -54,9 +73,10 @@ impl App {
     pub async fn authenticate(
         &self,
         text: &str,
-        request_id: Option<&str>,
+        request_id: Option<&Arc<str>>,
     ) -> Result<Authenticated> {
-        let key = self.known_key(text).await?;
+        let known = self.known_key(text).await?;
+        let key = &known.key;
         let rate = match key
             .requests_per_second
             .or(self.settings.requests_per_second)
@@ -78,13 +98,10 @@ impl App {
                     })?,
             ),
         };
-        let request_id = request_id.map(ToOwned::to_owned);
         Ok(Authenticated {
             actor: Actor {
-                key_id: key.id,
-                name: key.name,
-                scopes: key.scopes,
-                request_id,
+                request_id: request_id.cloned(),
+                ..known.holder.clone()
             },
             rate,
         })
@@ -98,11 +115,11 @@ impl App {
         }
         let keys = self.key_ring.keys.load();
         keys.by_id
-            .get(&actor.key_id)
-            .is_some_and(|key| is_active(key, self.now_ms()))
+            .get(&*actor.key_id)
+            .is_some_and(|known| is_active(&known.key, self.now_ms()))
     }
 
-    async fn known_key(&self, text: &str) -> Result<ApiKey> {
+    async fn known_key(&self, text: &str) -> Result<Arc<Known>> {
         let unknown = || Error::new(Code::Unauthenticated, "this API key is not known");
         let id = text
             .strip_prefix(TEXT_PREFIX)
@@ -118,14 +135,9 @@ impl App {
         if let Err(error) = self.look_at_keys().await {
             tracing::warn!(%error, "the keys cannot be read; those in memory are used");
         }
-        let key = self
-            .key_ring
-            .keys
-            .load()
-            .by_id
-            .get(&id)
-            .cloned()
-            .ok_or_else(unknown)?;
+        let keys = self.key_ring.keys.load();
+        let known = keys.by_id.get(&id).ok_or_else(unknown)?;
+        let key = &known.key;
         let hash: [u8; 32] = Sha256::digest(text.as_bytes()).into();
         if !bool::from(hash.ct_eq(&key.hash)) {
             return Err(unknown());
@@ -134,10 +146,10 @@ impl App {
         if key.revoked_at_ms.is_some() {
             return Err(Error::new(Code::KeyRevoked, "this API key was revoked"));
         }
-        if !is_active(&key, self.now_ms()) {
+        if !is_active(key, self.now_ms()) {
             return Err(Error::new(Code::KeyExpired, "this API key has expired"));
         }
-        Ok(key)
+        Ok(Arc::clone(known))
     }
 
     /// Reads the keys again if they may have changed and nobody else is looking.
@@ -179,7 +191,7 @@ impl App {
             .list_keys()
             .await?
             .into_iter()
-            .map(|key| (key.id.clone(), key))
+            .map(|key| (key.id.clone(), Arc::new(Known::new(key))))
             .collect();
         self.key_ring.limiter.retain(|id| by_id.contains_key(id));
         self.key_ring.keys.store(Arc::new(Keys { version, by_id }));

@@ -7,16 +7,16 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::ConnectInfo;
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use bytes::Bytes;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -161,6 +161,32 @@ impl Drop for UnderWay {
     }
 }
 
+/// The body of an answer: a stream of events counts as under way until it ends.
+struct Answer {
+    body: Body,
+    _under_way: UnderWay,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 struct Connection {
     builder: Arc<auto::Builder<TokioExecutor>>,
     router: Router,
@@ -178,21 +204,16 @@ impl Connection {
         }
         let activity = Arc::new(Activity::default());
         let service = {
-            let (router, peer, activity) = (self.router.clone(), self.peer, Arc::clone(&activity));
-            service_fn(move |mut request: http::Request<Incoming>| {
+            let (router, activity) = (self.router.clone(), Arc::clone(&activity));
+            service_fn(move |request: http::Request<Incoming>| {
                 let under_way = UnderWay::begin(&activity);
-                let router = router.clone();
-                request.extensions_mut().insert(ConnectInfo(peer));
+                let answer = router.clone().oneshot(request.map(Body::new));
                 async move {
-                    let response = router.oneshot(request.map(Body::new)).await?;
-                    // The guard goes with the body: a stream of events counts as under way until it ends.
-                    let guarded = response.map(|body| {
-                        Body::new(body.map_frame(move |frame| {
-                            let _ = &under_way;
-                            frame
-                        }))
-                    });
-                    Ok::<_, Infallible>(guarded)
+                    let answer = answer.await?;
+                    Ok::<_, Infallible>(answer.map(|body| Answer {
+                        body,
+                        _under_way: under_way,
+                    }))
                 }
             })
         };

@@ -1,6 +1,7 @@
 //! Reading the top level of a document: what each member holds, and what of it an [`Event`] keeps at hand.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -130,6 +131,8 @@ pub(super) struct Head {
     pub(super) subject: Option<Box<str>>,
     pub(super) traceparent: Option<Box<str>>,
     pub(super) expires_at_ms: Option<i64>,
+    /// The value of `status`, in the document.
+    pub(super) status: Option<Span>,
     /// The JSON string with the content type, in the document.
     pub(super) content_type: Option<Span>,
     pub(super) data: Data,
@@ -149,6 +152,7 @@ impl Head {
             subject: None,
             traceparent: None,
             expires_at_ms: None,
+            status: None,
             content_type: None,
             data: Data::None,
             cloudevent,
@@ -172,6 +176,7 @@ impl Head {
                     head.traceparent = boxed(trace::valid_traceparent);
                 }
                 "expirytime" => head.expires_at_ms = moment(&value()),
+                "status" => head.status = span_of(doc, raw),
                 "datacontenttype" => {
                     if let Some(text) = value().text() {
                         head.content_type = span_of(doc, raw);
@@ -211,7 +216,7 @@ impl Head {
     pub(super) fn into_event(self, doc: Bytes, plain_names: bool) -> Event {
         Event {
             doc,
-            head: self,
+            head: Arc::new(self),
             plain_names,
         }
     }

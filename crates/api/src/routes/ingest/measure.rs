@@ -23,7 +23,7 @@ thread_local! {
 
 /// One request under way.
 pub(super) struct Meter {
-    bus: Option<String>,
+    bus: Option<BusName>,
     mode: &'static str,
     started: Instant,
 }
@@ -38,7 +38,7 @@ impl Meter {
             None => "none",
         };
         Self {
-            bus: state.app.has_bus(bus).then(|| bus.to_string()),
+            bus: state.app.has_bus(bus).then(|| bus.clone()),
             mode,
             started: Instant::now(),
         }
@@ -58,8 +58,8 @@ impl Meter {
         histogram!(DURATION).record(self.started.elapsed().as_secs_f64());
         if let Some(bus) = self.bus {
             let requests = METERS.with_borrow_mut(|meters| {
-                meters.get(&bus, (self.mode, outcome), || {
-                    counter!(REQUESTS, "bus" => bus.clone(), "mode" => self.mode, "outcome" => outcome)
+                meters.get(bus.as_str(), (self.mode, outcome), || {
+                    counter!(REQUESTS, "bus" => bus.to_string(), "mode" => self.mode, "outcome" => outcome)
                 })
             });
             requests.increment(1);
