@@ -112,7 +112,7 @@ pub enum Done {
 
 impl Done {
     /// What it was to put something where `old` was.
-    pub(crate) fn put<T>(old: Option<T>) -> Self {
+    pub(crate) fn put<T>(old: Option<&T>) -> Self {
         if old.is_some() {
             Self::Updated
         } else {

@@ -101,9 +101,9 @@ pub(crate) trait Phone: Sized + Send + Sync + 'static {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct To {
     /// Phone numbers, E.164, at most 100.
-    #[serde(default)]
+    #[serde(default, rename = "to")]
     #[schemars(length(max = 100))]
-    to: Vec<String>,
+    numbers: Vec<String>,
     /// Contacts and groups whose phone numbers are added to `to`.
     #[serde(default, deserialize_with = "object")]
     people: People,
@@ -180,8 +180,12 @@ impl<P: Phone> PhoneKind<P> {
     ) -> Result<(Common, To, P), Vec<FieldError>> {
         let (common, to, own) = settings::read_with::<To, P::Settings>(settings)?;
         let mut check = Check::new(egress);
-        check.need(to.to.len() <= NUMBERS_MAX, "/to", "at most 100 numbers");
-        for (n, number) in to.to.iter().enumerate() {
+        check.need(
+            to.numbers.len() <= NUMBERS_MAX,
+            "/to",
+            "at most 100 numbers",
+        );
+        for (n, number) in to.numbers.iter().enumerate() {
             let pointer = format!("/to/{n}");
             check.need(is_phone_number(number), &pointer, PHONE_NUMBER_EXPECTED);
         }
@@ -190,7 +194,7 @@ impl<P: Phone> PhoneKind<P> {
             check.error(error.pointer, error.detail);
         }
         check.need(
-            P::NOBODY || !to.to.is_empty() || !to.people.is_empty(),
+            P::NOBODY || !to.numbers.is_empty() || !to.people.is_empty(),
             "/to",
             "nobody is reached: name a number here, or contacts or groups in people",
         );
@@ -254,7 +258,7 @@ impl<P: Phone> TargetKind for PhoneKind<P> {
         }
         Ok(Arc::new(Caller {
             phone,
-            numbers: to.to,
+            numbers: to.numbers,
             people: to.people,
             pause_seconds: to.seconds_per_number.unwrap_or(P::PAUSE_SECONDS),
             timeout: Duration::from_secs(common.timeout_seconds.into()),

@@ -35,7 +35,7 @@ const LIMIT: ChannelLimit = ChannelLimit {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct SmsSettings {
-    /// The id of an AccessKey.
+    /// The id of an `AccessKey`.
     access_key_id: String,
     /// The secret of the same key.
     access_key_secret: Secret,

@@ -152,11 +152,11 @@ impl Alibaba {
             .filter(|name| name.starts_with("x-acs-") || ["host", "content-type"].contains(name))
             .collect();
         names.sort_unstable();
-        let lines: String = names
+        let lines: Vec<String> = names
             .iter()
             .map(|name| format!("{name}:{}\n", request.header(name).unwrap_or_default()))
             .collect();
-        let names = names.join(";");
+        let (lines, names) = (lines.concat(), names.join(";"));
         let query: Vec<String> = parameters
             .iter()
             .map(|(name, value)| {
