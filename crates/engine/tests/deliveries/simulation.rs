@@ -23,6 +23,10 @@
 //!
 //! Histories run on plain maps; some of them on SQLite with the maps beside it, and both must answer alike.
 //!
+//! One node at a time, and no replays. With several nodes a delivery that one has in hand while its target is disabled or deleted may be
+//! ended as skipped by another before it is told, and the world takes that for a mistake. A step of a replay is stored or refused
+//! as a whole by the store; its own tests crash between the steps.
+//!
 //! `BELFRY_SIM_SEED=17` repeats one seed and tells its history, `BELFRY_SIM_SEEDS=100000` runs so many.
 
 mod chance;
