@@ -800,7 +800,7 @@ fn show_weights(alias: &mut Value) {
         let shares = weights
             .iter()
             .map(|(version, share)| format!("{version}={share}"));
-        alias["weights"] = Value::from_iter(shares);
+        alias["weights"] = shares.collect::<Value>();
     }
 }
 
