@@ -141,6 +141,7 @@ async fn load(shared: &Arc<Shared>, target: TargetId) {
         limit: u32::try_from(count.min(CLAIM_MAX)).unwrap_or(1),
         bytes_max: bytes as u64,
         run_max: RUN_MAX,
+        early: false,
     };
     let Some(claimed) = claim_due(shared, &claim).await else {
         return;
@@ -152,7 +153,7 @@ async fn load(shared: &Arc<Shared>, target: TargetId) {
     again(shared, target, full, now_ms).await;
 }
 
-/// Work of a target that was deleted ends as skipped.
+/// Work of a target that was deleted ends as skipped; what another node has at hand ends there.
 async fn end_orphans(shared: &Arc<Shared>, target: TargetId, now_ms: i64) {
     if shared.is_leaving(target) {
         return shared.hints.wake(target, now_ms + LEAVING_MS);
@@ -161,12 +162,13 @@ async fn end_orphans(shared: &Arc<Shared>, target: TargetId, now_ms: i64) {
     shared.flush().await;
     let claim = Claim {
         target,
-        now_ms: i64::MAX / 4,
+        now_ms,
         lease_until_ms: now_ms + ORPHAN_LEASE_MS,
         owner: shared.lease.member.node,
         limit: u32::try_from(CLAIM_MAX).unwrap_or(1),
         bytes_max: shared.settings.lane_bytes_max as u64,
         run_max: u32::try_from(CLAIM_MAX).unwrap_or(1),
+        early: true,
     };
     let Some(claimed) = claim_due(shared, &claim).await else {
         return;

@@ -428,6 +428,20 @@ pub struct Claim {
     pub bytes_max: u64,
     /// At most so many deliveries of one key.
     pub run_max: u32,
+    /// Also what is not due yet, unless another node has it: for a target that is gone.
+    pub early: bool,
+}
+
+impl Claim {
+    /// Up to which due time work is looked at.
+    pub fn until_ms(&self) -> i64 {
+        if self.early { i64::MAX } else { self.now_ms }
+    }
+
+    /// Whether work found by [`Claim::until_ms`] is another node's, which may be about to send it.
+    pub fn is_held(&self, due_at_ms: i64, owner: Option<NodeId>) -> bool {
+        due_at_ms > self.now_ms && owner.is_some_and(|owner| owner != self.owner)
+    }
 }
 
 /// What a look at blocked deliveries did.

@@ -60,6 +60,7 @@ macro_rules! conformance_suite {
                 what_an_attempt_left_behind_is_there_for_the_next,
                 a_claim_is_bounded_in_items_and_bytes,
                 a_claim_runs_out_at_the_end_of_its_lease,
+                a_claim_before_its_time_leaves_what_another_node_has,
                 finished_work_does_not_come_back,
                 the_next_due_time_and_the_backlog_are_told_by_target,
                 work_of_a_removed_event_is_forgotten,

@@ -180,6 +180,7 @@ pub(crate) fn claim(target: i32, now_ms: i64) -> Claim {
         limit: 100,
         bytes_max: 1 << 20,
         run_max: 64,
+        early: false,
     }
 }
 

@@ -4,7 +4,7 @@ use belfry_model::delivery::DeliveryStatus::{
     self, Dead, Delivered, Expired, Queued, Retrying, Skipped,
 };
 use belfry_model::delivery::{Reason, Trigger};
-use belfry_model::{DeliveryId, TargetId};
+use belfry_model::{DeliveryId, NodeId, TargetId};
 
 use super::fixtures::*;
 use crate::{Backlog, Batch, Claim, Claimed, Store, StoreError};
@@ -127,6 +127,43 @@ pub(crate) async fn a_claim_is_bounded_in_items_and_bytes(store: &dyn Store) {
         ids(&store.claim_due(&rest).await.unwrap()),
         [delivery(4, 10)]
     );
+}
+
+pub(crate) async fn a_claim_before_its_time_leaves_what_another_node_has(store: &dyn Store) {
+    let later = T0 + 3_600_000;
+    with_pending(store, &[(1, 10, T0), (2, 10, later), (3, 10, later)]).await;
+    let mut batch = events(&[(4, &[10]), (5, &[10])]);
+    batch.pending = vec![
+        in_order(delivery(4, 10), T0, 7),
+        in_order(delivery(5, 10), T0, 7),
+    ];
+    store.commit(&batch).await.unwrap();
+    let others = Claim {
+        owner: NodeId(7),
+        run_max: 1,
+        ..claim(10, T0)
+    };
+    assert_eq!(
+        ids(&store.claim_due(&others).await.unwrap()),
+        [delivery(1, 10), delivery(4, 10)]
+    );
+    let early = Claim {
+        early: true,
+        ..claim(10, T0 + 1)
+    };
+    assert_eq!(
+        ids(&store.claim_due(&early).await.unwrap()),
+        [delivery(2, 10), delivery(3, 10)],
+        "5 waits behind 4"
+    );
+    // One's own is no other's, and a lease that has run out is nobody's.
+    let own = store.claim_due(&early).await.unwrap();
+    assert_eq!(ids(&own), [delivery(2, 10), delivery(3, 10)]);
+    let after = Claim {
+        now_ms: others.lease_until_ms,
+        ..early
+    };
+    assert_eq!(store.claim_due(&after).await.unwrap().len(), 5);
 }
 
 pub(crate) async fn a_claim_runs_out_at_the_end_of_its_lease(store: &dyn Store) {

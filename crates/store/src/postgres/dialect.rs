@@ -96,7 +96,7 @@ pub(super) const DUE: &str = "SELECT p.seq, p.target_id, p.due_at_ms, p.attempts
      WHERE p.target_id = $1 AND p.due_at_ms <= $2 ORDER BY p.due_at_ms, p.seq LIMIT $3 FOR UPDATE OF p SKIP LOCKED";
 /// The first rows of each of the keys `$1`. Waits for another claim of the same key and then sees what that has taken: passing
 /// over it would make its followers look like the first.
-pub(super) const FIRST_OF_KEYS: &str = "SELECT p.order_key, p.seq, p.due_at_ms, coalesce(length(e.doc), 0)::bigint \
+pub(super) const FIRST_OF_KEYS: &str = "SELECT p.order_key, p.seq, p.due_at_ms, coalesce(length(e.doc), 0)::bigint, p.owner \
      FROM (SELECT value::bigint AS key FROM jsonb_array_elements_text($1::jsonb) AS value) k \
      CROSS JOIN LATERAL (SELECT * FROM pending q WHERE q.target_id = $2 AND q.order_key = k.key ORDER BY q.seq LIMIT $3 FOR UPDATE) p \
      LEFT JOIN LATERAL (SELECT doc FROM event WHERE event.seq = p.seq LIMIT 1) e ON TRUE";

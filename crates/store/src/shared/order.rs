@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use belfry_model::{DeliveryId, EventId, OrderKey, TargetId};
+use belfry_model::{DeliveryId, EventId, NodeId, OrderKey, TargetId};
 use sqlx::Row as _;
 
 use super::rows::{Columns, DbRow};
@@ -28,6 +28,8 @@ pub(super) struct Waiting {
     pub(super) due_at_ms: i64,
     /// Of the event.
     pub(super) bytes: i64,
+    /// Who has it, if somebody has.
+    pub(super) owner: Option<NodeId>,
 }
 
 /// What a claim may still take.
@@ -91,7 +93,7 @@ pub(super) struct Runs {
 pub(super) fn runs(
     due: &DueKeys,
     waiting: &HashMap<i64, Vec<Waiting>>,
-    now_ms: i64,
+    claim: &Claim,
     mut room: Room,
 ) -> Runs {
     let mut runs = Runs::default();
@@ -99,7 +101,10 @@ pub(super) fn runs(
         let Some(rows) = waiting.get(key) else {
             continue;
         };
-        let free = |row: &&Waiting| row.due_at_ms <= now_ms || row.due_at_ms == BLOCKED_MS;
+        let free = |row: &&Waiting| {
+            (row.due_at_ms <= claim.until_ms() || row.due_at_ms == BLOCKED_MS)
+                && !claim.is_held(row.due_at_ms, row.owner)
+        };
         let first = runs.take.len();
         for row in rows.iter().take_while(free) {
             if !room.take(u64::try_from(row.bytes).unwrap_or(0)) {
@@ -205,6 +210,7 @@ pub(super) async fn stuck(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conformance::fixtures::claim;
 
     const NOW: i64 = 1000;
 
@@ -213,6 +219,7 @@ mod tests {
             seq,
             due_at_ms,
             bytes: 10,
+            owner: None,
         };
         HashMap::from([(7, rows.iter().map(row).collect())])
     }
@@ -229,7 +236,7 @@ mod tests {
             bytes,
             any: false,
         };
-        let runs = runs(&due, &waiting(rows), NOW, room);
+        let runs = runs(&due, &waiting(rows), &claim(10, NOW), room);
         (runs.take, runs.block)
     }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use belfry_model::delivery::{DeliveryStatus, Reason, Trigger};
-use belfry_model::{BusId, DeliveryId, EventId, OrderKey, TargetId};
+use belfry_model::{BusId, DeliveryId, EventId, NodeId, OrderKey, TargetId};
 use futures_util::TryStreamExt as _;
 use sqlx::Row as _;
 
@@ -104,11 +104,17 @@ async fn claim(conn: &mut Conn, claim: Claim) -> Result<Vec<Claimed>> {
     {
         let mut rows = sqlx::query(DUE)
             .bind(claim.target.0)
-            .bind(claim.now_ms)
+            .bind(claim.until_ms())
             .bind(i64::from(claim.limit))
             .fetch(&mut *conn);
         while let Some(row) = rows.try_next().await? {
             let seq: i64 = row.try_get(0)?;
+            if claim.early {
+                let pending = Columns::of(&row).pending()?;
+                if claim.is_held(pending.due_at_ms, pending.owner) {
+                    continue;
+                }
+            }
             if let Some(key) = row.try_get(ORDER_KEY)? {
                 keys.add(OrderKey(key), seq);
             } else if !sorted.add(seq, &row, &claim, Some(&mut room)) {
@@ -163,13 +169,14 @@ async fn claim_runs(
                     seq: columns.integer()?,
                     due_at_ms: columns.integer()?,
                     bytes: columns.integer()?,
+                    owner: columns.optional_small("node id")?.map(NodeId),
                 });
         }
     }
     for rows in waiting.values_mut() {
         rows.sort_unstable_by_key(|row| row.seq);
     }
-    let runs = order::runs(keys, &waiting, claim.now_ms, room);
+    let runs = order::runs(keys, &waiting, claim, room);
     change(conn, BLOCK, claim.target, runs.block).await?;
     if runs.take.is_empty() {
         return Ok(());

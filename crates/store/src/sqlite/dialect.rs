@@ -83,7 +83,7 @@ pub(super) const DUE: &str = "SELECT p.seq, p.target_id, p.due_at_ms, p.attempts
      FROM pending p LEFT JOIN event e ON e.seq = p.seq \
      WHERE p.target_id = $1 AND p.due_at_ms <= $2 ORDER BY p.due_at_ms, p.seq LIMIT $3";
 /// The first rows of each of the keys `$1`.
-pub(super) const FIRST_OF_KEYS: &str = "SELECT p.order_key, p.seq, p.due_at_ms, coalesce(length(e.doc), 0) \
+pub(super) const FIRST_OF_KEYS: &str = "SELECT p.order_key, p.seq, p.due_at_ms, coalesce(length(e.doc), 0), p.owner \
      FROM json_each($1) k CROSS JOIN pending p ON (p.seq, p.target_id) IN (SELECT q.seq, q.target_id FROM pending q \
      WHERE q.target_id = $2 AND q.order_key = k.value ORDER BY q.seq LIMIT $3) LEFT JOIN event e ON e.seq = p.seq";
 /// The rows `$2` of a target, in the order of the list, as [`DUE`] reads them.

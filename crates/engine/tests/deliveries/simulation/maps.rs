@@ -209,7 +209,11 @@ impl Rows {
         let mut due: Vec<_> = self
             .pending
             .values()
-            .filter(|one| one.delivery.target == claim.target && one.due_at_ms <= claim.now_ms)
+            .filter(|one| {
+                one.delivery.target == claim.target
+                    && one.due_at_ms <= claim.until_ms()
+                    && !claim.is_held(one.due_at_ms, one.owner)
+            })
             .map(|one| (one.due_at_ms, one.delivery))
             .collect();
         due.sort_unstable();
@@ -237,8 +241,10 @@ impl Rows {
         for (key, due) in found {
             let first: Vec<_> = self.of_key(claim.target, key).take(run).collect();
             let head = first.first().map(|one| one.delivery);
-            let free =
-                |one: &&&Pending| one.due_at_ms <= claim.now_ms || one.due_at_ms == BLOCKED_MS;
+            let free = |one: &&&Pending| {
+                (one.due_at_ms <= claim.until_ms() || one.due_at_ms == BLOCKED_MS)
+                    && !claim.is_held(one.due_at_ms, one.owner)
+            };
             let from = taken.len();
             for one in first.iter().take_while(free) {
                 if !room.take(self.bytes(one.delivery)) {
