@@ -45,8 +45,13 @@ const fn steps(work: Work) -> usize {
 fn grows_evenly(n: usize, input: impl Fn(usize) -> (Vec<String>, String)) {
     let (small_rules, small_event) = input(n);
     let (large_rules, large_event) = input(2 * n);
-    let small = work(&small_rules, &small_event);
-    let large = work(&large_rules, &large_event);
+    // One secret in 64 lets a value through to a look-up that the others spare it; hardly ever three of them do.
+    let least = |rules: &[String], event: &str| {
+        let works = [(); 3].map(|()| work(rules, event));
+        works.into_iter().min_by_key(|work| steps(*work))
+    };
+    let small = least(&small_rules, &small_event).unwrap();
+    let large = least(&large_rules, &large_event).unwrap();
     assert!(
         steps(large) <= steps(small) * 5 / 2 + 1000,
         "{small:?}, then {large:?}"

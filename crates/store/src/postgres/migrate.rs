@@ -94,10 +94,11 @@ async fn usable(conn: &mut Conn) -> Result<i64> {
 
 /// Brings the schema up to date. Returns how many migrations ran.
 pub(super) async fn run(conn: &mut Conn) -> Result<usize> {
-    // The server tells people that it was there already.
+    // Of several nodes that make it at once, `IF NOT EXISTS` or not, all but one may be told that it, its type or a row
+    // of the catalog is there already.
     if !is_there(conn).await?
         && let Err(error) = sqlx::raw_sql(TABLE).execute(&mut *conn).await
-        && !crate::error::is_duplicate(&error)
+        && !is_there(conn).await?
     {
         return Err(error.into());
     }
