@@ -25,6 +25,7 @@ use belfry_store::{
     Usage,
 };
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 /// What becomes of a commit.
@@ -60,7 +61,7 @@ type Refuse = dyn Fn(&Batch) -> bool + Send + Sync;
 pub(crate) trait Watch: Send + Sync {
     /// A batch is durable.
     fn committed(&self, batch: &Batch);
-    /// A start has been made ready.
+    /// What a node had left was made ready: for its next start, as it left, or by another that takes it over.
     fn recovered(&self, node: NodeId, now_ms: i64, found: &Recovered);
     /// Work was claimed.
     fn claimed(&self, claim: &Claim, claimed: &[Claimed]);
@@ -76,6 +77,7 @@ pub(crate) struct Flaky {
     watch: Option<Arc<dyn Watch>>,
     pace: Mutex<Option<Box<dyn FnMut() -> Duration + Send>>>,
     killed: AtomicBool,
+    silent: watch::Sender<bool>,
     commits: Mutex<VecDeque<Fault>>,
     always: Mutex<Fault>,
     refuse: Mutex<Option<Box<Refuse>>>,
@@ -110,6 +112,7 @@ impl Flaky {
             watch,
             pace: Mutex::default(),
             killed: AtomicBool::new(false),
+            silent: watch::Sender::new(false),
             commits: Mutex::default(),
             always: Mutex::new(Fault::None),
             refuse: Mutex::default(),
@@ -196,6 +199,11 @@ impl Flaky {
         self.killed.store(true, Ordering::SeqCst);
     }
 
+    /// Whether the way to the store is silent: what is asked, and what is answered, waits until it no longer is.
+    pub(crate) fn silence(&self, silent: bool) {
+        self.silent.send_replace(silent);
+    }
+
     /// How long the way to the store takes, asked before and after each call.
     pub(crate) fn pace(&self, pace: impl FnMut() -> Duration + Send + 'static) {
         *lock(&self.pace) = Some(Box::new(pace));
@@ -206,6 +214,8 @@ impl Flaky {
         if let Some(time) = time.filter(|time| !time.is_zero()) {
             tokio::time::sleep(time).await;
         }
+        // The sender lives as long as we do.
+        drop(self.silent.subscribe().wait_for(|silent| !silent).await);
         if self.killed.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
@@ -467,8 +477,8 @@ impl DeliveryQueue for Flaky {
 #[async_trait]
 impl Nodes for Flaky {
     async fn join(&self, who: &NodeIdentity, now_ms: i64) -> Result<Joined> {
-        if self.watch.is_some() {
-            // In a simulation a start is the proof that the one before has ended.
+        if self.outside.is_some() {
+            // In a simulation on a real store a start is the proof that the one before has ended.
             for node in self.run(self.inner.list_nodes(now_ms)).await? {
                 if node.state.is_present() {
                     let ended = self.inner.renew(node.member, false, 0, i64::MIN);
@@ -506,7 +516,12 @@ impl Nodes for Flaky {
         self.call(self.inner.list_nodes(now_ms)).await
     }
     async fn take_over(&self, dead: Membership, now_ms: i64) -> Result<Option<Recovered>> {
-        self.call(self.inner.take_over(dead, now_ms)).await
+        self.call_seen(self.inner.take_over(dead, now_ms), |watch, taken| {
+            if let Some(found) = taken {
+                watch.recovered(dead.node, now_ms, found);
+            }
+        })
+        .await
     }
     async fn note_circuits(
         &self,

@@ -22,15 +22,23 @@ use belfry_store::{
     ConfigStore, DeliveryQuery, DeliveryQueue, DeliveryRecord, EventFacts, EventKey, EventLog,
     EventQuery, EventRecord, Expect, Freed, Functions, History, IdempotencyRecord, InvocationQuery,
     Joined, LeftBehind, LogEntry, LogInfo, LogQuery, Maintenance, Membership, NewCall, NewEvent,
-    NewInvocation, NewLogEntry, NewReplay, NodeIdentity, NodeInfo, Nodes, Outcome, Page, Pending,
-    Purged, RecentKey, RecentKeys, Recovered, Replay, ReplayAnswer, ReplayPage, ReplayRead,
-    Replays, Result, Retention, Sources, StoreError, TargetPath, Told, Unparsed, Usage,
+    NewInvocation, NewLogEntry, NewReplay, NodeIdentity, NodeInfo, NodeState, Nodes, Outcome, Page,
+    Pending, Purged, RecentKey, RecentKeys, Recovered, Replay, ReplayAnswer, ReplayPage,
+    ReplayRead, Replays, Result, Retention, Sources, StoreError, TargetPath, Told, Unparsed, Usage,
 };
 use uuid::Uuid;
 
 /// A few maps behind one lock.
 #[derive(Default)]
 pub(crate) struct Maps(Mutex<Rows>);
+
+/// A node's number and who has it.
+struct Seat {
+    epoch: i64,
+    name: String,
+    state: NodeState,
+    lease_until_ms: i64,
+}
 
 #[derive(Default)]
 pub(crate) struct Rows {
@@ -41,7 +49,10 @@ pub(crate) struct Rows {
     pub(crate) alarms: BTreeMap<(BusId, String), AlarmRecord>,
     pub(crate) told: BTreeMap<(AlarmId, TargetId), Told>,
     pub(crate) watermarks: BTreeMap<NodeId, EventId>,
-    epoch: i64,
+    /// Whether there may be several nodes; else a start is the proof that the one before has ended.
+    pub(crate) several: bool,
+    seats: BTreeMap<NodeId, Seat>,
+    circuits: BTreeMap<TargetId, CircuitNote>,
     pub(crate) log_entries: BTreeMap<(LogName, DeliveryId), NewLogEntry>,
     pub(crate) invocations: BTreeMap<Uuid, NewInvocation>,
     idempotency: HashMap<[u8; 32], IdempotencyRecord>,
@@ -58,6 +69,14 @@ fn unasked<T>() -> Result<T> {
 }
 
 impl Maps {
+    /// For several nodes at once.
+    pub(crate) fn shared() -> Self {
+        Self(Mutex::new(Rows {
+            several: true,
+            ..Rows::default()
+        }))
+    }
+
     pub(crate) fn rows(&self) -> MutexGuard<'_, Rows> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -198,11 +217,27 @@ impl Rows {
             self.pending.insert(delivery, pending);
             found.unfinished += 1;
         }
-        if let Some(newest) = found.newest {
+        self.skip_to_newest(node);
+        found
+    }
+
+    /// Nothing of this number is unfinished.
+    fn skip_to_newest(&mut self, node: NodeId) -> Recovered {
+        let newest = self.events.keys().next_back().copied();
+        if let Some(newest) = newest {
             let mark = self.watermarks.entry(node).or_insert(newest);
             *mark = (*mark).max(newest);
         }
-        found
+        Recovered {
+            newest,
+            ..Recovered::default()
+        }
+    }
+
+    /// The number of a node, unless somebody else has had it since.
+    fn seat(&mut self, member: Membership) -> Option<&mut Seat> {
+        let seat = self.seats.get_mut(&member.node);
+        seat.filter(|seat| seat.epoch == member.epoch)
     }
 
     pub(crate) fn claim(&mut self, claim: &Claim) -> Vec<Claimed> {
@@ -505,7 +540,7 @@ fn is_before(one: &Pending, other: &Pending) -> bool {
         && one.delivery.event < other.delivery.event
 }
 
-fn node_of(id: EventId) -> NodeId {
+pub(crate) fn node_of(id: EventId) -> NodeId {
     NodeId(u8::try_from((id.get() >> 14) & 255).unwrap_or(0))
 }
 
@@ -518,41 +553,110 @@ fn facts(new: &NewEvent) -> EventFacts {
     }
 }
 
-/// One node at a time.
 #[async_trait]
 impl Nodes for Maps {
-    async fn join(&self, _who: &NodeIdentity, now_ms: i64) -> Result<Joined> {
+    async fn join(&self, who: &NodeIdentity, now_ms: i64) -> Result<Joined> {
         let mut rows = self.rows();
-        rows.epoch += 1;
-        let member = Membership {
-            node: NodeId(0),
-            epoch: rows.epoch,
+        let rows = &mut *rows;
+        let mut numbers = (0..=u8::MAX).map(NodeId);
+        let free = |node: &NodeId| {
+            rows.seats.get(node).is_none_or(|seat| {
+                !rows.several
+                    || !seat.state.is_present()
+                    || (seat.lease_until_ms <= now_ms && seat.name == who.name)
+            })
         };
-        let recovered = rows.recover(member.node, now_ms);
+        let node = numbers.find(free).unwrap();
+        let before = rows.seats.get(&node);
+        let left = before.is_none_or(|seat| !seat.state.is_present());
+        let epoch = before.map_or(0, |seat| seat.epoch) + 1;
+        let seat = Seat {
+            epoch,
+            name: who.name.clone(),
+            state: NodeState::Live,
+            lease_until_ms: now_ms.saturating_add(who.lease_ms),
+        };
+        rows.seats.insert(node, seat);
+        let recovered = if left && rows.several {
+            rows.skip_to_newest(node)
+        } else {
+            rows.recover(node, now_ms)
+        };
+        let member = Membership { node, epoch };
         Ok(Joined { member, recovered })
     }
-    async fn renew(&self, member: Membership, _: bool, _: i64, _: i64) -> Result<bool> {
-        Ok(self.rows().epoch == member.epoch)
+    async fn renew(
+        &self,
+        member: Membership,
+        leaving: bool,
+        lease_ms: i64,
+        now_ms: i64,
+    ) -> Result<bool> {
+        let mut rows = self.rows();
+        let seat = rows.seat(member);
+        Ok(seat.is_some_and(|seat| {
+            seat.lease_until_ms = now_ms.saturating_add(lease_ms);
+            seat.state = if leaving {
+                NodeState::Leaving
+            } else {
+                NodeState::Live
+            };
+            true
+        }))
     }
     async fn leave(&self, member: Membership, now_ms: i64) -> Result<Option<Recovered>> {
         let mut rows = self.rows();
-        if rows.epoch != member.epoch {
+        let Some(seat) = rows.seat(member) else {
             return Ok(None);
-        }
-        rows.epoch += 1;
+        };
+        seat.epoch += 1;
+        seat.state = NodeState::Left;
         Ok(Some(rows.recover(member.node, now_ms)))
     }
-    async fn list_nodes(&self, _now_ms: i64) -> Result<Vec<NodeInfo>> {
-        Ok(Vec::new())
+    async fn list_nodes(&self, now_ms: i64) -> Result<Vec<NodeInfo>> {
+        let rows = self.rows();
+        let seats = rows.seats.iter().filter(|_| rows.several);
+        let info = |(node, seat): (&NodeId, &Seat)| NodeInfo {
+            member: Membership {
+                node: *node,
+                epoch: seat.epoch,
+            },
+            name: seat.name.clone(),
+            version: String::new(),
+            state: seat.state,
+            lease_left_ms: seat.lease_until_ms.saturating_sub(now_ms),
+            started_at_ms: 0,
+            watermark: rows
+                .watermarks
+                .get(node)
+                .copied()
+                .unwrap_or(EventId::first_at(0)),
+        };
+        Ok(seats.map(info).collect())
     }
-    async fn take_over(&self, _dead: Membership, _now_ms: i64) -> Result<Option<Recovered>> {
-        unasked()
+    async fn take_over(&self, dead: Membership, now_ms: i64) -> Result<Option<Recovered>> {
+        let mut rows = self.rows();
+        let seat = rows.seat(dead);
+        let Some(seat) = seat.filter(|seat| seat.lease_until_ms <= now_ms) else {
+            return Ok(None);
+        };
+        seat.epoch += 1;
+        seat.state = NodeState::Dead;
+        Ok(Some(rows.recover(dead.node, now_ms)))
     }
-    async fn note_circuits(&self, _: &[CircuitNote], _: &[TargetId], _: i64) -> Result<()> {
-        unasked()
+    async fn note_circuits(
+        &self,
+        notes: &[CircuitNote],
+        closed: &[TargetId],
+        _now_ms: i64,
+    ) -> Result<()> {
+        let circuits = &mut self.rows().circuits;
+        circuits.extend(notes.iter().map(|note| (note.target, *note)));
+        circuits.retain(|target, _| !closed.contains(target));
+        Ok(())
     }
     async fn list_circuits(&self) -> Result<Vec<CircuitNote>> {
-        unasked()
+        Ok(self.rows().circuits.values().copied().collect())
     }
 }
 
@@ -563,7 +667,7 @@ impl EventLog for Maps {
     }
     async fn commit(&self, batch: &Batch) -> Result<()> {
         let mut rows = self.rows();
-        if batch.by.is_some_and(|by| by.epoch != rows.epoch) {
+        if batch.by.is_some_and(|by| rows.seat(by).is_none()) {
             return Err(StoreError::Fenced);
         }
         rows.commit(batch)

@@ -11,11 +11,11 @@ use belfry_engine::{AcceptError, Accepted};
 use belfry_model::config::RetryPolicy;
 use belfry_model::delivery::{DeliveryStatus, Trigger};
 use belfry_model::{BusId, Clock, DeliveryId, EventId, NodeId, OrderKey, TargetId};
-use belfry_store::{BLOCKED_MS, Batch, Claim, Claimed, Recovered};
+use belfry_store::{BLOCKED_MS, Batch, Claim, Claimed, Pending, Recovered};
 use belfry_targets::Job;
 
 use super::chance::{Chance, Wall};
-use super::maps::Maps;
+use super::maps::{Maps, node_of};
 use super::receiver::{Answer, Manner};
 use crate::flaky::Watch;
 
@@ -43,12 +43,21 @@ pub(crate) struct World {
 
 pub(crate) struct State {
     chance: Chance,
+    several: bool,
+    /// Went on after they were skipped: by a node that had not heard yet that the target is disabled or gone.
+    pub(crate) unheard: BTreeSet<DeliveryId>,
+    /// The commit that stored an event.
+    stored: BTreeMap<EventId, u64>,
     pub(crate) manners: BTreeMap<String, Manner>,
     pub(crate) terms: BTreeMap<TargetId, Terms>,
     /// The bus of dead letters.
     pub(crate) dead: Option<BusId>,
     /// Engines that have not been killed.
     lives: BTreeSet<u64>,
+    /// The engine behind each number.
+    holders: BTreeMap<NodeId, u64>,
+    /// Engines whose number was given up or taken over.
+    over: BTreeSet<u64>,
     /// How often something happened that nobody can tell from a lost worker: the clock was put to another time (a lease
     /// ends early), or the store has done what it said it had not.
     pub(crate) doubts: u32,
@@ -72,16 +81,22 @@ pub(crate) struct State {
 
 impl World {
     pub(crate) fn new(maps: Arc<Maps>, beside: bool, chance: Chance, told: bool) -> Self {
+        let several = maps.rows().several;
         Self {
             clock: Arc::new(Wall::new()),
             maps,
             beside,
             state: Mutex::new(State {
                 chance,
+                several,
+                unheard: BTreeSet::new(),
+                stored: BTreeMap::new(),
                 manners: BTreeMap::new(),
                 terms: BTreeMap::new(),
                 dead: None,
                 lives: BTreeSet::new(),
+                holders: BTreeMap::new(),
+                over: BTreeSet::new(),
                 doubts: 0,
                 wire: BTreeMap::new(),
                 taken: BTreeMap::new(),
@@ -124,13 +139,14 @@ impl World {
         self.note(&format!("life {life} begins"));
     }
 
+    pub(crate) fn holds(&self, life: u64, node: NodeId) {
+        self.state().holders.insert(node, life);
+        self.note(&format!("life {life} is node {}", node.0));
+    }
+
     /// An engine was killed: what it had on the wire is cut, and what it had not stored may happen again.
     pub(crate) fn killed(&self, life: u64) {
-        let mut state = self.state();
-        state.lives.remove(&life);
-        state.wire.retain(|_, by| by.0 != life);
-        state.taken.retain(|_, by| by.0 != life);
-        drop(state);
+        self.state().ends(life);
         self.note(&format!("life {life} is killed"));
     }
 
@@ -179,6 +195,9 @@ impl World {
         let mut guard = self.state();
         let state = &mut *guard;
         if !state.lives.contains(&life) {
+            if state.over.contains(&life) {
+                state.object(now_ms, &format!("{id} was sent by a node that is over"));
+            }
             return None;
         }
         state.requests += 1;
@@ -198,7 +217,9 @@ impl World {
         if !stored.is_some_and(|new| new.fan.contains(&id.target)) {
             wrong.push("was sent and is not durable");
         }
-        if rows.has_ended(id) && state.doubts == 0 {
+        let skipped = state.ended.get(&id) == Some(&DeliveryStatus::Skipped);
+        let unheard = state.several && skipped;
+        if rows.has_ended(id) && state.doubts == 0 && !unheard {
             wrong.push("was sent after it had ended");
         }
         let unmoved = |by: &(u64, u32)| by.1 == doubts;
@@ -220,13 +241,16 @@ impl World {
         let key = |id: &DeliveryId| rows.pending.get(id)?.order;
         if let Some(own) = key(&id).filter(|_| state.doubts == 0) {
             let mut wire = state.wire.keys().filter(|on| **on != id);
-            if wire.any(|on| on.target == id.target && key(on) == Some(own)) {
+            let late =
+                |on: &DeliveryId| state.late(on.event, id.event) || state.late(id.event, on.event);
+            if wire.any(|on| on.target == id.target && key(on) == Some(own) && !late(on)) {
                 wrong.push("is on the wire beside another of its key");
             }
             let mut before = rows.pending.range(..id).map(|one| one.1).filter(|one| {
                 one.delivery.target == id.target && one.order == Some(own) && one.owner.is_none()
             });
-            if before.any(|one| one.due_at_ms > now_ms && one.due_at_ms != BLOCKED_MS) {
+            let waits = |one: &Pending| one.due_at_ms > now_ms && one.due_at_ms != BLOCKED_MS;
+            if before.any(|one| waits(one) && !state.late(one.delivery.event, id.event)) {
                 wrong.push("was sent while an earlier one of its key waits");
             }
         }
@@ -260,6 +284,7 @@ impl World {
     /// The receiver has taken it. `false` when whoever sent it is no more.
     pub(crate) fn took(&self, life: u64, id: DeliveryId) -> bool {
         let mut state = self.state();
+        let state = &mut *state;
         let doubts = state.doubts;
         let alive = state.lives.contains(&life);
         if alive {
@@ -267,7 +292,8 @@ impl World {
             let work = self.maps.rows().pending.get(&id).cloned();
             if let Some(key) = work.and_then(|work| work.order) {
                 let taken = state.in_order.entry((id.target, key)).or_default();
-                let later = taken.last().is_some_and(|last| *last > id.event);
+                let mut after = taken.range(id.event..).filter(|one| **one != id.event);
+                let later = after.any(|one| !late(&state.stored, id.event, *one));
                 if taken.insert(id.event) && later && doubts == 0 {
                     let now_ms = self.clock.now_ms();
                     let what = format!("{id} was taken after a later one of its key");
@@ -286,10 +312,26 @@ impl World {
     }
 }
 
+/// Whether one event was stored after another with a later id, as it happens with two nodes: they have no order then.
+fn late(stored: &BTreeMap<EventId, u64>, one: EventId, other: EventId) -> bool {
+    other > one && stored.get(&other) < stored.get(&one)
+}
+
 impl State {
     /// Equal for histories that went alike.
     pub(crate) fn digest(&self) -> u64 {
         self.history.finish()
+    }
+
+    fn late(&self, one: EventId, other: EventId) -> bool {
+        late(&self.stored, one, other)
+    }
+
+    fn ends(&mut self, life: u64) {
+        self.lives.remove(&life);
+        self.over.remove(&life);
+        self.wire.retain(|_, by| by.0 != life);
+        self.taken.retain(|_, by| by.0 != life);
     }
 
     #[expect(clippy::print_stderr, reason = "one seed is looked at by a person")]
@@ -317,7 +359,11 @@ impl State {
                 wrong.push(format!("{id} has a state and no event"));
             }
             let before = self.ended.get(&id);
-            if before.is_some_and(|before| *before != status) && self.doubts == 0 {
+            let unheard = self.several && before == Some(&DeliveryStatus::Skipped);
+            if unheard && status != DeliveryStatus::Skipped {
+                self.unheard.insert(id);
+            }
+            if before.is_some_and(|before| *before != status) && self.doubts == 0 && !unheard {
                 wrong.push(format!("{id} had ended as {before:?} and is {status} now"));
             }
             if status == DeliveryStatus::Delivered {
@@ -404,7 +450,8 @@ impl State {
             let mark = self.marks.entry(node).or_insert(EventId::first_at(0));
             let from = *mark;
             *mark = watermark.max(from);
-            for new in rows.events.range(from..=*mark).map(|one| one.1) {
+            let passed = rows.events.range(from..=*mark).map(|one| one.1);
+            for new in passed.filter(|new| node_of(new.id) == node) {
                 for target in &new.fan {
                     let id = DeliveryId {
                         event: new.id,
@@ -430,6 +477,9 @@ impl Watch for World {
         }
         let mut state = self.state();
         state.commits += 1;
+        let commit = state.commits;
+        let events = batch.events.iter().map(|new| (new.id, commit));
+        state.stored.extend(events);
         let told = format!(
             "commit: {} events, {:?}, {} attempts, {} pending, {} done, {:?}",
             batch.events.len(),
@@ -462,6 +512,12 @@ impl Watch for World {
             }
         }
         let mut state = self.state();
+        let holder = state.holders.remove(&node);
+        if let Some(life) = holder.filter(|life| state.lives.contains(life)) {
+            // What it still has on the wire may arrive, and happens again.
+            state.ends(life);
+            state.over.insert(life);
+        }
         state.leases.retain(|_, lease| lease.0 != node);
         if let Some(newest) = found.newest {
             state.marks.insert(node, newest);
