@@ -110,6 +110,32 @@ async fn a_script_that_returns_nothing_skips_and_one_that_is_wrong_is_not_saved(
     Ok(())
 }
 
+/// Else the limit of its memory would not hold for what it has, and what it has no room for would fail now and then.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_helper_process_of_scripts_has_little_memory_when_it_takes_its_limit() -> Result<()> {
+    let server = Server::start().await?;
+    let target = json!({
+        "type": "log", "settings": { "log": "l" },
+        "transform": { "kind": "script", "source": "def dw_process(msg):\n    return 1\n" },
+    });
+    let rule = json!({ "pattern": { "type": ["t"] }, "targets": { "t": target } });
+    put_rule(&server.admin()?, "r", &rule).await?;
+    let parent = format!("PPid:\t{}\n", server.process_id());
+    let statuses = std::fs::read_dir("/proc")?
+        .flatten()
+        .filter_map(|entry| std::fs::read_to_string(entry.path().join("status")).ok())
+        .filter(|status| status.contains(&parent));
+    let data: Vec<u64> = statuses
+        .filter_map(|status| {
+            let line = status.lines().find_map(|line| line.strip_prefix("VmData:"));
+            line?.trim().strip_suffix(" kB")?.parse().ok()
+        })
+        .collect();
+    ensure!(data.len() == 1 && data[0] < 64 * 1024, "{data:?} kB");
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_command_line_says_where_a_script_is_wrong() -> Result<()> {
     let server = Server::start().await?;

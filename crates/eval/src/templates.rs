@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
-use belfry_sandbox::{Level, Support};
+use belfry_sandbox::{Level, NO_MEMORY_BEFOREHAND, Support};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -270,6 +270,7 @@ impl Templates {
             .args(&self.arguments)
             // It needs nothing of the server's surroundings, which may hold secrets.
             .env_clear()
+            .env(NO_MEMORY_BEFOREHAND.0, NO_MEMORY_BEFOREHAND.1)
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -144,7 +144,7 @@ pub(crate) async fn run(
     end.memory_peak_bytes = process.take_peak();
     let left = process.end().await;
     if left > 0 {
-        log.note(format!("{left} processes were left over and are ended"));
+        log.note(format!("processes left over and ended: {left}"));
     }
     end
 }

@@ -570,7 +570,7 @@ impl Worker {
             let left = tokio::task::spawn_blocking(move || family.children()).await;
             let left = left.unwrap_or(0);
             if left > 0 {
-                log.note(format!("{left} processes were left over and are ended"));
+                log.note(format!("processes left over and ended: {left}"));
                 end.keep = false;
             }
         }

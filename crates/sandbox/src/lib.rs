@@ -38,3 +38,7 @@ pub use support::Support;
 
 /// The mode of the binary in which [`launch()`] runs: its one argument.
 pub const LAUNCH: &str = "launch";
+
+/// A variable for a process of this binary that takes a limit of its memory upon itself. Its allocator, mimalloc, would make a
+/// gibibyte its own at the start: the limit would not hold for that, and whatever finds no room in it would fail, now and then.
+pub const NO_MEMORY_BEFOREHAND: (&str, &str) = ("MIMALLOC_ARENA_EAGER_COMMIT", "0");

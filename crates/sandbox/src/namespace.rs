@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::LAUNCH;
+use crate::{LAUNCH, NO_MEMORY_BEFOREHAND};
 use crate::launch::{ORDERS, Orders, told};
 use crate::start::{MARKER, Plan};
 
@@ -86,6 +86,7 @@ pub(crate) fn command(plan: &Plan) -> io::Result<Command> {
         .env_clear()
         .env(MARKER, &plan.marker)
         .env(ORDERS, orders)
+        .env(NO_MEMORY_BEFOREHAND.0, NO_MEMORY_BEFOREHAND.1)
         .current_dir("/");
     Ok(command)
 }

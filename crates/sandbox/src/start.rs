@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 
 use crate::launch::{ORDERS, Orders};
-use crate::{Cage, Family, LAUNCH};
+use crate::{Cage, Family, LAUNCH, NO_MEMORY_BEFOREHAND};
 
 /// The variable by which everything that a program has started is found again.
 pub(crate) const MARKER: &str = "BELFRY_WORKER";
@@ -93,6 +93,7 @@ impl Launcher {
             .env_clear()
             .env(MARKER, &plan.marker)
             .env(ORDERS, orders)
+            .env(NO_MEMORY_BEFOREHAND.0, NO_MEMORY_BEFOREHAND.1)
             .current_dir("/")
             .stdin(stdin)
             .stdout(stdout)

@@ -381,7 +381,12 @@ fn detail(invocation: &Invocation) -> String {
     let Some(failure) = &invocation.failure else {
         return what.to_owned();
     };
-    let mut detail = format!("{what}: {}: {}", failure.kind, failure.message);
+    // Where nothing ran, the kind is the outcome's own word.
+    let mut detail = if failure.kind == invocation.outcome.as_str() {
+        format!("{what}: {}", failure.message)
+    } else {
+        format!("{what}: {}: {}", failure.kind, failure.message)
+    };
     detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
     detail
 }

@@ -271,6 +271,11 @@ impl Server {
         Ok(())
     }
 
+    /// The number of the process.
+    pub fn process_id(&self) -> u32 {
+        self.process.child.id()
+    }
+
     /// The resident memory of the process in bytes, where the system tells it.
     pub fn resident_bytes(&self) -> Option<u64> {
         let status =
