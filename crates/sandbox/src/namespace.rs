@@ -6,9 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::{LAUNCH, NO_MEMORY_BEFOREHAND};
 use crate::launch::{ORDERS, Orders, told};
 use crate::start::{MARKER, Plan};
+use crate::{LAUNCH, NO_MEMORY_BEFOREHAND};
 
 const PROGRAMS: &[&str] = &["/usr/bin/bwrap", "/usr/local/bin/bwrap", "/bin/bwrap"];
 /// All namespaces but that of the network, which is a question of its own.
