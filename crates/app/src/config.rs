@@ -78,9 +78,7 @@ impl ChangeOptions {
         }
         Ok(())
     }
-}
 
-impl ChangeOptions {
     /// How a change under these is carried out.
     pub(crate) fn way<'a>(&self, actor: &'a Actor, now_ms: i64) -> Way<'a> {
         Way {

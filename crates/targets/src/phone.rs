@@ -334,7 +334,6 @@ impl<P: Phone> Caller<P> {
         }
     }
 
-    /// The request with its record, for people who read alike.
     /// Those of `due` who are told by the same request as the first.
     fn in_one_request<'p>(&self, due: &[&'p Person]) -> Vec<&'p Person> {
         let reads = |person: &Person| {
@@ -351,6 +350,7 @@ impl<P: Phone> Caller<P> {
         together.take(self.phone.numbers_max()).collect()
     }
 
+    /// The request with its record, for people who read alike.
     fn ready(
         &self,
         job: &Job<'_>,
