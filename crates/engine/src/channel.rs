@@ -221,6 +221,25 @@ impl Channel {
         state.waiting > 0 || state.ready(now_ms).is_err()
     }
 
+    /// About how long a message would wait now, in ms: for the end of a pause or a permit, and behind those that wait.
+    pub(crate) fn wait_ms(&self, now_ms: i64) -> i64 {
+        let mut state = self.lock();
+        let first_ms = match state.ready(now_ms) {
+            Ok(()) => 0,
+            Err(Some(at_ms)) => at_ms - now_ms,
+            Err(None) => return i64::MAX,
+        };
+        let waiting = state.waiting;
+        let Some(bucket) = &mut state.bucket else {
+            return i64::MAX;
+        };
+        let rate = bucket.rate();
+        let each_ms = rate.per_ms / i64::from(rate.count.max(1));
+        let behind = (waiting + 1).saturating_sub(bucket.tokens(now_ms).max(1));
+        let behind_ms = each_ms.saturating_mul(i64::try_from(behind).unwrap_or(i64::MAX));
+        first_ms.saturating_add(behind_ms)
+    }
+
     /// So many more, or fewer, wait in memory.
     pub(crate) fn wait_more(&self, change: isize) {
         let mut state = self.lock();

@@ -967,7 +967,7 @@ impl Lane {
         let shares = letter.batch
             || matches!(next, Next::More { .. })
             || entry
-                .next_part(&work.event, progress.as_deref(), |_| false)
+                .next_part(&work.event, progress.as_deref(), |_| 0)
                 .done
                 != 0;
         let own_events = match next {

@@ -117,17 +117,17 @@ impl TargetEntry {
         self.folds || !self.channels.is_empty() || self.target.spec.alarms.is_some()
     }
 
-    /// The part of a delivery that goes next, preferably one whose channel is not busy. `progress`: what an attempt has left
-    /// behind.
+    /// The part of a delivery that goes next: the one that waits least for its channel. `progress`: what an attempt has left
+    /// behind; `wait_ms`: how long a message would wait for a channel now.
     pub(crate) fn next_part(
         &self,
         event: &Event,
         progress: Option<&str>,
-        is_busy: impl Fn(&Key) -> bool + Sync,
+        wait_ms: impl Fn(&Key) -> i64 + Sync,
     ) -> Part {
         let handler = self.handler.as_ref();
         handler
-            .map(|handler| handler.next_part(event, progress, &is_busy))
+            .map(|handler| handler.next_part(event, progress, &wait_ms))
             .unwrap_or_default()
     }
 

@@ -154,7 +154,7 @@ impl Engine {
         event: &Event,
         progress: Option<&str>,
     ) -> Option<Arc<Channel>> {
-        let key = entry.next_part(event, progress, |_| false).channel?;
+        let key = entry.next_part(event, progress, |_| 0).channel?;
         let wanted = entry.channels.iter().find(|channel| channel.key == key)?;
         let shared = &self.shared;
         let share = |target| shared.lease.share(target);

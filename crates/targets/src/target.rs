@@ -42,15 +42,15 @@ pub trait Target: Send + Sync {
         self.channel().into_iter().collect()
     }
 
-    /// The part of a delivery that is to go next: if several may, one whose channel is not busy. `progress` as in
-    /// [`Job::progress`].
+    /// The part of a delivery that is to go next: of several that may, the one whose channel lets it go first. `progress` as
+    /// in [`Job::progress`]; `wait_ms`: how long a message would wait for a channel now, in ms.
     fn next_part(
         &self,
         event: &Event,
         progress: Option<&str>,
-        is_busy: &(dyn Fn(&[u8; 16]) -> bool + Sync),
+        wait_ms: &(dyn Fn(&[u8; 16]) -> i64 + Sync),
     ) -> Part {
-        let (_, _, _) = (event, progress, is_busy);
+        let (_, _, _) = (event, progress, wait_ms);
         Part {
             channel: self.channel().map(|channel| channel.key),
             done: 0,

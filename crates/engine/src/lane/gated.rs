@@ -338,20 +338,12 @@ impl Lane {
         }
     }
 
-    /// The part of a delivery that goes next: one whose channel is free; else not one whose channel is paused.
+    /// The part of a delivery that goes next: the one that waits least for its channel.
     fn part_to_go(&self, work: &Work, entry: &TargetEntry, now_ms: i64) -> Part {
-        let progress = work.progress.as_deref();
-        let is = |key: &Key, asked: fn(&Channel, i64) -> bool| {
+        entry.next_part(&work.event, work.progress.as_deref(), |key| {
             self.channel_of(Some(*key))
-                .is_some_and(|channel| asked(&channel, now_ms))
-        };
-        let paused: fn(&Channel, i64) -> bool =
-            |channel, now_ms| channel.paused_until_ms(now_ms) > 0;
-        let part = entry.next_part(&work.event, progress, |key| is(key, Channel::is_busy));
-        if part.channel.is_some_and(|key| is(&key, paused)) {
-            return entry.next_part(&work.event, progress, |key| is(key, paused));
-        }
-        part
+                .map_or(0, |channel| channel.wait_ms(now_ms))
+        })
     }
 
     /// What is known of a delivery's alarm, if it may be sent; else it is on its way elsewhere.
@@ -458,7 +450,7 @@ impl Lane {
             }
             let now_ms = self.shared.clock.now_ms();
             // As long as the part that it waited for may go, it goes.
-            let others = |key: &Key| way.part.channel != Some(*key);
+            let others = |key: &Key| if way.part.channel == Some(*key) { -1 } else { 1 };
             if !parcel.batch
                 && entry.next_part(&work.event, work.progress.as_deref(), others) != way.part
             {

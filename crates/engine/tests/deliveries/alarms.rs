@@ -209,15 +209,15 @@ impl Target for Policy {
         &self,
         _event: &Event,
         progress: Option<&str>,
-        is_busy: &(dyn Fn(&[u8; 16]) -> bool + Sync),
+        wait_ms: &(dyn Fn(&[u8; 16]) -> i64 + Sync),
     ) -> Part {
         let key = |bot: &Bot| bot.channel().map(|channel| channel.key);
-        let free = |bot: &&Bot| key(bot).is_none_or(|key| !is_busy(&key));
-        let next = self.left(progress).find(free);
+        let wait = |bot: &&Bot| key(bot).map_or(0, |key| wait_ms(&key));
+        let next = self.left(progress).min_by_key(wait);
         let done = self.0.iter().enumerate();
         let done = done.filter(|(_, bot)| progress.is_some_and(|done| done.contains(&bot.mark())));
         Part {
-            channel: next.or_else(|| self.left(progress).next()).and_then(key),
+            channel: next.and_then(key),
             done: done.fold(0, |bits, (n, _)| bits | 1 << n),
         }
     }
@@ -579,6 +579,35 @@ async fn a_part_waits_for_its_own_bot_with_whoever_else_uses_it() -> Result<()> 
     }
     let first_of_a = messages.iter().filter(|message| message.bot == "a").nth(1);
     assert!(first_of_a.unwrap().at_ms >= begun_ms + 60_000);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_busy_bots_a_part_waits_for_the_one_that_is_free_sooner() -> Result<()> {
+    let town = Town::begin().await?;
+    let long = town.target("long", json!({"bot": "a"}), json!({})).await?;
+    let storm = (0..9).map(|n| alarm(&n.to_string(), &format!("k{n}"), "critical", "1"));
+    town.post(storm.collect()).await?;
+    // It has its last permit just gone.
+    let short = town.target("short", json!({"bot": "b"}), json!({})).await?;
+    let few = (9..12).map(|n| alarm(&n.to_string(), &format!("k{n}"), "critical", "1"));
+    town.post(few.collect()).await?;
+    let parts = json!({"parts": {"a": true, "b": true}});
+    let both = town.target("both", parts, json!({})).await?;
+    let begun_ms = town.vendor.clock.now_ms();
+    town.post(vec![alarm("12", "k12", "warning", "1")]).await?;
+    for target in [long, short, both] {
+        town.settle(target, Duration::from_mins(15)).await?;
+    }
+    let messages = town.vendor.messages();
+    let own = messages.iter().filter(|message| message.target == "both");
+    let own: Vec<_> = own
+        .map(|message| (&*message.bot, message.at_ms - begun_ms))
+        .collect();
+    assert_eq!(own.len(), 2, "{messages:#?}");
+    assert_eq!(own[0].0, "b", "{own:?}");
+    assert!(own[0].1 < 30_000 && own[1].1 > 40_000, "{own:?}");
+    assert_eq!(town.vendor.state().too_many, 0);
     Ok(())
 }
 

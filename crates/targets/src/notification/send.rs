@@ -177,16 +177,16 @@ impl Notification {
         }
     }
 
-    /// Of the channels that have something to send now the first that is `wanted`, else the first. Those that have nothing
-    /// to send now are passed by.
+    /// Of the channels that have something to send now the first with the least `cost`. Those that have nothing to send now
+    /// are passed by.
     fn choose(
         &self,
         progress: &mut Progress,
         alarm: &Alarm,
         now_ms: i64,
-        wanted: impl Fn(&Way, Option<&str>) -> bool,
+        cost: impl Fn(&Way, Option<&str>) -> i64,
     ) -> Option<(usize, &Way, Choice)> {
-        let mut first = None;
+        let mut best: Option<(i64, (usize, &Way, Choice))> = None;
         let mut channel = 0;
         // One more is used as soon as another has failed.
         while channel < self.used(progress) {
@@ -220,14 +220,12 @@ impl Notification {
                     continue;
                 }
             };
-            if wanted(way, inner) {
-                return Some((at, way, choice));
-            }
-            if first.is_none() {
-                first = Some((at, way, choice));
+            let cost = cost(way, inner);
+            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                best = Some((cost, (at, way, choice)));
             }
         }
-        first
+        best.map(|(_, chosen)| chosen)
     }
 
     /// The windows in the zone of whoever is told.
@@ -312,7 +310,8 @@ impl Target for Notification {
         let mut progress = Progress::read(job.progress);
         let mut attempted = Attempted::unsent(Verdict::Delivered);
         let permitted = |way: &Way, inner: Option<&str>| {
-            way.target.next_part(job.event, inner, &|_| false).channel == job.channel
+            let part = way.target.next_part(job.event, inner, &|_| 0);
+            i64::from(part.channel != job.channel)
         };
         if let Some((channel, way, choice)) = self.choose(&mut progress, &alarm, now_ms, permitted)
         {
@@ -387,15 +386,15 @@ impl Target for Notification {
         &self,
         event: &Event,
         progress: Option<&str>,
-        is_busy: &(dyn Fn(&[u8; 16]) -> bool + Sync),
+        wait_ms: &(dyn Fn(&[u8; 16]) -> i64 + Sync),
     ) -> Part {
         let mut progress = Progress::read(progress);
         let (alarm, now_ms) = (Alarm::read(event), self.clock.now_ms());
-        let part = |way: &Way, inner: Option<&str>| way.target.next_part(event, inner, is_busy);
-        let free = |way: &Way, inner: Option<&str>| {
-            part(way, inner).channel.is_none_or(|key| !is_busy(&key))
+        let part = |way: &Way, inner: Option<&str>| way.target.next_part(event, inner, wait_ms);
+        let wait = |way: &Way, inner: Option<&str>| {
+            part(way, inner).channel.map_or(0, |key| wait_ms(&key))
         };
-        let chosen = self.choose(&mut progress, &alarm, now_ms, free);
+        let chosen = self.choose(&mut progress, &alarm, now_ms, wait);
         let channel = chosen.and_then(|(channel, way, _)| {
             let state = progress.channels.get(&channel);
             part(way, state.and_then(|state| state.inner.as_deref())).channel

@@ -89,7 +89,7 @@ impl Rig {
     async fn deliver(&self, event: &Event, progress: Option<&str>) -> Attempted {
         let job = Job {
             progress,
-            channel: self.target.next_part(event, progress, &|_| false).channel,
+            channel: self.target.next_part(event, progress, &|_| 0).channel,
             ..job(event)
         };
         self.target.deliver(&job).await
