@@ -55,6 +55,9 @@ pub struct BenchArgs {
     /// Sign deliveries (Standard Webhooks), as targets do by default.
     #[arg(long)]
     signed: bool,
+    /// Requests that each target has on the way at once; absent: as many as targets do by default.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    concurrency: Option<u16>,
     /// The targets keep order, by a key of which there are so many; absent: no order.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     order_keys: Option<u32>,
@@ -230,6 +233,7 @@ fn plan(args: &BenchArgs, window: Duration) -> Plan {
     Plan {
         fan_out: args.fan_out,
         signed: args.signed,
+        concurrency: args.concurrency,
         order_keys: args.order_keys,
         event_bytes: usize::try_from(args.event_bytes).unwrap_or(600),
         flush_delay: Duration::from_millis(args.commit_delay),

@@ -195,8 +195,8 @@ settings! {
         timeout_max: Duration = "300s",
         /// Most bytes of a receiver's answer that are read.
         response_bytes_max: ByteSize = "64KiB",
-        /// Unused connections kept for one host.
-        idle_per_host_max: Count<0, 10_000> = "32",
+        /// Unused connections kept for one host. With fewer than are sent through at once, new ones are made all the time.
+        idle_per_host_max: Count<0, 10_000> = "1000",
     }
 
     /// Templates (Jinja) and scripts of operators, evaluated in helper processes.

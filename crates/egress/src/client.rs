@@ -31,7 +31,7 @@ pub struct EgressLimits {
     pub response_header_bytes_max: usize,
     /// How long an unused connection is kept.
     pub idle_timeout: Duration,
-    /// Unused connections kept for one host.
+    /// Unused connections kept for one host. With fewer than are sent through at once, new ones are made all the time.
     pub idle_per_host_max: usize,
 }
 
@@ -45,7 +45,7 @@ impl Default for EgressLimits {
             // Below the 5 s after which common receivers (Node) close: a request sent into a connection that is
             // just being closed would fail for nothing.
             idle_timeout: Duration::from_secs(4),
-            idle_per_host_max: 32,
+            idle_per_host_max: 1000,
         }
     }
 }

@@ -7,7 +7,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use axum::http::{HeaderMap, HeaderValue};
 use belfry_app::Fault;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
@@ -19,6 +19,8 @@ use crate::{ApiSettings, Shared};
 const DISCARD_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Longest time for that.
 const DISCARD_TIME: Duration = Duration::from_secs(2);
+/// Most memory that is taken for a body before it is there.
+const RESERVE_BYTES_MAX: usize = 64 * 1024;
 
 /// A JSON body, as it was sent.
 #[derive(Debug)]
@@ -152,7 +154,7 @@ pub(crate) async fn read_body(
         }
         return Err(too_large());
     }
-    match timeout(settings.body_deadline, collect(&mut body, max)).await {
+    match timeout(settings.body_deadline, collect(&mut body, announced, max)).await {
         Ok(Ok(Some(body))) => Ok(body),
         Ok(Ok(None)) => {
             discard(&mut body).await;
@@ -173,25 +175,24 @@ pub(crate) async fn read_body(
 }
 
 /// The whole body; `None` when it is larger than allowed.
-async fn collect(body: &mut Body, max: usize) -> Result<Option<Bytes>, axum::Error> {
-    let mut first: Option<Bytes> = None;
-    let mut all = BytesMut::new();
+///
+/// It is a copy, also of a body that comes in one piece: that is a part of its connection's buffer of 8 KB and more, which
+/// would stay in memory as long as the event and could not be read into again.
+async fn collect(
+    body: &mut Body,
+    announced: Option<u64>,
+    max: usize,
+) -> Result<Option<Bytes>, axum::Error> {
+    let announced = announced.and_then(|length| usize::try_from(length).ok());
+    let mut all = Vec::with_capacity(announced.unwrap_or_default().min(RESERVE_BYTES_MAX));
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else {
             continue;
         };
-        if first.as_ref().map_or(0, Bytes::len) + all.len() + data.len() > max {
+        if all.len() + data.len() > max {
             return Ok(None);
         }
-        match first.take() {
-            // Most bodies come in one piece, which is then not copied.
-            None if all.is_empty() => first = Some(data),
-            Some(piece) => {
-                all.extend_from_slice(&piece);
-                all.extend_from_slice(&data);
-            }
-            None => all.extend_from_slice(&data),
-        }
+        all.extend_from_slice(&data);
     }
-    Ok(Some(first.unwrap_or_else(|| all.freeze())))
+    Ok(Some(Bytes::from(all)))
 }

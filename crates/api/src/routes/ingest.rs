@@ -155,11 +155,12 @@ async fn take(
 ) -> Result<Response, Problem> {
     state.app.may_post(&caller.actor, how.bus)?;
     let way = how.way?;
-    let content_type = request.headers().get(CONTENT_TYPE).cloned();
+    // A header's value is a part of the connection's buffer, which is wanted for the next request.
+    let content_type = request.headers().get(CONTENT_TYPE);
+    let content_type = content_type.map(|value| value.as_bytes().to_vec());
     let body = read_body(request, state.settings.ingest_bytes_max, &state.settings).await?;
     let key = how.idempotent.key(&caller.actor, &body);
-    let content_type = content_type.as_ref().map(HeaderValue::as_bytes);
-    let read = read_events(state, &way, content_type, body, key.as_ref())?;
+    let read = read_events(state, &way, content_type.as_deref(), body, key.as_ref())?;
     let (events, plan) = sort_out(read, how.partial)?;
     let accept = AcceptContext {
         trace_id: Some(how.trace_id),

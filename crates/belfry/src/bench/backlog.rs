@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::Place;
 use super::load::{Load, Pace, Until};
 use super::report::mib;
-use super::server::Server;
+use super::server::{Hooks, Server};
 use super::sink::Sink;
 
 const CONNECTIONS: u16 = 32;
@@ -51,7 +51,7 @@ pub(super) async fn run(events: u64, event_bytes: usize, place: &Place) -> anyho
     let server = Server::start(&scratch.path, &place.settings, &variables, None)
         .await
         .context("the server did not start")?;
-    server.make_rule(&sink.url(), 1, false, false).await?;
+    server.make_rule(&sink.url(), &Hooks::one()).await?;
     let load = Arc::new(Load::to(
         server.address,
         "/v1/buses/default/events",

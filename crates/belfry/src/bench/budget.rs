@@ -168,6 +168,7 @@ fn plan(fan_out: u16, phases: &[PhasePlan]) -> Plan {
     Plan {
         fan_out,
         signed: false,
+        concurrency: None,
         order_keys: None,
         event_bytes: 600,
         flush_delay: Duration::ZERO,

@@ -79,6 +79,8 @@ pub(super) struct Report {
     pub(super) peak_memory_bytes: u64,
     pub(super) fan_out: u16,
     pub(super) signed: bool,
+    /// Requests of each target at once, if it is not the usual number.
+    pub(super) concurrency: Option<u16>,
     /// Keys by which the targets keep order.
     pub(super) order_keys: Option<u32>,
     pub(super) event_bytes: usize,
@@ -101,8 +103,11 @@ impl Report {
         let fan_out = match self.fan_out {
             0 => "stored only".to_owned(),
             count => format!(
-                "each to {count} webhook(s), {}{}",
+                "each to {count} webhook(s), {}{}{}",
                 if self.signed { "signed" } else { "not signed" },
+                self.concurrency
+                    .map(|count| format!(", {count} requests at once"))
+                    .unwrap_or_default(),
                 self.order_keys
                     .map(|keys| format!(", in order by {keys} key(s)"))
                     .unwrap_or_default()

@@ -10,7 +10,7 @@ use super::Place;
 use super::load::{Load, Pace, Until};
 use super::machine::{Limits, limits};
 use super::report::{Percentiles, Phase, Report};
-use super::server::{Server, family_cpu};
+use super::server::{Hooks, Server, family_cpu};
 use super::sink::Sink;
 
 /// How long the senders run before anything counts.
@@ -23,12 +23,25 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Plan {
     pub(super) fan_out: u16,
     pub(super) signed: bool,
+    /// Requests of each target at once, if it is not the usual number.
+    pub(super) concurrency: Option<u16>,
     /// Keys by which the targets keep order.
     pub(super) order_keys: Option<u32>,
     pub(super) event_bytes: usize,
     /// What a flush takes longer than it does.
     pub(super) flush_delay: Duration,
     pub(super) phases: Vec<PhasePlan>,
+}
+
+impl Plan {
+    fn hooks(&self) -> Hooks {
+        Hooks {
+            count: self.fan_out,
+            signed: self.signed,
+            concurrency: self.concurrency,
+            ordered: self.order_keys.is_some(),
+        }
+    }
 }
 
 /// One phase of it.
@@ -62,12 +75,7 @@ pub(super) async fn run(plan: &Plan, place: &Place) -> anyhow::Result<Report> {
         .context("the server did not start")?;
     if plan.fan_out > 0 {
         server
-            .make_rule(
-                &sink.url(),
-                plan.fan_out,
-                plan.signed,
-                plan.order_keys.is_some(),
-            )
+            .make_rule(&sink.url(), &plan.hooks())
             .await?;
     }
     let idle_memory_bytes = server.memory_bytes()?;
@@ -115,6 +123,7 @@ pub(super) async fn run(plan: &Plan, place: &Place) -> anyhow::Result<Report> {
         peak_memory_bytes: server.peak_memory_bytes()?,
         fan_out: plan.fan_out,
         signed: plan.signed,
+        concurrency: plan.concurrency,
         order_keys: plan.order_keys,
         event_bytes: plan.event_bytes,
         events: accepted,

@@ -18,6 +18,28 @@ use tokio::process::{Child, Command};
 /// Linux counts CPU time in hundredths of a second.
 const TICK: Duration = Duration::from_millis(10);
 
+/// The webhook targets of a run.
+pub(super) struct Hooks {
+    pub(super) count: u16,
+    pub(super) signed: bool,
+    /// Requests of each at once; absent: as many as targets do by default.
+    pub(super) concurrency: Option<u16>,
+    /// By the event's subject.
+    pub(super) ordered: bool,
+}
+
+impl Hooks {
+    /// One as it is by default, but not signed.
+    pub(super) fn one() -> Self {
+        Self {
+            count: 1,
+            signed: false,
+            concurrency: None,
+            ordered: false,
+        }
+    }
+}
+
 /// A directory that is removed when dropped.
 pub(super) struct ScratchDir {
     pub(super) path: PathBuf,
@@ -111,17 +133,11 @@ impl Server {
         }
     }
 
-    /// A rule that every event of the benchmark matches, with so many webhook targets; `ordered`: by the event's subject.
-    pub(super) async fn make_rule(
-        &self,
-        url: &str,
-        fan_out: u16,
-        signed: bool,
-        ordered: bool,
-    ) -> anyhow::Result<()> {
-        let targets: serde_json::Map<String, serde_json::Value> = (0..fan_out)
+    /// A rule that every event of the benchmark matches, with webhook targets.
+    pub(super) async fn make_rule(&self, url: &str, hooks: &Hooks) -> anyhow::Result<()> {
+        let targets: serde_json::Map<String, serde_json::Value> = (0..hooks.count)
             .map(|number| {
-                let signing = if signed {
+                let signing = if hooks.signed {
                     serde_json::json!({})
                 } else {
                     serde_json::json!({"enabled": false})
@@ -129,7 +145,10 @@ impl Server {
                 let settings =
                     serde_json::json!({"url": format!("{url}{number}"), "signing": signing});
                 let mut target = serde_json::json!({"type": "webhook", "settings": settings});
-                if ordered {
+                if let Some(concurrency) = hooks.concurrency {
+                    target["concurrency"] = serde_json::json!(concurrency);
+                }
+                if hooks.ordered {
                     target["order"] = serde_json::json!({"by": "subject"});
                 }
                 (format!("hook-{number}"), target)
