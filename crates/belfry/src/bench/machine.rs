@@ -20,6 +20,40 @@ use super::report::Percentiles;
 const FLUSHES: usize = 200;
 const HTTP_WINDOW: Duration = Duration::from_secs(1);
 
+/// What the CPUs of this machine did until now, in hundredths of a second.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CpuTimes {
+    all: u64,
+    stolen: u64,
+}
+
+impl CpuTimes {
+    /// Linux counts them in the first line of `/proc/stat` (proc(5)): user, nice, system, idle, iowait, irq, softirq, steal.
+    pub(super) fn now() -> Option<Self> {
+        Self::read(&fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let times = text.lines().next()?.strip_prefix("cpu ")?;
+        let times: Vec<u64> = times
+            .split_whitespace()
+            .take(8)
+            .map_while(|time| time.parse().ok())
+            .collect();
+        Some(Self {
+            all: times.iter().sum(),
+            stolen: *times.get(7)?,
+        })
+    }
+
+    /// How much of the time since `before` the host gave to other machines while this one had work, 0 to 100.
+    #[expect(clippy::cast_precision_loss, reason = "seconds of a benchmark")]
+    pub(super) fn stolen_percent(self, before: Self) -> f64 {
+        let all = self.all.saturating_sub(before.all).max(1) as f64;
+        self.stolen.saturating_sub(before.stolen) as f64 * 100.0 / all
+    }
+}
+
 /// The machine's own limits at one moment.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -68,4 +102,21 @@ fn flush_times(dir: &Path) -> anyhow::Result<Percentiles> {
     }
     fs::remove_file(path)?;
     Ok(Percentiles::of(&mut times))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_that_other_machines_took_is_a_share_of_all() {
+        let read = |text| CpuTimes::read(text);
+        let before = read("cpu  100 0 50 800 10 0 5 35 0 0\ncpu0 1 2 3\n").unwrap();
+        let after = read("cpu  160 0 80 820 10 0 5 125 7 7\n").unwrap();
+        assert!((after.stolen_percent(before) - 45.0).abs() < f64::EPSILON);
+        assert!(before.stolen_percent(before).abs() < f64::EPSILON);
+        for odd in ["", "cpu", "cpu  1 2 3\n", "intr 5 5 5 5 5 5 5 5 5"] {
+            assert!(read(odd).is_none(), "{odd}");
+        }
+    }
 }

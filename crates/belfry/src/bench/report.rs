@@ -64,6 +64,8 @@ pub(super) struct Phase {
     /// Log and checkpoints; nothing is known of a database server's.
     pub(super) written_bytes_per_event: u64,
     pub(super) memory_bytes: u64,
+    /// How much of the CPUs' time the host gave to other machines meanwhile, 0 to 100; absent: it does not say.
+    pub(super) stolen_percent: Option<f64>,
     /// What the machine did by itself, just before and just after.
     pub(super) limits: Limits,
 }
@@ -162,9 +164,12 @@ impl Report {
             for (name, times) in rows.iter().filter(|(_, times)| times.max > 0) {
                 writeln!(out, "{name:<34} {}", times.row())?;
             }
+            let stolen = phase.stolen_percent.map_or_else(String::new, |percent| {
+                format!("; other machines took {percent:.1} % of the CPUs' time")
+            });
             writeln!(
                 out,
-                "  bare HTTP: {:.0} requests/s\n",
+                "  bare HTTP: {:.0} requests/s{stolen}\n",
                 phase.limits.bare_http_per_second
             )?;
         }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use super::Place;
 use super::load::{Load, Pace, Until};
-use super::machine::{Limits, limits};
+use super::machine::{CpuTimes, Limits, limits};
 use super::report::{Percentiles, Phase, Report};
 use super::server::{Hooks, Server, family_cpu};
 use super::sink::Sink;
@@ -74,9 +74,7 @@ pub(super) async fn run(plan: &Plan, place: &Place) -> anyhow::Result<Report> {
         .await
         .context("the server did not start")?;
     if plan.fan_out > 0 {
-        server
-            .make_rule(&sink.url(), &plan.hooks())
-            .await?;
+        server.make_rule(&sink.url(), &plan.hooks()).await?;
     }
     let idle_memory_bytes = server.memory_bytes()?;
     let load = Load::new(server.address, &server.key, plan.event_bytes, sink.clock());
@@ -150,6 +148,7 @@ async fn measure(
     sink.begin_phase();
     let (cpu_before, postgres_before) = (server.cpu()?, postgres_cpu()?);
     let (received_before, written_before) = (sink.received(), server.written_bytes()?);
+    let times_before = CpuTimes::now();
     let begun = tokio::time::Instant::now();
     let mut answers = load
         .run(pace, phase.connections, Until::Elapsed(phase.window))
@@ -158,6 +157,9 @@ async fn measure(
     let received_at_end = sink.received();
     sink.settle(load.accepted() * u64::from(plan.fan_out), PATIENCE)
         .await;
+    let stolen_percent = CpuTimes::now()
+        .zip(times_before)
+        .map(|(after, before)| after.stolen_percent(before));
     let cpu = server.cpu()?.saturating_sub(cpu_before);
     let written = server.written_bytes()?.saturating_sub(written_before);
     let postgres = postgres_cpu()?
@@ -185,6 +187,7 @@ async fn measure(
         postgres_cpu_us_per_event: postgres.map(per_event),
         written_bytes_per_event: written / u64::try_from(answers.len())?.max(1),
         memory_bytes: server.memory_bytes()?,
+        stolen_percent,
         limits: Limits::default(),
     })
 }

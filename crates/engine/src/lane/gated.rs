@@ -450,7 +450,13 @@ impl Lane {
             }
             let now_ms = self.shared.clock.now_ms();
             // As long as the part that it waited for may go, it goes.
-            let others = |key: &Key| if way.part.channel == Some(*key) { -1 } else { 1 };
+            let others = |key: &Key| {
+                if way.part.channel == Some(*key) {
+                    -1
+                } else {
+                    1
+                }
+            };
             if !parcel.batch
                 && entry.next_part(&work.event, work.progress.as_deref(), others) != way.part
             {
