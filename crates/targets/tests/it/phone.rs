@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use belfry_model::delivery::Reason;
 use belfry_model::event::EventLimits;
-use belfry_model::{Clock, Event, ManualClock};
+use belfry_model::{Clock, Event, ManualClock, SystemClock};
 use belfry_targets::{Attempted, ConnectContext, Job, Target, Verdict, find_kind};
 use belfry_testkit::Im;
 use belfry_transform::{ContentKind, Rendered};
@@ -431,7 +431,12 @@ fn alibaba(kind: &str, im: &Im, more: &Value) -> Arc<dyn Target> {
     for (name, value) in more.as_object().unwrap() {
         settings[name] = value.clone();
     }
-    kind.connect(settings, &context(egress()))
+    // It stands still, so that waits are exact; the double takes no signature of another day.
+    let context = ConnectContext {
+        clock: Arc::new(ManualClock::new(SystemClock.now_ms())),
+        ..context(egress())
+    };
+    kind.connect(settings, &context)
         .map_err(|errors| format!("{errors:?}"))
         .unwrap()
 }
