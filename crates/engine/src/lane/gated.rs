@@ -450,7 +450,7 @@ impl Lane {
             }
             let now_ms = self.shared.clock.now_ms();
             // As long as the part that it waited for may go, it goes.
-            let others = |key: &Key| {
+            let own_first = |key: &Key| {
                 if way.part.channel == Some(*key) {
                     -1
                 } else {
@@ -458,7 +458,7 @@ impl Lane {
                 }
             };
             if !parcel.batch
-                && entry.next_part(&work.event, work.progress.as_deref(), others) != way.part
+                && entry.next_part(&work.event, work.progress.as_deref(), own_first) != way.part
             {
                 self.turn_back(work);
                 continue;
