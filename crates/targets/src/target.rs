@@ -43,8 +43,8 @@ pub trait Target: Send + Sync {
     }
 
     /// The part of a delivery that is to go next: of several that may, the one whose channel lets it go first. `progress` as
-    /// in [`Job::progress`]; `wait_ms`: how long a message would wait for a channel now, in ms;
-    /// the channel with the least goes first, whatever the numbers mean.
+    /// in [`Job::progress`]; `wait_ms`: how long a message would wait for a channel now, in ms; only
+    /// the order of the answers matters.
     fn next_part(
         &self,
         event: &Event,
