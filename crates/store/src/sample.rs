@@ -41,7 +41,8 @@ const SECOND: u8 = 2;
 pub(crate) struct Sample {
     pub(crate) id: i64,
     pub(crate) text: Vec<u8>,
-    pieces: usize,
+    /// Where its pieces end.
+    ends: Vec<usize>,
 }
 
 impl Sample {
@@ -54,9 +55,13 @@ impl Sample {
 
     /// A sample as it is stored.
     pub(crate) fn stored(id: i64, text: Vec<u8>) -> Self {
+        let ends = pieces(&text).scan(0, |end, piece| {
+            *end += piece.len();
+            Some(*end)
+        });
         Self {
             id,
-            pieces: pieces(&text).count(),
+            ends: ends.collect(),
             text,
         }
     }
@@ -150,7 +155,6 @@ impl<'a> Packer<'a> {
             return None;
         }
         let marked = mark(text, attempt);
-        let count = pieces(&marked).count();
         let target = attempt.delivery.target;
         let known = self.known.by_target.get(&target);
         let fresh = self.fresh.iter().filter(|(of, _)| *of == target);
@@ -159,10 +163,10 @@ impl<'a> Packer<'a> {
             .flatten()
             .chain(fresh.map(|(_, sample)| sample))
             .collect();
-        for sample in all.iter().filter(|sample| sample.pieces == count) {
+        for sample in &all {
             let mut out = sample.reference();
-            put_differences(&mut out, &sample.text, &marked);
-            if out.len() <= marked.len() / LIKE_SHARE {
+            if put_differences(&mut out, sample, &marked) && out.len() <= marked.len() / LIKE_SHARE
+            {
                 return Some(out);
             }
         }
@@ -301,31 +305,77 @@ fn replace(text: &[u8], what: &str, with: u8) -> Vec<u8> {
     out
 }
 
-/// A text in pieces whose boundaries are the same in texts of the same kind: JSON's strings, and parts of ids.
+/// What ends a piece of a text: the same in texts of the same kind. JSON's strings, and parts of ids.
+const BOUNDARIES: [u8; 2] = [b'"', b'-'];
+
+/// A text in pieces, each with its boundary.
 fn pieces(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split_inclusive(|byte| matches!(byte, b'"' | b'-'))
+    text.split_inclusive(|byte| BOUNDARIES.contains(byte))
 }
 
-/// Where `text`, of as many pieces, differs from `sample`: for each piece that does the number of equal ones before it,
-/// the bytes that are equal at its beginning and at its end, and what stands between them.
-fn put_differences(out: &mut Vec<u8>, sample: &[u8], text: &[u8]) {
-    let mut equal = 0;
-    for (old, new) in pieces(sample).zip(pieces(text)) {
-        if old == new {
+/// Where `text` differs from `sample`: for each piece that does the number of equal ones before it, the bytes that are
+/// equal at its beginning and at its end, and what stands between them. `false`: it has not as many pieces.
+///
+/// It runs on every delivery, in the one writer. What is equal is most of it and is compared in large steps.
+fn put_differences(out: &mut Vec<u8>, sample: &Sample, text: &[u8]) -> bool {
+    let (mut olds, mut news) = (sample.text.as_slice(), text);
+    let (mut begun, mut equal) = (0, 0);
+    let mut ends = sample.ends.iter().peekable();
+    while ends.peek().is_some() {
+        let same = common(olds, news);
+        let mut passed = 0;
+        while let Some(end) = ends.next_if(|end| {
+            let length = **end - begun;
+            // The last piece may have no boundary, and then goes on in the text.
+            length <= same && (length < olds.len() || length == news.len() || is_ended(olds))
+        }) {
+            passed = *end - begun;
             equal += 1;
-            continue;
         }
-        let start = old.iter().zip(new).take_while(|(a, b)| a == b).count();
-        let room = old.len().min(new.len()) - start;
-        let ends = old.iter().rev().zip(new.iter().rev()).take(room);
-        let end = ends.take_while(|(a, b)| a == b).count();
-        let middle = new.get(start..new.len() - end).unwrap_or_default();
+        begun += passed;
+        (olds, news) = (
+            olds.get(passed..).unwrap_or_default(),
+            news.get(passed..).unwrap_or_default(),
+        );
+        let Some(end) = ends.next() else { break };
+        let old = olds.get(..*end - begun).unwrap_or_default();
+        let Some(new) = pieces(news).next() else {
+            return false;
+        };
+        let room = old.len().min(new.len());
+        let start = room.min(same - passed);
+        let ending = old.iter().rev().zip(new.iter().rev()).take(room - start);
+        let kept = ending.take_while(|(a, b)| a == b).count();
         put_length(out, equal);
         put_length(out, start);
-        put_length(out, end);
-        put_middle(out, middle);
+        put_length(out, kept);
+        put_middle(out, new.get(start..new.len() - kept).unwrap_or_default());
+        begun = *end;
         equal = 0;
+        (olds, news) = (
+            olds.get(old.len()..).unwrap_or_default(),
+            news.get(new.len()..).unwrap_or_default(),
+        );
     }
+    news.is_empty()
+}
+
+fn is_ended(text: &[u8]) -> bool {
+    text.last().is_some_and(|byte| BOUNDARIES.contains(byte))
+}
+
+/// How many bytes are the same at the beginning of both.
+fn common(a: &[u8], b: &[u8]) -> usize {
+    const STEP: usize = 16;
+    let (steps_a, _) = a.as_chunks::<STEP>();
+    let (steps_b, _) = b.as_chunks::<STEP>();
+    let steps = steps_a.iter().zip(steps_b);
+    let far = steps.take_while(|(a, b)| a == b).count() * STEP;
+    let (a, b) = (
+        a.get(far..).unwrap_or_default(),
+        b.get(far..).unwrap_or_default(),
+    );
+    far + a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 /// The text that has these differences from `sample`; `None` when they cannot.
@@ -524,6 +574,61 @@ mod tests {
             }
         }
         assert_eq!(packer.fresh.len(), SAMPLES_MAX);
+    }
+
+    /// The same differences, byte by byte and piece by piece; `None` when there are not as many pieces.
+    fn plain_differences(sample: &[u8], text: &[u8]) -> Option<Vec<u8>> {
+        if pieces(sample).count() != pieces(text).count() {
+            return None;
+        }
+        let (mut out, mut equal) = (Vec::new(), 0);
+        for (old, new) in pieces(sample).zip(pieces(text)) {
+            if old == new {
+                equal += 1;
+                continue;
+            }
+            let start = old.iter().zip(new).take_while(|(a, b)| a == b).count();
+            let room = old.len().min(new.len()) - start;
+            let ends = old.iter().rev().zip(new.iter().rev()).take(room);
+            let end = ends.take_while(|(a, b)| a == b).count();
+            put_length(&mut out, equal);
+            put_length(&mut out, start);
+            put_length(&mut out, end);
+            put_middle(&mut out, &new[start..new.len() - end]);
+            equal = 0;
+        }
+        Some(out)
+    }
+
+    #[test]
+    fn differences_are_those_that_a_plain_comparison_finds() {
+        let mut state = 7_u64;
+        let mut random = |below: usize| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            usize::try_from(state >> 33).unwrap() % below
+        };
+        for _ in 0..20_000 {
+            let length = random(80);
+            let old: Vec<u8> = (0..length).map(|_| b"ab0\"-"[random(5)]).collect();
+            let mut new = old.clone();
+            for _ in 0..random(4) {
+                let at = random(new.len() + 1);
+                match random(3) {
+                    0 => new.insert(at, b"ab0\"-"[random(5)]),
+                    1 if at < new.len() => drop(new.remove(at)),
+                    _ => new.truncate(new.len().saturating_sub(random(3))),
+                }
+            }
+            let mut out = Vec::new();
+            let fits = put_differences(&mut out, &Sample::stored(1, old.clone()), &new);
+            let plain = plain_differences(&old, &new);
+            assert_eq!(fits.then_some(&out), plain.as_ref(), "{old:?} {new:?}");
+            if fits {
+                assert_eq!(apply(&old, &out), Some(new));
+            }
+        }
     }
 
     #[test]
