@@ -18,6 +18,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use check::check_members;
 pub use check::{Checked, JsonLimits, NUMBER_CHARS_MAX, check};
 pub use read::from_slice;
 
@@ -95,7 +96,35 @@ impl<'de> Deserialize<'de> for JsonText {
 }
 
 /// The members of an object in their order, each value as its text.
-pub(crate) struct Members<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(crate) struct Members<'a>(pub(crate) Vec<(Cow<'a, str>, &'a str)>);
+
+impl<'a> Members<'a> {
+    /// The members of the object that `text` is, from their names: what stands between two of them is the first one's
+    /// value. `None` when a name is written with escapes: nobody knows where it stands.
+    fn named(text: &'a str, names: Vec<Cow<'a, str>>) -> Option<Self> {
+        const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+        let mut end = text.trim_end_matches(SPACE).len().checked_sub("}".len())?;
+        let mut members = Vec::with_capacity(names.len());
+        for name in names.into_iter().rev() {
+            let Cow::Borrowed(written) = name else {
+                return None;
+            };
+            let start = written.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
+            // No value begins or ends with what is taken off.
+            let value = text
+                .get(start + written.len() + "\"".len()..end)?
+                .trim_start_matches(SPACE)
+                .strip_prefix(':')?
+                .trim_start_matches(SPACE)
+                .trim_end_matches(SPACE);
+            let value = value.strip_suffix(',').unwrap_or(value);
+            members.push((name, value.trim_end_matches(SPACE)));
+            end = start.checked_sub("\"".len())?;
+        }
+        members.reverse();
+        Some(Self(members))
+    }
+}
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -108,7 +137,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::with_capacity(16);
                 while let Some(name) = map.next_key_seed(NameSeed)? {
-                    members.push((name, map.next_value()?));
+                    members.push((name, map.next_value::<&RawValue>()?.get()));
                 }
                 Ok(Members(members))
             }

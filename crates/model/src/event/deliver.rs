@@ -138,7 +138,6 @@ fn legal(members: Members<'_>) -> Vec<(Cow<'_, str>, Slot<'_>)> {
     }
     let mut out = Vec::with_capacity(members.0.len());
     for (name, raw) in members.0 {
-        let raw = raw.get();
         let slot = match &*name {
             "data" => Slot::Data,
             "data_base64" => Slot::Base64,

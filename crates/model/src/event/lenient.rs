@@ -66,7 +66,7 @@ fn filled(body: &[u8], members: &Members<'_>, fill: &mut dyn Fill) -> Option<Byt
             .0
             .iter()
             .find(|(name, _)| name == wanted)
-            .map(|(_, raw)| raw.get())
+            .map(|(_, raw)| *raw)
     };
     let mut front = String::new();
     let mut in_place = Vec::new();

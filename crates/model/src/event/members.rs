@@ -77,7 +77,7 @@ pub(super) fn text_of(raw: &str) -> Cow<'_, str> {
         .strip_prefix('"')
         .and_then(|rest| rest.strip_suffix('"'))
         .unwrap_or(raw);
-    if inner.contains('\\') {
+    if inner.as_bytes().contains(&b'\\') {
         Cow::Owned(serde_json::from_str(raw).unwrap_or_default())
     } else {
         Cow::Borrowed(inner)
@@ -159,8 +159,7 @@ impl Head {
             nulls: false,
         };
         let (mut data, mut base64, mut json) = (None, None, true);
-        for (name, raw) in &members.0 {
-            let raw = raw.get();
+        for &(ref name, raw) in &members.0 {
             let value = || Value::of(raw);
             let boxed =
                 |good: fn(&str) -> bool| value().text().filter(|text| good(text)).map(Box::from);

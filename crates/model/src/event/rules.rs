@@ -138,7 +138,7 @@ pub(super) fn review(
             .0
             .iter()
             .find(|(name, _)| name == wanted)
-            .map(|(_, raw)| raw.get())
+            .map(|(_, raw)| *raw)
     };
     let present = |wanted: &str| find(wanted).is_some_and(|raw| raw != "null");
     for (name, example) in REQUIRED {
@@ -156,8 +156,7 @@ pub(super) fn review(
         .as_ref()
         .and_then(Value::text)
         .is_none_or(text::is_json);
-    for (name, raw) in &members.0 {
-        let raw = raw.get();
+    for &(ref name, raw) in &members.0 {
         let problem = match (&**name, level) {
             ("data", Level::Strict) if !json && !raw.starts_with(['"', 'n']) => {
                 Some(Problem::Expected(

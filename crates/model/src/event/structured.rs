@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::members::Head;
 use super::rules::{Level, review};
 use super::{Event, EventErrorKind, EventErrors, EventLimits};
-use crate::json::{Checked, FieldError, JsonLimits, Members, check};
+use crate::json::{Checked, FieldError, JsonLimits, Members, check_members};
 
 const LENIENT_HINT: &str = "; or send it as Content-Type: application/json to use the lenient form";
 
@@ -44,7 +44,7 @@ pub(super) fn open<'a>(
         );
         return Err(EventErrors::one(EventErrorKind::TooLarge, "", detail));
     }
-    let checked = check(
+    let (checked, members) = check_members(
         body,
         &JsonLimits {
             depth: limits.depth,
@@ -54,7 +54,7 @@ pub(super) fn open<'a>(
         kind: EventErrorKind::NotJson,
         errors: vec![error],
     })?;
-    let members = members_of(body).ok_or_else(|| {
+    let members = members.ok_or_else(|| {
         let array = body.trim_ascii_start().starts_with(b"[");
         let more = if array {
             format!("; send an array of events {several}")

@@ -42,10 +42,24 @@ pub struct Checked {
 /// Checks that `text` is exactly one JSON value in UTF-8 that means the same to every reader: no name repeated
 /// within an object, no U+0000, no number longer than [`NUMBER_CHARS_MAX`], not deeper than `limits` say.
 pub fn check(text: &[u8], limits: &JsonLimits) -> Result<Checked, FieldError> {
+    check_members(text, limits).map(|(checked, _)| checked)
+}
+
+/// The same, and the members of the object that it is, if it is one.
+pub(crate) fn check_members<'a>(
+    text: &'a [u8],
+    limits: &JsonLimits,
+) -> Result<(Checked, Option<Members<'a>>), FieldError> {
     match std::str::from_utf8(text) {
         Ok(text) => {
-            let checked = walk(serde_json::Deserializer::from_str(text), limits)?;
-            long_number(text).map_or(Ok(checked), Err)
+            let (checked, names) = walk(serde_json::Deserializer::from_str(text), limits)?;
+            if let Some(error) = long_number(text) {
+                return Err(error);
+            }
+            let members = names.and_then(|names| {
+                Members::named(text, names).or_else(|| serde_json::from_str(text).ok())
+            });
+            Ok((checked, members))
         }
         // The same walk over bytes finds the string that is no UTF-8, and so its pointer.
         Err(error) => walk(serde_json::Deserializer::from_slice(text), limits).and_then(|_| {
@@ -58,31 +72,40 @@ pub fn check(text: &[u8], limits: &JsonLimits) -> Result<Checked, FieldError> {
 fn walk<'de, R: serde_json::de::Read<'de>>(
     mut input: serde_json::Deserializer<R>,
     limits: &JsonLimits,
-) -> Result<Checked, FieldError> {
+) -> Result<(Checked, Option<Vec<Cow<'de, str>>>), FieldError> {
+    let levels = limits.depth.min(DEPTH_MAX);
     let mut state = State {
+        levels,
         plain_names: true,
+        object: false,
         names: Vec::with_capacity(32),
         path: Vec::new(),
         ours: false,
     };
     let seed = Look {
         state: &mut state,
-        levels: limits.depth.min(DEPTH_MAX),
+        levels,
     };
-    let read = seed.deserialize(&mut input).and_then(|()| input.end());
-    let plain_names = state.plain_names;
-    read.map(|()| Checked { plain_names }).map_err(|error| {
+    if let Err(error) = seed.deserialize(&mut input).and_then(|()| input.end()) {
         let mut pointer = String::new();
         for segment in state.path.iter().rev() {
             push_pointer(&mut pointer, segment);
         }
         let what = if state.ours { "" } else { "not valid JSON: " };
-        FieldError::new(pointer, format!("{what}{error}"))
-    })
+        return Err(FieldError::new(pointer, format!("{what}{error}")));
+    }
+    let checked = Checked {
+        plain_names: state.plain_names,
+    };
+    Ok((checked, state.object.then_some(state.names)))
 }
 
 struct State<'de> {
+    /// Those that the outermost value may have.
+    levels: usize,
     plain_names: bool,
+    /// The outermost value is an object that was read to its end; its names have been kept.
+    object: bool,
     /// The names of all objects that are open, innermost last.
     names: Vec<Cow<'de, str>>,
     /// Where the error is, innermost first; filled while an error travels out.
@@ -167,6 +190,7 @@ impl<'de> Visitor<'de> for Look<'_, 'de> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         let Self { state, levels } = self;
+        let outermost = levels == state.levels;
         let levels = deeper(state, levels)?;
         let first = state.names.len();
         let mut many: HashSet<Cow<'de, str>> = HashSet::new();
@@ -202,7 +226,11 @@ impl<'de> Visitor<'de> for Look<'_, 'de> {
                 return Err(error);
             }
         }
-        state.names.truncate(first);
+        if outermost {
+            state.object = true;
+        } else {
+            state.names.truncate(first);
+        }
         Ok(())
     }
 }
@@ -282,7 +310,7 @@ fn find_long_number(raw: &str, path: &mut Vec<String>) -> bool {
                 return false;
             };
             members.iter().any(|(name, value)| {
-                let found = find_long_number(value.get(), path);
+                let found = find_long_number(value, path);
                 if found {
                     path.push(name.clone().into_owned());
                 }

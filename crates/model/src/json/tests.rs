@@ -334,6 +334,19 @@ proptest! {
     }
 
     #[test]
+    fn members_are_those_that_serde_json_reads(value in value(), pretty: bool, around in "[ \\t\\n\\r]{0,2}", cut in 0_usize..64, put in "[\\[\\]{},:\"0-9 \\\\a-z]{0,3}") {
+        let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+        let mut text = format!("{around}{}{around}", text.replace(':', &format!("{around}:")));
+        if !put.is_empty() && text.is_char_boundary(cut) {
+            text.insert_str(cut, &put);
+        }
+        if let Ok((_, members)) = check_members(text.as_bytes(), &JsonLimits::default()) {
+            let read: Option<Members<'_>> = serde_json::from_str(&text).ok();
+            prop_assert_eq!(members.map(|members| members.0), read.map(|members| members.0));
+        }
+    }
+
+    #[test]
     fn check_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         std::hint::black_box(check(&bytes, &JsonLimits::default())).ok();
         std::hint::black_box(from_slice::<Outer>(&bytes)).ok();
