@@ -4,7 +4,6 @@ mod measure;
 mod read;
 mod shape;
 
-use axum::Json;
 use axum::extract::{Extension, Request, State};
 use axum::http::header::{ALLOW, CONTENT_TYPE, LOCATION};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -18,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{BusPath, IdempotencyHeader, NoQuery};
-use crate::answer::mark_replay;
+use crate::answer::{json, mark_replay};
 use crate::extract::{Caller, Idempotent, PathOf, QueryOf, read_body};
 use crate::problem::{Problem, rate_headers};
 use crate::surround::RequestContext;
@@ -217,12 +216,15 @@ fn answer(accepted: Vec<Accepted>, plan: Plan) -> Response {
     let count = accepted.len();
     let duplicates = accepted.iter().filter(|event| event.duplicate).count();
     let rejected = plan.iter().filter(|place| place.is_some()).count();
-    let mut stored = accepted.into_iter().map(|event| StoredEvent {
-        url: format!("/v1/events/{}", event.event_uid),
-        event_uid: event.event_uid.to_string(),
-        id: event.id,
-        source: event.source,
-        duplicate: event.duplicate,
+    let mut stored = accepted.into_iter().map(|event| {
+        let event_uid = event.event_uid.to_string();
+        StoredEvent {
+            url: ["/v1/events/", &event_uid].concat(),
+            event_uid,
+            id: event.id,
+            source: event.source,
+            duplicate: event.duplicate,
+        }
     });
     let events: Vec<_> = plan
         .into_iter()
@@ -237,7 +239,7 @@ fn answer(accepted: Vec<Accepted>, plan: Plan) -> Response {
     };
     let mut response = (
         StatusCode::ACCEPTED,
-        Json(AcceptedAnswer {
+        json(&AcceptedAnswer {
             accepted: count,
             duplicates,
             rejected,
