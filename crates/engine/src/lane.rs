@@ -594,15 +594,18 @@ impl Lane {
     }
 
     /// A worker: takes work until there is none.
+    ///
+    /// What it awaits is large, some 20 KB. In a box it is made once; in the task it would be copied eight times before the
+    /// first poll.
     async fn work(self: Arc<Self>) {
         loop {
             if self.is_gated() {
-                if !self.take_a_turn().await {
+                if !Box::pin(self.take_a_turn()).await {
                     return;
                 }
             } else {
                 let Some(work) = self.next() else { return };
-                self.run(work).await;
+                Box::pin(self.run(work)).await;
             }
         }
     }
