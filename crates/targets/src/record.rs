@@ -4,6 +4,7 @@
 //! headers and query parameters by their names, path segments by their looks (the address of a chat bot or an
 //! incoming hook is its credential), and the target's own secrets wherever a receiver echoes them.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use belfry_egress::{HeaderMap, StatusCode, Url};
@@ -174,7 +175,7 @@ pub(crate) fn request_record(
     let headers = headers
         .iter()
         .map(|(name, value)| {
-            let (name, value) = (name.as_str(), String::from_utf8_lossy(value.as_bytes()));
+            let (name, value) = (name.as_str(), shown_bytes(value.as_bytes()));
             let shown = if name == "webhook-signature" {
                 value
                     .split(' ')
@@ -248,7 +249,12 @@ pub(crate) fn response_record(
 pub(crate) fn lossy(bytes: &[u8], max: usize) -> String {
     // A character more than wanted, so that one cut in two is dropped by the cut below rather than replaced.
     let some = bytes.get(..bytes.len().min(max + 4)).unwrap_or_default();
-    cut_text(String::from_utf8_lossy(some).into_owned(), max)
+    cut_text(shown_bytes(some).into_owned(), max)
+}
+
+/// As text; what is not UTF-8 is replaced. Nearly always nothing has to be.
+fn shown_bytes(bytes: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 fn cut_text(mut text: String, max: usize) -> String {
