@@ -46,7 +46,8 @@ pub(super) async fn measure(
     let mut lines = Lines(Vec::new());
 
     progress("events that are only stored");
-    let stored = run(&plan(0, &[max(128, window)]), place).await?;
+    // One request waits for one and a half commits: with fewer it is the waiting that is measured.
+    let stored = run(&plan(0, &[max(256, window)]), place).await?;
     if let [phase] = stored.phases.as_slice() {
         lines.rate(
             "accepted and stored, nothing to deliver",
@@ -223,15 +224,18 @@ impl Lines {
     }
 
     fn times(&mut self, quantity: &str, times: Percentiles, must: [f64; 3], phase: &Phase) {
-        let flush = phase.limits.flush_us;
-        for (name, us, must, flush) in [
-            ("p50", times.p50, must[0], flush.p50),
-            ("p99", times.p99, must[1], flush.p99),
-            ("p99.9", times.p999, must[2], flush.p999),
+        let (flush, http) = (
+            phase.limits.flush_us,
+            phase.limits.bare_http_us.unwrap_or_default(),
+        );
+        for (name, us, must, limit) in [
+            ("p50", times.p50, must[0], flush.p50 + http.p50),
+            ("p99", times.p99, must[1], flush.p99 + http.p99),
+            ("p99.9", times.p999, must[2], flush.p999 + http.p999),
         ] {
             self.at_most(&format!("{quantity}, {name}"), "ms", ms(us), must);
             if let Some(line) = self.0.last_mut() {
-                line.limit = Some(ms(flush));
+                line.limit = Some(ms(limit));
             }
         }
     }
@@ -274,7 +278,7 @@ impl Budget {
         let missed = self.lines.iter().filter(|line| !line.ok).count();
         writeln!(
             out,
-            "\n{} of {} lines kept. Rates are beside bare HTTP requests, times beside a flush of the disk, each measured in the same minute.",
+            "\n{} of {} lines kept. Rates are beside bare HTTP requests, times beside one at the same rate and a flush of the disk, each measured in the same minute.",
             self.lines.len() - missed,
             self.lines.len()
         )

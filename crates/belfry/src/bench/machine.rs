@@ -19,6 +19,8 @@ use super::report::Percentiles;
 
 const FLUSHES: usize = 200;
 const HTTP_WINDOW: Duration = Duration::from_secs(1);
+/// At a fixed rate it is the slow ones that count, and what makes a machine stand still may come every few seconds only.
+const PACED_HTTP_WINDOW: Duration = Duration::from_secs(4);
 
 /// What the CPUs of this machine did until now, in hundredths of a second.
 #[derive(Debug, Clone, Copy)]
@@ -62,13 +64,33 @@ pub(super) struct Limits {
     pub(super) flush_us: Percentiles,
     /// Requests of the same size to a server that only says 202.
     pub(super) bare_http_per_second: f64,
+    /// Their times at the phase's rate, if it has one, in microseconds: what is slow in them is the machine or the sender.
+    pub(super) bare_http_us: Option<Percentiles>,
 }
 
-/// Measures them, in a little more than a second.
+impl Limits {
+    /// What is between two moments.
+    pub(super) fn mean(self, other: Self) -> Self {
+        Self {
+            flush_us: self.flush_us.mean(other.flush_us),
+            bare_http_per_second: f64::midpoint(
+                self.bare_http_per_second,
+                other.bare_http_per_second,
+            ),
+            bare_http_us: self
+                .bare_http_us
+                .zip(other.bare_http_us)
+                .map(|(one, other)| one.mean(other)),
+        }
+    }
+}
+
+/// Measures them, in a little more than a second; with a pace in some seconds more.
 pub(super) async fn limits(
     dir: &Path,
     connections: u16,
     event_bytes: usize,
+    pace: Pace,
 ) -> anyhow::Result<Limits> {
     let flush_us = flush_times(dir)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -81,12 +103,21 @@ pub(super) async fn limits(
         .run(Pace::Closed, connections, Until::Elapsed(HTTP_WINDOW))
         .await?;
     let took = clock.elapsed().as_secs_f64();
+    let bare_http_us = match pace {
+        Pace::Closed => None,
+        Pace::Open { .. } => {
+            let until = Until::Elapsed(PACED_HTTP_WINDOW);
+            let mut times = load.run(pace, connections, until).await?;
+            Some(Percentiles::of(&mut times))
+        }
+    };
     server.abort();
     #[expect(clippy::cast_precision_loss, reason = "a count of requests")]
     let count = answers.len() as f64;
     Ok(Limits {
         flush_us,
         bare_http_per_second: count / took,
+        bare_http_us,
     })
 }
 

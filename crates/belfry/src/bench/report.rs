@@ -30,6 +30,16 @@ impl Percentiles {
         }
     }
 
+    /// What is between two measurements; of the longest times the longer.
+    pub(super) fn mean(self, other: Self) -> Self {
+        Self {
+            p50: self.p50.midpoint(other.p50),
+            p99: self.p99.midpoint(other.p99),
+            p999: self.p999.midpoint(other.p999),
+            max: self.max.max(other.max),
+        }
+    }
+
     fn row(self) -> String {
         [self.p50, self.p99, self.p999, self.max]
             .map(|us| format!("{:>8.2}", ms(us)))
@@ -159,6 +169,10 @@ impl Report {
             let rows = [
                 ("  202 to the sender", phase.accept_us),
                 ("  receipt at the webhook", phase.receipt_us),
+                (
+                    "  bare HTTP at this rate",
+                    phase.limits.bare_http_us.unwrap_or_default(),
+                ),
                 ("  the disk: flush of 700 bytes", phase.limits.flush_us),
             ];
             for (name, times) in rows.iter().filter(|(_, times)| times.max > 0) {

@@ -88,7 +88,6 @@ pub(super) async fn run(plan: &Plan, place: &Place) -> anyhow::Result<Report> {
 
     let mut phases: Vec<Phase> = Vec::new();
     for phase in &plan.phases {
-        let before = limits(dir, phase.connections, plan.event_bytes).await?;
         let speed = match phase.pace {
             PacePlan::Max => Pace::Closed,
             PacePlan::Rate(per_second) => Pace::Open { per_second },
@@ -96,6 +95,8 @@ pub(super) async fn run(plan: &Plan, place: &Place) -> anyhow::Result<Report> {
                 per_second: half(phases.last().map_or(0.0, |phase| reached(phase, plan))),
             },
         };
+        let machine = || limits(dir, phase.connections, plan.event_bytes, speed);
+        let before = machine().await?;
         let mut measured = measure(
             phase,
             speed,
@@ -106,8 +107,7 @@ pub(super) async fn run(plan: &Plan, place: &Place) -> anyhow::Result<Report> {
             place.postgres_pid,
         )
         .await?;
-        let after = limits(dir, phase.connections, plan.event_bytes).await?;
-        measured.limits = mean(before, after);
+        measured.limits = before.mean(machine().await?);
         phases.push(measured);
     }
 
@@ -208,18 +208,5 @@ fn reached(phase: &Phase, plan: &Plan) -> f64 {
         phase.accepted_per_second.min(delivered)
     } else {
         phase.accepted_per_second
-    }
-}
-
-fn mean(a: Limits, b: Limits) -> Limits {
-    let of = |a: u32, b: u32| a.midpoint(b);
-    Limits {
-        flush_us: Percentiles {
-            p50: of(a.flush_us.p50, b.flush_us.p50),
-            p99: of(a.flush_us.p99, b.flush_us.p99),
-            p999: of(a.flush_us.p999, b.flush_us.p999),
-            max: a.flush_us.max.max(b.flush_us.max),
-        },
-        bare_http_per_second: f64::midpoint(a.bare_http_per_second, b.bare_http_per_second),
     }
 }
