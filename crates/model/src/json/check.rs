@@ -69,10 +69,13 @@ pub(crate) fn check_members<'a>(
     }
 }
 
+/// The names of one object.
+type Names<'de> = Vec<Cow<'de, str>>;
+
 fn walk<'de, R: serde_json::de::Read<'de>>(
     mut input: serde_json::Deserializer<R>,
     limits: &JsonLimits,
-) -> Result<(Checked, Option<Vec<Cow<'de, str>>>), FieldError> {
+) -> Result<(Checked, Option<Names<'de>>), FieldError> {
     let levels = limits.depth.min(DEPTH_MAX);
     let mut state = State {
         levels,
@@ -107,7 +110,7 @@ struct State<'de> {
     /// The outermost value is an object that was read to its end; its names have been kept.
     object: bool,
     /// The names of all objects that are open, innermost last.
-    names: Vec<Cow<'de, str>>,
+    names: Names<'de>,
     /// Where the error is, innermost first; filled while an error travels out.
     path: Vec<String>,
     /// Whether the error is one of this module and not one of syntax.
