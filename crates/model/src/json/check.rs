@@ -42,7 +42,7 @@ pub struct Checked {
 /// Checks that `text` is exactly one JSON value in UTF-8 that means the same to every reader: no name repeated
 /// within an object, no U+0000, no number longer than [`NUMBER_CHARS_MAX`], not deeper than `limits` say.
 pub fn check(text: &[u8], limits: &JsonLimits) -> Result<Checked, FieldError> {
-    check_members(text, limits).map(|(checked, _)| checked)
+    read(text, limits).map(|(_, checked, _)| checked)
 }
 
 /// The same, and the members of the object that it is, if it is one.
@@ -50,16 +50,26 @@ pub(crate) fn check_members<'a>(
     text: &'a [u8],
     limits: &JsonLimits,
 ) -> Result<(Checked, Option<Members<'a>>), FieldError> {
+    let (text, checked, names) = read(text, limits)?;
+    let members = text
+        .trim_ascii_start()
+        .starts_with('{')
+        .then(|| Members::named(text, names).or_else(|| serde_json::from_str(text).ok()));
+    Ok((checked, members.flatten()))
+}
+
+/// The names of one object.
+type Names<'de> = Vec<Cow<'de, str>>;
+
+/// The text, what was found out, and the names of the outermost object.
+fn read<'a>(
+    text: &'a [u8],
+    limits: &JsonLimits,
+) -> Result<(&'a str, Checked, Names<'a>), FieldError> {
     match std::str::from_utf8(text) {
         Ok(text) => {
             let (checked, names) = walk(serde_json::Deserializer::from_str(text), limits)?;
-            if let Some(error) = long_number(text) {
-                return Err(error);
-            }
-            let members = names.and_then(|names| {
-                Members::named(text, names).or_else(|| serde_json::from_str(text).ok())
-            });
-            Ok((checked, members))
+            long_number(text).map_or(Ok((text, checked, names)), Err)
         }
         // The same walk over bytes finds the string that is no UTF-8, and so its pointer.
         Err(error) => walk(serde_json::Deserializer::from_slice(text), limits).and_then(|_| {
@@ -69,18 +79,14 @@ pub(crate) fn check_members<'a>(
     }
 }
 
-/// The names of one object.
-type Names<'de> = Vec<Cow<'de, str>>;
-
 fn walk<'de, R: serde_json::de::Read<'de>>(
     mut input: serde_json::Deserializer<R>,
     limits: &JsonLimits,
-) -> Result<(Checked, Option<Names<'de>>), FieldError> {
+) -> Result<(Checked, Names<'de>), FieldError> {
     let levels = limits.depth.min(DEPTH_MAX);
     let mut state = State {
         levels,
         plain_names: true,
-        object: false,
         names: Vec::with_capacity(32),
         path: Vec::new(),
         ours: false,
@@ -100,16 +106,14 @@ fn walk<'de, R: serde_json::de::Read<'de>>(
     let checked = Checked {
         plain_names: state.plain_names,
     };
-    Ok((checked, state.object.then_some(state.names)))
+    Ok((checked, state.names))
 }
 
 struct State<'de> {
     /// Those that the outermost value may have.
     levels: usize,
     plain_names: bool,
-    /// The outermost value is an object that was read to its end; its names have been kept.
-    object: bool,
-    /// The names of all objects that are open, innermost last.
+    /// The names of all objects that are open, innermost last; at the end those of the outermost value.
     names: Names<'de>,
     /// Where the error is, innermost first; filled while an error travels out.
     path: Vec<String>,
@@ -229,9 +233,7 @@ impl<'de> Visitor<'de> for Look<'_, 'de> {
                 return Err(error);
             }
         }
-        if outermost {
-            state.object = true;
-        } else {
+        if !outermost {
             state.names.truncate(first);
         }
         Ok(())
