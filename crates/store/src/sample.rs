@@ -321,7 +321,7 @@ fn put_differences(out: &mut Vec<u8>, sample: &Sample, text: &[u8]) -> bool {
     let (mut olds, mut news) = (sample.text.as_slice(), text);
     let (mut begun, mut equal) = (0, 0);
     let mut ends = sample.ends.iter().peekable();
-    while ends.peek().is_some() {
+    loop {
         let same = common(olds, news);
         let mut passed = 0;
         while let Some(end) = ends.next_if(|end| {
@@ -337,7 +337,9 @@ fn put_differences(out: &mut Vec<u8>, sample: &Sample, text: &[u8]) -> bool {
             olds.get(passed..).unwrap_or_default(),
             news.get(passed..).unwrap_or_default(),
         );
-        let Some(end) = ends.next() else { break };
+        let Some(end) = ends.next() else {
+            return news.is_empty();
+        };
         let old = olds.get(..*end - begun).unwrap_or_default();
         let Some(new) = pieces(news).next() else {
             return false;
@@ -357,7 +359,6 @@ fn put_differences(out: &mut Vec<u8>, sample: &Sample, text: &[u8]) -> bool {
             news.get(new.len()..).unwrap_or_default(),
         );
     }
-    news.is_empty()
 }
 
 fn is_ended(text: &[u8]) -> bool {

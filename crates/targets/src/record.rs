@@ -234,7 +234,7 @@ pub(crate) fn response_record(
         kept.push((name.as_str().to_owned(), shown));
     }
     // Cleaned before it is cut, so that no half of a secret is left at the end.
-    let text = scrub.clean(String::from_utf8_lossy(body).into_owned());
+    let text = scrub.clean(shown_bytes(body).into_owned());
     let cut = text.len() > RESPONSE_BODY_BYTES_MAX;
     ResponseRecord {
         status: status.as_u16(),
