@@ -341,7 +341,14 @@ impl Process {
     /// Waits until the server is up; gives its base URL and the admin key.
     async fn up(&mut self, known_key: Option<&str>, ready: bool) -> Result<(String, String)> {
         let result = self.find_up(known_key, ready).await;
-        result.with_context(|| format!("the server printed:\n{}", self.output.all()))
+        result.with_context(|| {
+            // Of a server that ended, what it said last is the reason: that may still be in the pipe.
+            let printed = match self.child.try_wait() {
+                Ok(Some(_)) => self.output.finish_all(),
+                Ok(None) | Err(_) => self.output.all(),
+            };
+            format!("the server printed:\n{printed}")
+        })
     }
 
     async fn find_up(&mut self, known_key: Option<&str>, ready: bool) -> Result<(String, String)> {

@@ -135,12 +135,14 @@ fn pass_on(from: impl Read, mut to: impl Write, count: &Mutex<Count>) {
 }
 
 /// Reads the closing line of `cargo test` (`test result: ok. 3 passed; 0 failed; ...`) or of nextest
-/// (`Summary [1.2s] 5 tests run: 4 passed (1 slow), 1 failed, 2 skipped`).
+/// (`Summary [1.2s] 5 tests run: 4 passed (1 slow), 1 failed, 2 skipped`). A result that is indented is what nextest
+/// shows of one test, which its summary counts as well.
 fn counted(line: &str) -> Option<Count> {
-    let line = line.trim();
-    let tail = match line.strip_prefix("test result: ") {
-        Some(tail) => tail.split_once(". ")?.1,
-        None => line.strip_prefix("Summary [")?.split_once(" run: ")?.1,
+    let tail = if let Some(tail) = line.strip_prefix("test result: ") {
+        tail.split_once(". ")?.1
+    } else {
+        let summary = line.trim_start().strip_prefix("Summary [")?;
+        summary.split_once(" run: ")?.1
     };
     let number = |word: &str| {
         tail.split([',', ';']).find_map(|part| {
@@ -203,6 +205,10 @@ mod tests {
             (
                 "     Summary [   1.2s] 3/5 tests run: 2 passed, 1 failed, 2 skipped",
                 Some((2, 1)),
+            ),
+            (
+                "    test result: FAILED. 0 passed; 1 failed; 0 ignored;",
+                None,
             ),
             ("Running tests", None),
             ("Summary [x]", None),
