@@ -124,7 +124,7 @@ pub trait Unseal: Send + Sync {
     fn unseal(&self, place: &str, target: &Target) -> Result<Value, String>;
 }
 
-/// Where chance comes from: the jitter of waits, the spans of traces.
+/// Where chance comes from: the jitter of waits.
 pub trait Random: Send + Sync {
     /// The next number, evenly spread over all of them.
     fn number(&self) -> u64;

@@ -16,7 +16,7 @@ use belfry_alarm::Sign;
 use belfry_functions::Outcome;
 use belfry_model::config::RateLimit;
 use belfry_model::delivery::Reason;
-use belfry_model::{NodeId, TargetId};
+use belfry_model::{AttemptId, NodeId, TargetId};
 use belfry_store::{Attempt, CircuitNote, EventFacts, NewLogEntry};
 use belfry_targets::{Attempted, Folded, Job, RequestRecord, ResponseRecord, Verdict};
 use belfry_transform::Rendered;
@@ -928,6 +928,7 @@ impl Lane {
         let attempt = Some(Attempt {
             delivery: work.delivery,
             number,
+            trace_id: work.trace_id.clone(),
             trigger: work.trigger,
             started_at_ms,
             duration_ms: attempted.duration_ms,
@@ -1041,10 +1042,15 @@ impl Lane {
             target: entry.target.name.as_str(),
             accepted_at_ms: work.delivery.event.time_ms(),
             replay: work.replay.map(|mark| mark.replay),
-            traceparent: work
-                .trace_id
-                .as_deref()
-                .map(|trace_id| traceparent(trace_id, self.shared.with.random.number())),
+            traceparent: work.trace_id.as_deref().map(|trace_id| {
+                traceparent(
+                    trace_id,
+                    AttemptId {
+                        delivery: work.delivery,
+                        number: work.attempts + 1,
+                    },
+                )
+            }),
             alarm: alarm.as_ref(),
             folded: &folded,
             digest: letter.digest,
@@ -1374,10 +1380,9 @@ pub(crate) fn facts_of(event: &belfry_model::Event) -> EventFacts {
     }
 }
 
-/// A W3C trace context for a new span of this trace.
-fn traceparent(trace_id: &str, span: u64) -> String {
-    let span = span.max(1);
-    format!("00-{trace_id}-{span:016x}-01")
+/// A W3C trace context for the attempt's span of this trace.
+fn traceparent(trace_id: &str, attempt: AttemptId) -> String {
+    format!("00-{trace_id}-{:016x}-01", attempt.span())
 }
 
 /// A number as a fraction of all numbers: 0.0 to 1.0.

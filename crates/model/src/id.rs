@@ -164,6 +164,21 @@ pub struct AttemptId {
     pub number: u32,
 }
 
+impl AttemptId {
+    /// The attempt's span in its event's trace, never 0 (W3C Trace Context): made from the id, so that it need not be kept
+    /// with each attempt, and spread over all numbers (the last step of `SplitMix64`, Steele et al. 2014, twice).
+    pub fn span(self) -> u64 {
+        const fn spread(mut x: u64) -> u64 {
+            x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            x ^ (x >> 31)
+        }
+        let DeliveryId { event, target } = self.delivery;
+        let place = u64::from(target.0.cast_unsigned()) << 32 | u64::from(self.number);
+        spread(spread(event.get().cast_unsigned()) ^ place).max(1)
+    }
+}
+
 /// A text is no id of this kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected an id like {example}")]

@@ -184,6 +184,8 @@ pub struct Attempt {
     pub delivery: DeliveryId,
     /// From 1, over all redrives.
     pub number: u32,
+    /// The trace of its event.
+    pub trace_id: Option<String>,
     /// What set it off.
     pub trigger: Trigger,
     /// When it started, ms since 1970.

@@ -31,6 +31,7 @@ macro_rules! conformance_suite {
                 pending_work_is_replaced_and_removed,
                 an_attempt_reported_twice_is_kept_once,
                 a_first_attempt_that_delivered_is_kept_like_any_other,
+                an_outcome_that_differs_from_its_first_attempt_is_kept,
                 records_of_attempts_come_back_as_they_were,
                 an_idempotency_key_in_use_refuses_the_whole_batch,
                 the_first_event_with_a_strict_key_keeps_it,

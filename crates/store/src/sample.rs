@@ -5,16 +5,17 @@
 //! A record that is like no sample becomes one itself, until its target has [`SAMPLES_MAX`]; after that it is kept
 //! whole. Nothing is lost: what comes out is, byte for byte, what went in.
 //!
-//! It knows texts and where they differ, never what they mean; but for the delivery's id and the second of the
-//! attempt's start, which stand in most requests and are known anyway.
+//! It knows texts and where they differ, never what they mean; but for what stands in most requests and is known anyway:
+//! the delivery's id, the second of the attempt's start, the trace of the event and the attempt's span of it.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use belfry_model::delivery::{DeliveryStatus, Trigger};
-use belfry_model::{DeliveryId, TargetId};
-use memchr::{memchr2, memmem};
+use belfry_model::{AttemptId, DeliveryId, TargetId};
+use memchr::memmem;
 
 use crate::error::unreadable;
 use crate::{Attempt, Batch, Outcome, Result};
@@ -32,9 +33,11 @@ const LIKE_SHARE: usize = 4;
 const WHOLE: u8 = 0;
 const BY_SAMPLE: u8 = 1;
 
-/// Stand for the delivery's id and the second of the start. Neither byte occurs in JSON.
+/// Stand for what is known of an attempt anyway. None of these bytes occurs in JSON.
 const ID: u8 = 1;
 const SECOND: u8 = 2;
+const TRACE: u8 = 3;
+const MARKS: RangeInclusive<u8> = ID..=TRACE;
 
 /// A sample of a target.
 #[derive(Debug)]
@@ -151,10 +154,10 @@ impl<'a> Packer<'a> {
     }
 
     fn by_sample(&mut self, attempt: &Attempt, text: &str) -> Option<Vec<u8>> {
-        if text.len() > SAMPLE_BYTES_MAX || memchr2(ID, SECOND, text.as_bytes()).is_some() {
+        if text.len() > SAMPLE_BYTES_MAX || text.bytes().any(|byte| MARKS.contains(&byte)) {
             return None;
         }
-        let marked = mark(text, attempt);
+        let marked = Known::of(attempt).mark(text);
         let target = attempt.delivery.target;
         let known = self.known.by_target.get(&target);
         let fresh = self.fresh.iter().filter(|(of, _)| *of == target);
@@ -217,30 +220,64 @@ fn is_first_try(attempt: &Attempt, outcome: &Outcome) -> bool {
         && attempt.next_at_ms.is_none()
 }
 
+/// What a packed first attempt begins with.
+pub(crate) struct FirstTry {
+    after_ms: i64,
+    pub(crate) duration_ms: u32,
+    pub(crate) status_code: Option<u16>,
+}
+
+impl FirstTry {
+    /// Bytes that it takes at most.
+    pub(crate) const BYTES_MAX: usize = 10 + 5 + 3;
+
+    /// Reads it off what [`Packer::first_try`] has packed.
+    pub(crate) fn take(packed: &mut &[u8]) -> Result<Self> {
+        let mut number =
+            || take_number(packed).ok_or_else(|| unreadable("first attempt", "it ends too early"));
+        let (after_ms, duration_ms, status_code) = (number()?, number()?, number()?);
+        let out_of_range = |_| unreadable("first attempt", "a number is out of range");
+        Ok(Self {
+            after_ms: i64::try_from(after_ms).map_err(out_of_range)?,
+            duration_ms: u32::try_from(duration_ms).map_err(out_of_range)?,
+            status_code: match status_code {
+                0 => None,
+                code => Some(u16::try_from(code).map_err(out_of_range)?),
+            },
+        })
+    }
+}
+
+/// The outcome, if attempts, status and duration have to stand in its row: not where its first attempt, which is stored
+/// with it, says them.
+pub(crate) fn unlike_first_try<'a>(
+    (outcome, first_try): &(&'a Outcome, Option<&Attempt>),
+) -> Option<&'a Outcome> {
+    let same = first_try.is_some_and(|attempt| {
+        outcome.attempts == attempt.number
+            && outcome.status_code == attempt.status_code
+            && outcome.duration_ms == attempt.duration_ms
+    });
+    (!same).then_some(outcome)
+}
+
 /// The attempt that [`Packer::first_try`] has packed, its record still as it is stored.
 pub(crate) fn read_first_try(
     delivery: DeliveryId,
+    trace_id: Option<String>,
     mut packed: &[u8],
 ) -> Result<(Attempt, Option<&[u8]>)> {
-    let mut number = || take_number(&mut packed);
-    let (Some(after_ms), Some(duration_ms), Some(status_code)) = (number(), number(), number())
-    else {
-        return Err(unreadable("first attempt", "it ends too early"));
-    };
-    let out_of_range = || unreadable("first attempt", "a number is out of range");
+    let begins = FirstTry::take(&mut packed)?;
+    let started_at_ms = delivery.event.time_ms().checked_add(begins.after_ms);
     let attempt = Attempt {
         delivery,
         number: 1,
+        trace_id,
         trigger: Trigger::Initial,
-        started_at_ms: i64::try_from(after_ms)
-            .ok()
-            .and_then(|after_ms| delivery.event.time_ms().checked_add(after_ms))
-            .ok_or_else(out_of_range)?,
-        duration_ms: u32::try_from(duration_ms).map_err(|_| out_of_range())?,
-        status_code: match status_code {
-            0 => None,
-            code => Some(u16::try_from(code).map_err(|_| out_of_range())?),
-        },
+        started_at_ms: started_at_ms
+            .ok_or_else(|| unreadable("first attempt", "a number is out of range"))?,
+        duration_ms: begins.duration_ms,
+        status_code: begins.status_code,
         reason: None,
         detail: None,
         next_at_ms: None,
@@ -267,15 +304,17 @@ pub(crate) fn read_record(attempt: &Attempt, stored: &[u8], samples: &[Sample]) 
     let sample = sample.ok_or_else(|| unreadable("record", "its sample is missing"))?;
     let marked = apply(&sample.text, differences)
         .ok_or_else(|| unreadable("record", "it does not fit its sample"))?;
-    let id = attempt.delivery.to_string();
-    let second = second_of(attempt);
-    let mut text = Vec::with_capacity(marked.len() + 64);
+    let known = Known::of(attempt);
+    let mut text = Vec::with_capacity(marked.len() + 128);
     for byte in marked {
-        match byte {
-            ID => text.extend_from_slice(id.as_bytes()),
-            SECOND => text.extend_from_slice(second.as_bytes()),
-            other => text.push(other),
+        if !MARKS.contains(&byte) {
+            text.push(byte);
+            continue;
         }
+        let what = known
+            .of_mark(byte)
+            .ok_or_else(|| unreadable("record", "the trace of its event is missing"))?;
+        text.extend_from_slice(what.as_bytes());
     }
     text_of(text)
 }
@@ -284,25 +323,58 @@ fn text_of(bytes: Vec<u8>) -> Result<String> {
     String::from_utf8(bytes).map_err(|error| unreadable("record", error))
 }
 
-fn second_of(attempt: &Attempt) -> String {
-    attempt.started_at_ms.div_euclid(1000).to_string()
+/// What is known of an attempt, as it stands in records.
+struct Known {
+    id: String,
+    second: String,
+    /// With the span, as they follow each other in a `traceparent`.
+    trace: Option<String>,
 }
 
-fn mark(text: &str, attempt: &Attempt) -> Vec<u8> {
-    let (id, second) = (attempt.delivery.to_string(), second_of(attempt));
-    replace(&replace(text.as_bytes(), &id, ID), &second, SECOND)
-}
-
-fn replace(text: &[u8], what: &str, with: u8) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut done = 0;
-    for at in memmem::find_iter(text, what) {
-        out.extend_from_slice(text.get(done..at).unwrap_or_default());
-        out.push(with);
-        done = at + what.len();
+impl Known {
+    fn of(attempt: &Attempt) -> Self {
+        let (delivery, number) = (attempt.delivery, attempt.number);
+        let span = || AttemptId { delivery, number }.span();
+        Self {
+            id: delivery.to_string(),
+            second: attempt.started_at_ms.div_euclid(1000).to_string(),
+            trace: (attempt.trace_id.as_ref()).map(|trace| format!("{trace}-{:016x}", span())),
+        }
     }
-    out.extend_from_slice(text.get(done..).unwrap_or_default());
-    out
+
+    fn of_mark(&self, mark: u8) -> Option<&str> {
+        match mark {
+            ID => Some(&self.id),
+            SECOND => Some(&self.second),
+            _ => self.trace.as_deref(),
+        }
+    }
+
+    /// The text with marks.
+    fn mark(&self, text: &str) -> Vec<u8> {
+        let mut places = Vec::with_capacity(8);
+        for mark in MARKS {
+            if let Some(what) = self.of_mark(mark) {
+                let found = memmem::find_iter(text.as_bytes(), what);
+                places.extend(found.map(|at| (at, mark, what.len())));
+            }
+        }
+        places.sort_unstable();
+        let text = text.as_bytes();
+        let mut out = Vec::with_capacity(text.len());
+        let mut done = 0;
+        for (at, mark, length) in places {
+            // One may begin within another.
+            let Some(between) = text.get(done..at) else {
+                continue;
+            };
+            out.extend_from_slice(between);
+            out.push(mark);
+            done = at + length;
+        }
+        out.extend_from_slice(text.get(done..).unwrap_or_default());
+        out
+    }
 }
 
 /// What ends a piece of a text: the same in texts of the same kind. JSON's strings, and parts of ids.
@@ -482,6 +554,7 @@ mod tests {
     use super::*;
 
     const T0: i64 = 1_790_000_000_000;
+    const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
 
     fn attempt(step: i64, target: i32, record: &str) -> Attempt {
         let delivery = DeliveryId {
@@ -489,12 +562,19 @@ mod tests {
             target: TargetId(target),
         };
         let started_at_ms = T0 + step * 7;
+        let own = AttemptId {
+            delivery,
+            number: 1,
+        };
         let record = record
             .replace("$id", &delivery.to_string())
-            .replace("$second", &(started_at_ms / 1000).to_string());
+            .replace("$second", &(started_at_ms / 1000).to_string())
+            .replace("$trace", TRACE_ID)
+            .replace("$span", &format!("{:016x}", own.span()));
         Attempt {
             delivery,
             number: 1,
+            trace_id: Some(TRACE_ID.to_owned()),
             trigger: Trigger::Initial,
             started_at_ms,
             duration_ms: 3,
@@ -528,12 +608,20 @@ mod tests {
         let known = Samples::default();
         let mut packer = Packer::new(&known);
         for step in 0..200 {
-            let trace = format!("{:032x}-{:016x}", step * 987_654_321, step * 123_456_789);
-            let attempt = webhook(step, &trace, "");
-            let stored = packer.record(&attempt).unwrap();
-            assert!(stored.len() <= 60, "{}", stored.len());
-            assert_eq!(packer.fresh.len(), 1);
-            assert_eq!(Some(shown(&attempt, &stored, &packer)), attempt.record);
+            let trace = format!("{:032x}", step * 987_654_321);
+            let own = AttemptId {
+                delivery: webhook(step, "", "").delivery,
+                number: 1,
+            };
+            // A span that is not its own is that of a request for several, and those are like each other.
+            for (span, bytes_max) in [(own.span(), 20), (7, 60)] {
+                let mut attempt = webhook(step, &format!("{trace}-{span:016x}"), "");
+                attempt.trace_id = Some(trace.clone());
+                let stored = packer.record(&attempt).unwrap();
+                assert!(stored.len() <= bytes_max, "{}", stored.len());
+                assert_eq!(Some(shown(&attempt, &stored, &packer)), attempt.record);
+            }
+            assert_eq!(packer.fresh.len(), 2);
         }
     }
 
@@ -557,8 +645,13 @@ mod tests {
             "0123456789abcde",
             "00000000000000000000000000-1",
             "00000000000000000000000000-12345",
+            "$trace-$span",
+            "$trace$trace$trace",
+            "a$span\"$id",
             "x\u{1}y",
             "\u{2}",
+            "\u{3}",
+            "\u{4}",
             r#"{"body":"{\"id\":\"$id\"}"}"#,
             r#"{"body":"{\"id\":\"other\"}"}"#,
         ];
@@ -673,7 +766,8 @@ mod tests {
             attempt.status_code = code;
             attempt.record = attempt.record.filter(|_| record);
             let bytes = packer.first_try(&attempt);
-            let (mut read, stored) = read_first_try(attempt.delivery, &bytes).unwrap();
+            let trace = Some(TRACE_ID.to_owned());
+            let (mut read, stored) = read_first_try(attempt.delivery, trace, &bytes).unwrap();
             read.record = stored.map(|stored| shown(&read, stored, &packer));
             assert_eq!(read, attempt);
         }
@@ -699,8 +793,18 @@ mod tests {
         ] {
             assert!(read_record(&one, &stored, &samples).is_err(), "{stored:?}");
         }
+        let with_trace = Packer::new(&Samples::default()).record(&attempt(1, 1, "$trace-$span"));
+        let no_trace = Attempt {
+            trace_id: None,
+            ..one.clone()
+        };
+        let sample = [Sample::new(vec![TRACE])];
+        assert!(read_record(&no_trace, &with_trace.unwrap(), &sample).is_err());
         for packed in [&[][..], &[1, 2], &[0xff; 20], &[0, 0, 0xff, 0xff, 0x7f]] {
-            assert!(read_first_try(one.delivery, packed).is_err(), "{packed:?}");
+            assert!(
+                read_first_try(one.delivery, None, packed).is_err(),
+                "{packed:?}"
+            );
         }
     }
 }

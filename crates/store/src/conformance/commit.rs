@@ -1,8 +1,8 @@
 //! The write of the hot path.
 
 use belfry_model::delivery::DeliveryStatus::{Dead, Delivered, Queued, Retrying};
-use belfry_model::delivery::Trigger;
-use belfry_model::{BusId, EventId, TargetId};
+use belfry_model::delivery::{Reason, Trigger};
+use belfry_model::{AttemptId, BusId, DeliveryId, EventId, TargetId};
 
 use super::fixtures::*;
 use crate::{Attempt, Batch, Outcome, Store, StoreError};
@@ -311,10 +311,22 @@ pub(crate) async fn a_first_attempt_that_delivered_is_kept_like_any_other(store:
     store.commit(&batch).await.unwrap();
     assert_eq!(store.list_attempts(kept).await.unwrap(), [first_try(kept)]);
     assert_eq!(store.list_attempts(bare).await.unwrap(), [without_record]);
+    for id in [kept, bare] {
+        let found = store.find_delivery(id).await.unwrap().unwrap();
+        assert_eq!(found.outcome, outcome(id, Delivered));
+    }
 
     // Also when the delivery goes on after that.
     let taken = store.redrive(&[kept], &[], T0 + 60, &[], None).await;
     assert_eq!(taken.unwrap(), [kept]);
+    let queued = Outcome {
+        status: Queued,
+        at_ms: T0 + 60,
+        reason: Some(Reason::Redriven),
+        ..outcome(kept, Delivered)
+    };
+    let found = store.find_delivery(kept).await.unwrap().unwrap();
+    assert_eq!(found.outcome, queued);
     let second = Attempt {
         trigger: Trigger::Redrive,
         ..attempt(kept, 2)
@@ -348,8 +360,49 @@ pub(crate) async fn a_first_attempt_that_delivered_is_kept_like_any_other(store:
     assert_eq!(store.list_attempts(kept).await.unwrap()[0], later);
 }
 
+/// As of a delivery that was folded into another's message, or waited between its request and its end.
+pub(crate) async fn an_outcome_that_differs_from_its_first_attempt_is_kept(store: &dyn Store) {
+    let mut batch = events(&[(1, &[10, 11, 12])]);
+    let ids = [10, 11, 12].map(|target| delivery(1, target));
+    let differ = [
+        Outcome {
+            attempts: 0,
+            ..outcome(ids[0], Delivered)
+        },
+        Outcome {
+            duration_ms: 0,
+            ..outcome(ids[1], Delivered)
+        },
+        Outcome {
+            status_code: None,
+            ..outcome(ids[2], Delivered)
+        },
+    ];
+    batch.outcomes = differ.to_vec();
+    batch.attempts = ids.map(first_try).to_vec();
+    store.commit(&batch).await.unwrap();
+    for (id, outcome) in ids.into_iter().zip(differ) {
+        let found = store.find_delivery(id).await.unwrap().unwrap();
+        assert_eq!(found.outcome, outcome);
+        assert_eq!(store.list_attempts(id).await.unwrap(), [first_try(id)]);
+    }
+}
+
 pub(crate) async fn records_of_attempts_come_back_as_they_were(store: &dyn Store) {
-    let record = |step: i64| match step % 4 {
+    let own_trace = |delivery: DeliveryId| {
+        let first = AttemptId {
+            delivery,
+            number: 1,
+        };
+        format!(
+            r#"{{"request":{{"headers":[["traceparent","00-{TRACE}-{:016x}-01"]]}}}}"#,
+            first.span()
+        )
+    };
+    let record = |step: i64| match step % 5 {
+        4 => own_trace(delivery(step, 10)),
+        // In a request for several only the first one's stands.
+        3 if step % 2 == 0 => own_trace(delivery(step, 11)),
         3 => format!(
             "{{\"kind\":{}}}",
             "\"".repeat(usize::try_from(step).unwrap())

@@ -58,7 +58,7 @@ pub(crate) fn new_event(step: i64, fan: &[i32]) -> NewEvent {
         event: event(&facts(step)),
         fan: fan.iter().copied().map(TargetId).collect(),
         archives: vec![],
-        trace_id: Some("0af7651916cd43dd8448eb211c80319c".to_owned()),
+        trace_id: Some(TRACE.to_owned()),
         key: None,
         strict: false,
         replay: None,
@@ -125,10 +125,14 @@ pub(crate) fn pendings(list: Vec<Pending>) -> Batch {
     }
 }
 
+/// The trace of every event here.
+pub(crate) const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
 pub(crate) fn attempt(delivery: DeliveryId, number: u32) -> Attempt {
     Attempt {
         delivery,
         number,
+        trace_id: Some(TRACE.to_owned()),
         trigger: Trigger::Initial,
         started_at_ms: T0 + 1,
         duration_ms: 11,

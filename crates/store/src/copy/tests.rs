@@ -21,7 +21,7 @@ async fn fill(store: &dyn Store) {
     let audit = [audit("buses/default", T0)];
     store.apply(&changes, &audit, None, T0).await.unwrap();
     store.set_meta("key_check", "sealed").await.unwrap();
-    let (first, second) = (delivery(1, 1), delivery(2, 1));
+    let (first, second, third) = (delivery(1, 1), delivery(2, 1), delivery(3, 1));
     let batch = Batch {
         events: (0..1200)
             .map(|step| crate::NewEvent {
@@ -29,8 +29,12 @@ async fn fill(store: &dyn Store) {
                 ..new_event(step, &[1])
             })
             .collect(),
-        outcomes: vec![outcome(first, Delivered), outcome(second, Retrying)],
-        attempts: vec![attempt(second, 1)],
+        outcomes: vec![
+            outcome(first, Delivered),
+            outcome(second, Retrying),
+            outcome(third, Delivered),
+        ],
+        attempts: vec![attempt(second, 1), first_try(third)],
         pending: vec![pending(second, T0 + 5000)],
         log_entries: vec![log_entry("ops", first, "disk sda is full")],
         idempotency: vec![idempotency(1, T0)],
@@ -114,8 +118,8 @@ async fn goes_on(store: &dyn Store) {
     let found = recover(store, NODE, T0 + 10_000).await;
     assert_eq!(
         found.unfinished,
-        1200 - 3,
-        "all above the watermark but two"
+        1200 - 4,
+        "all above the watermark but three"
     );
     let claimed = store.claim_due(&claim(1, T0 + 20_000)).await.unwrap();
     assert_eq!(claimed[0].pending.delivery, delivery(2, 1));

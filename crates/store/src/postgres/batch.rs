@@ -16,7 +16,7 @@ use super::committer::Committer;
 use super::rows::fan_text;
 use super::{Conn, Db, PostgresStore, alarms, functions, order, partitions, recent, replays};
 use crate::error::{self, unavailable};
-use crate::sample::{Packer, with_first_tries};
+use crate::sample::{Packer, unlike_first_try, with_first_tries};
 use crate::usage;
 use crate::{
     Batch, LOG_RETENTION_DAYS_DEFAULT, NewEvent, NewInvocation, NewLogEntry, Pending, Release,
@@ -323,11 +323,14 @@ fn add_outcomes(sql: &mut Statement, batch: &Batch, packer: &mut Packer<'_>) -> 
             one.delivery.target.0
         ));
         column!(sql, outcomes, i64, |(one, _)| one.status.number());
-        column!(sql, outcomes, i64, |(one, _)| i64::from(one.attempts));
-        column!(sql, outcomes, Option<i64>, |(one, _)| one
-            .status_code
+        let own = unlike_first_try;
+        column!(sql, outcomes, Option<i64>, |row| own(row)
+            .map(|one| one.attempts.into()));
+        column!(sql, outcomes, Option<i64>, |row| own(row)
+            .and_then(|one| one.status_code)
             .map(i64::from));
-        column!(sql, outcomes, i64, |(one, _)| i64::from(one.duration_ms));
+        column!(sql, outcomes, Option<i64>, |row| own(row)
+            .map(|one| one.duration_ms.into()));
         column!(sql, outcomes, i64, |(one, _)| one.at_ms);
         column!(sql, outcomes, Option<i64>, |(one, _)| one
             .reason

@@ -119,7 +119,8 @@ pub(super) const NEXT_DUE: &str = "SELECT t.value::bigint, \
      (SELECT min(p.due_at_ms) FROM pending p WHERE p.target_id = t.value::bigint AND p.due_at_ms < 253402300799000) \
      FROM jsonb_array_elements_text($1::jsonb) AS t (value)";
 /// Pairs `[[event, target], ...]` of deliveries that have ended and whose event is still stored.
-pub(super) const QUEUE_AGAIN: &str = "UPDATE delivery SET status = $1, reason = $2, detail = NULL, at_ms = $3 \
+pub(super) const QUEUE_AGAIN: &str = "UPDATE delivery SET status = $1, attempts = coalesce(attempts, 1), reason = $2, \
+     detail = NULL, at_ms = $3 \
      WHERE (seq, target_id) IN (SELECT (pair ->> 0)::bigint, (pair ->> 1)::bigint FROM jsonb_array_elements($4::jsonb) AS pair) \
      AND status IN (SELECT value::bigint FROM jsonb_array_elements_text($5::jsonb) AS value) \
      AND EXISTS (SELECT 1 FROM event e WHERE e.seq = delivery.seq) \

@@ -45,6 +45,11 @@ const MIGRATIONS: &[(&str, i64, &str)] = &[
         6,
         include_str!("../../../../migrations/postgres/0006_functions.sql"),
     ),
+    (
+        "0007_first_tries",
+        7,
+        include_str!("../../../../migrations/postgres/0007_first_tries.sql"),
+    ),
 ];
 
 /// The newest schema version this program knows.

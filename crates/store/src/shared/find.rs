@@ -14,10 +14,11 @@ use crate::{Attempt, DeliveryRecord, EventRecord, Outcome, Result};
 
 pub(super) const FIND_EVENT: &str = "SELECT seq, bus_id, ce_id, source, type, subject, fan, trace_id, replay_id, replay_of, doc \
      FROM event WHERE seq = $1";
-pub(super) const LIST_ATTEMPTS: &str = "SELECT seq, target_id, number, set_off_by, started_at_ms, duration_ms, status_code, reason, \
-     detail, next_at_ms, record FROM attempt WHERE seq = $1 AND target_id = $2 ORDER BY number";
-pub(super) const FIND_FIRST_TRY: &str =
-    "SELECT first_try FROM delivery WHERE seq = $1 AND target_id = $2 AND first_try IS NOT NULL";
+pub(super) const LIST_ATTEMPTS: &str = "SELECT seq, target_id, number, (SELECT e.trace_id FROM event e WHERE e.seq = $1), \
+     set_off_by, started_at_ms, duration_ms, status_code, reason, detail, next_at_ms, record FROM attempt \
+     WHERE seq = $1 AND target_id = $2 ORDER BY number";
+pub(super) const FIND_FIRST_TRY: &str = "SELECT (SELECT e.trace_id FROM event e WHERE e.seq = $1), first_try FROM delivery \
+     WHERE seq = $1 AND target_id = $2 AND first_try IS NOT NULL";
 pub(super) const LIST_SAMPLES: &str = "SELECT id, text FROM record_sample WHERE target_id = $1";
 /// A delivery without a recorded state: what its event and perhaps its pending work tell.
 pub(super) const FIND_QUEUED: &str = "SELECT e.fan, p.attempts, p.due_at_ms, e.bus_id, e.ce_id, e.source, e.type, e.subject, e.trace_id, \
@@ -134,8 +135,9 @@ pub(super) async fn list_attempts(conn: &mut Conn, id: DeliveryId) -> Result<Vec
         .await?;
     let mut found = Vec::with_capacity(rows.len() + 1);
     if let Some(row) = first_try {
-        let packed = Columns::of(&row).bytes()?;
-        let (attempt, record) = read_first_try(id, &packed)?;
+        let mut columns = Columns::of(&row);
+        let (trace_id, packed) = (columns.optional_text()?, columns.bytes()?);
+        let (attempt, record) = read_first_try(id, trace_id, &packed)?;
         found.push((attempt, record.map(<[u8]>::to_vec)));
     }
     for row in &rows {
@@ -143,6 +145,7 @@ pub(super) async fn list_attempts(conn: &mut Conn, id: DeliveryId) -> Result<Vec
         let attempt = Attempt {
             delivery: columns.delivery_id()?,
             number: columns.small("attempt number")?,
+            trace_id: columns.optional_text()?,
             trigger: columns.trigger()?,
             started_at_ms: columns.integer()?,
             duration_ms: columns.small("duration")?,

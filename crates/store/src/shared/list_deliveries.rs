@@ -11,6 +11,7 @@ use super::walk::{
     walk,
 };
 use super::{Conn, Db};
+use crate::sample::FirstTry;
 use crate::{DeliveryQuery, DeliveryRecord, Page, Result};
 
 /// Up to so many targets are walked one by one in their own index and merged; more are found by walking over all
@@ -19,8 +20,10 @@ const TARGETS_MERGED_MAX: usize = 32;
 
 /// What a [`DeliveryRecord`] is read from; [`DELIVERY_JOINS`] follows.
 pub(super) const DELIVERY_COLUMNS: &str = "SELECT d.seq, d.target_id, d.status, d.attempts, d.status_code, d.duration_ms, \
-     d.at_ms, d.reason, d.detail, p.due_at_ms, e.bus_id, e.ce_id, e.source, e.type, e.subject, e.trace_id, \
+     d.at_ms, d.reason, d.detail, substr(d.first_try, 1, 18), p.due_at_ms, e.bus_id, e.ce_id, e.source, e.type, e.subject, e.trace_id, \
      e.replay_id, e.replay_of FROM delivery d ";
+
+const _: () = assert!(FirstTry::BYTES_MAX == 18, "it stands above");
 
 /// Deliveries of one target, or of any (then perhaps only `among` some).
 pub(super) struct Deliveries<'q> {

@@ -11,6 +11,7 @@ use sqlx::{Database, Row as _};
 
 use super::Db;
 use crate::error::unreadable;
+use crate::sample::FirstTry;
 use crate::{BLOCKED_MS, EventFacts, IdempotencyRecord, Outcome, Pending, Result, StoreError};
 
 /// A row of this database.
@@ -119,18 +120,32 @@ impl<'r> Columns<'r> {
         )
     }
 
-    /// `seq, target_id, status, attempts, status_code, duration_ms, at_ms, reason, detail`
+    /// `seq, target_id, status, attempts, status_code, duration_ms, at_ms, reason, detail` and the first
+    /// [`FirstTry::BYTES_MAX`] bytes of `first_try`
     pub(super) fn outcome(&mut self) -> Result<Outcome> {
-        Ok(Outcome {
-            delivery: self.delivery_id()?,
-            status: self.status()?,
-            attempts: self.small("number of attempts")?,
-            status_code: self.optional_small("status code")?,
-            duration_ms: self.small("duration")?,
+        let (delivery, status) = (self.delivery_id()?, self.status()?);
+        // A row that does not say them leaves them to its first attempt, which was the only one.
+        let attempts = self.optional_small("number of attempts")?.unwrap_or(1);
+        let status_code = self.optional_small("status code")?;
+        let duration_ms = self.optional_small("duration")?;
+        let mut outcome = Outcome {
+            delivery,
+            status,
+            attempts,
+            status_code,
+            duration_ms: duration_ms.unwrap_or(0),
             at_ms: self.integer()?,
             reason: self.reason()?,
             detail: self.optional_text()?,
-        })
+        };
+        let packed = self.take::<Option<Vec<u8>>>()?;
+        if duration_ms.is_none() {
+            let mut packed = packed.as_deref().unwrap_or_default();
+            let first_try = FirstTry::take(&mut packed)?;
+            outcome.status_code = first_try.status_code;
+            outcome.duration_ms = first_try.duration_ms;
+        }
+        Ok(outcome)
     }
 
     /// `seq, target_id, due_at_ms, attempts, attempts_before, since_ms, set_off_by, owner, order_key, progress`

@@ -8,7 +8,7 @@ use belfry_model::{DeliveryId, LogName};
 use super::bulk::{Bulk, PLAIN, Row, Script, Step};
 use super::rows::fan_text;
 use super::{Conn, SqliteStore, alarms, functions, order, recent, replays};
-use crate::sample::{Packer, with_first_tries};
+use crate::sample::{Packer, unlike_first_try, with_first_tries};
 use crate::usage;
 use crate::{
     Batch, IdempotencyRecord, LOG_RETENTION_DAYS_DEFAULT, NewEvent, NewInvocation, Pending,
@@ -251,12 +251,14 @@ pub(super) fn statements(batch: &Batch, packer: &mut Packer<'_>) -> Result<Scrip
         })?;
     }
     let (outcomes, attempts) = with_first_tries(batch);
-    OUTCOME.add(&outcomes, &mut out, |(outcome, first_try), row| {
+    OUTCOME.add(&outcomes, &mut out, |pair, row| {
+        let (outcome, first_try) = pair;
+        let own = unlike_first_try(pair);
         delivery(row, outcome.delivery)?
             .put(outcome.status.number())?
-            .put(i64::from(outcome.attempts))?;
-        row.put(outcome.status_code.map(i64::from))?
-            .put(i64::from(outcome.duration_ms))?
+            .put(own.map(|one| i64::from(one.attempts)))?;
+        row.put(own.and_then(|one| one.status_code).map(i64::from))?
+            .put(own.map(|one| i64::from(one.duration_ms)))?
             .put(outcome.at_ms)?;
         row.put(outcome.reason.map(belfry_model::delivery::Reason::number))?;
         row.put(outcome.detail.as_deref())?;

@@ -103,7 +103,8 @@ pub(super) const FORGET: &str =
 pub(super) const NEXT_DUE: &str = "SELECT t.value, (SELECT min(p.due_at_ms) FROM pending p WHERE p.target_id = t.value \
      AND p.due_at_ms < 253402300799000) FROM json_each($1) t";
 /// Pairs `[[event, target], ...]` of deliveries that have ended and whose event is still stored.
-pub(super) const QUEUE_AGAIN: &str = "UPDATE delivery SET status = $1, reason = $2, detail = NULL, at_ms = $3 \
+pub(super) const QUEUE_AGAIN: &str = "UPDATE delivery SET status = $1, attempts = coalesce(attempts, 1), reason = $2, \
+     detail = NULL, at_ms = $3 \
      WHERE (seq, target_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each($4)) \
      AND status IN (SELECT value FROM json_each($5)) \
      AND EXISTS (SELECT 1 FROM event e WHERE e.seq = delivery.seq) \

@@ -34,6 +34,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "0006_functions",
         include_str!("../../../../migrations/sqlite/0006_functions.sql"),
     ),
+    (
+        "0007_first_tries",
+        include_str!("../../../../migrations/sqlite/0007_first_tries.sql"),
+    ),
 ];
 
 /// The newest schema version this program knows.
@@ -53,6 +57,11 @@ pub(super) async fn version(conn: &mut Conn) -> sqlx::Result<i64> {
 
 /// Brings the schema up to date. Returns how many migrations ran.
 pub(super) async fn run(conn: &mut Conn) -> Result<usize> {
+    run_some(conn, MIGRATIONS.len()).await
+}
+
+/// The same, up to a version.
+pub(super) async fn run_some(conn: &mut Conn, version_max: usize) -> Result<usize> {
     let found = version(conn).await?;
     if found > KNOWN {
         return Err(StoreError::Newer {
@@ -61,7 +70,7 @@ pub(super) async fn run(conn: &mut Conn) -> Result<usize> {
         });
     }
     let done = usize::try_from(found).unwrap_or(0);
-    for (index, (name, text)) in MIGRATIONS.iter().enumerate().skip(done) {
+    for (index, (name, text)) in MIGRATIONS.iter().enumerate().take(version_max).skip(done) {
         tracing::info!(migration = name, "changing the database schema");
         let sql = format!(
             "BEGIN IMMEDIATE;\n{text}\nPRAGMA user_version = {};\nCOMMIT;",
@@ -73,5 +82,5 @@ pub(super) async fn run(conn: &mut Conn) -> Result<usize> {
             return Err(error.into());
         }
     }
-    Ok(MIGRATIONS.len().saturating_sub(done))
+    Ok(version_max.saturating_sub(done))
 }

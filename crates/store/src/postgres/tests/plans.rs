@@ -388,8 +388,8 @@ async fn single_things_are_found_by_key_in_one_partition() {
         ),
     ] {
         let plan = planner.uses(sql, args(&values), &[step]).await;
-        let days = plan.iter().filter_map(|step| day_in(step)).count();
-        assert!(days <= 1, "{sql}\n{plan:#?}");
+        let days: BTreeSet<_> = plan.iter().filter_map(|step| day_in(step)).collect();
+        assert!(days.len() <= 1, "{sql}\n{plan:#?}");
     }
     let mut key = args(&[Number(1)]);
     key.add(vec![7_u8; 16]).unwrap();

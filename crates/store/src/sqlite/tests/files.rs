@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use sqlx::ConnectOptions as _;
+use belfry_model::delivery::DeliveryStatus::Delivered;
 use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Row as _};
 
 use super::super::{Conn, SqliteOptions, SqliteStore, Synchronous, check, migrate};
 use super::open_file;
 use crate::conformance::fixtures::*;
-use crate::{ConfigStore as _, EventLog as _, History as _, Maintenance as _, StoreError};
+use crate::{Batch, ConfigStore as _, EventLog as _, History as _, Maintenance as _, StoreError};
 
 /// Every file of a directory with its bytes.
 fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -150,6 +151,57 @@ async fn a_file_that_is_no_database_is_left_alone() {
         );
         assert_eq!(files(dir.path()), before);
     }
+}
+
+/// The form of a delivery's row was changed in place.
+#[tokio::test]
+async fn deliveries_of_an_older_schema_are_read_beside_new_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("belfry.db");
+    let mut conn = raw(&path).await;
+    migrate::run_some(&mut conn, 6).await.unwrap();
+    let (old, new) = (delivery(1, 10), delivery(2, 10));
+    let sql = format!(
+        "PRAGMA application_id = {};\n\
+         INSERT INTO event (seq, bus_id, ce_id, source, type, fan, doc) VALUES ({1}, 1, 'a', 'b', 'c', '[10]', x'7b7d');\n\
+         INSERT INTO delivery (seq, target_id, status, attempts, status_code, duration_ms, at_ms) \
+         VALUES ({1}, 10, 1, 3, 200, 12, {T0})",
+        check::APPLICATION_ID,
+        old.event.get()
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    sqlx::Connection::close(conn).await.unwrap();
+
+    let store = SqliteStore::open(SqliteOptions::file(&path)).await.unwrap();
+    let batch = Batch {
+        events: vec![new_event(2, &[10])],
+        outcomes: vec![outcome(new, Delivered)],
+        attempts: vec![first_try(new)],
+        ..Batch::default()
+    };
+    store.commit(&batch).await.unwrap();
+    let found = store.find_delivery(old).await.unwrap().unwrap();
+    assert_eq!(
+        (
+            found.outcome.attempts,
+            found.outcome.status_code,
+            found.outcome.duration_ms
+        ),
+        (3, Some(200), 12)
+    );
+    let found = store.find_delivery(new).await.unwrap().unwrap();
+    assert_eq!(found.outcome, outcome(new, Delivered));
+    store.close().await;
+    let mut conn = raw(&path).await;
+    let row = sqlx::query("SELECT (SELECT * FROM pragma_integrity_check), attempts IS NULL FROM delivery ORDER BY seq DESC")
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(row.get::<String, _>(0), "ok");
+    assert!(row.get::<bool, _>(1), "its first attempt says it");
 }
 
 #[tokio::test]
