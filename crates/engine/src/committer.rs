@@ -32,7 +32,7 @@ use crate::api::{AcceptError, Accepted, DeliveryNotice, IdempotencyKey};
 use crate::dedup::{Key, Recent, event_key};
 use crate::gate::Signed;
 use crate::idempotency::InProgress;
-use crate::lane::{Admission, Lane, detail_of, reason_of};
+use crate::lane::{Admission, FULL, Lane, detail_of, reason_of};
 use crate::metrics;
 use crate::outcome::Next;
 use crate::replay::Replayed;
@@ -65,8 +65,11 @@ pub(crate) struct AcceptOp {
     pub(crate) bytes: usize,
     /// When its sender stops waiting.
     pub(crate) until: Instant,
-    pub(crate) reply: oneshot::Sender<Result<Vec<Accepted>, AcceptError>>,
+    pub(crate) reply: Reply,
 }
+
+/// Gets what has become of the events, and how far the fullest of their lanes is filled, in parts of [`FULL`].
+pub(crate) type Reply = oneshot::Sender<Result<(Vec<Accepted>, usize), AcceptError>>;
 
 impl AcceptOp {
     fn is_strict(&self) -> bool {
@@ -110,7 +113,9 @@ pub(crate) struct Committer {
 #[derive(Default)]
 struct Round {
     batch: Batch,
-    answers: Vec<Vec<Accepted>>,
+    answers: Vec<(Vec<Accepted>, usize)>,
+    /// How far the fullest lane of the operation that is being added is filled.
+    filled: usize,
     memory: Vec<(Arc<Lane>, Arc<Work>)>,
     opened: Vec<EventId>,
     closed: Vec<EventId>,
@@ -412,14 +417,14 @@ impl Committer {
 
     /// After the commit, and only then: answers, deliveries, hints, notices.
     fn after(&mut self, round: Round, accepts: Vec<AcceptOp>, done: Vec<Done>) {
-        for (op, accepted) in accepts.into_iter().zip(round.answers) {
+        for (op, (accepted, filled)) in accepts.into_iter().zip(round.answers) {
             let bus = op.bus.bus.name.as_str();
             let duplicates = accepted.iter().filter(|event| event.duplicate).count();
             self.shared
                 .metrics
                 .ingested(bus, accepted.len() - duplicates, duplicates);
             drop(op.waiting);
-            answer(op.reply, Ok(accepted));
+            answer(op.reply, Ok((accepted, filled)));
         }
         for (work, lease_until_ms) in round.parked {
             work.parked(lease_until_ms);
@@ -599,6 +604,7 @@ impl Committer {
     ) {
         let dedup = &op.bus.bus.spec.dedup;
         let mut answers = Vec::with_capacity(op.events.len());
+        round.filled = 0;
         for item in &op.events {
             let event_key = event_key(item.event.source(), item.event.id());
             let key = Key::of(op.bus.bus.id, &event_key);
@@ -651,7 +657,7 @@ impl Committer {
                 answer: serde_json::to_vec(&answers).unwrap_or_default(),
             });
         }
-        round.answers.push(answers);
+        round.answers.push((answers, round.filled));
     }
 
     /// An event row, and for each target of its fan-out: memory, pending, or skipped.
@@ -731,7 +737,8 @@ impl Committer {
                 continue;
             }
             match lane.admit(event.doc().len(), now_ms) {
-                Admission::Memory => {
+                Admission::Memory { filled } => {
+                    round.filled = round.filled.max(filled);
                     *self.open.entry(id).or_insert(0) += 1;
                     round.opened.push(id);
                     round.memory.push((
@@ -740,6 +747,9 @@ impl Committer {
                     ));
                 }
                 Admission::Later { due_at_ms, reason } => {
+                    if reason == Reason::QueueFull {
+                        round.filled = FULL;
+                    }
                     round
                         .batch
                         .outcomes
@@ -1209,10 +1219,7 @@ fn without_details(op: Done, error: &StoreError) -> Option<Done> {
 }
 
 /// A sender that has gone away does not want its answer any more; its events are stored all the same.
-fn answer(
-    reply: oneshot::Sender<Result<Vec<Accepted>, AcceptError>>,
-    result: Result<Vec<Accepted>, AcceptError>,
-) {
+fn answer(reply: Reply, result: Result<(Vec<Accepted>, usize), AcceptError>) {
     let _gone = reply.send(result);
 }
 

@@ -203,7 +203,15 @@ impl Engine {
             reply,
         };
         match self.accepts.try_send(op) {
-            Ok(()) => answer.await.unwrap_or(Err(AcceptError::ShuttingDown)),
+            Ok(()) => {
+                let (accepted, filled) = answer.await.unwrap_or(Err(AcceptError::ShuttingDown))?;
+                // Where the CPUs are busy, what waits in memory goes first; elsewhere this costs nothing. Else more is
+                // accepted than can be sent, and what has no room is written once more, claimed, and removed.
+                for _ in 0..filled {
+                    tokio::task::yield_now().await;
+                }
+                Ok(accepted)
+            }
             Err(mpsc::error::TrySendError::Full(_)) => Err(AcceptError::Busy {
                 retry_after: BUSY_RETRY,
             }),

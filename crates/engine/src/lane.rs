@@ -126,11 +126,15 @@ impl State {
     }
 }
 
+/// A lane that is as full as it may be.
+pub(crate) const FULL: usize = 8;
+
 /// Whether a delivery can be kept in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// Room is reserved; [`Lane::push`] or [`Lane::release`] must follow.
-    Memory,
+    /// Room is reserved; [`Lane::push`] or [`Lane::release`] must follow. So much of the room for deliveries is taken, in
+    /// parts of [`FULL`].
+    Memory { filled: usize },
     /// It has to wait in the store.
     Later { due_at_ms: i64, reason: Reason },
 }
@@ -418,7 +422,9 @@ impl Lane {
         state.reserved += 1;
         state.bytes += bytes;
         self.shared.lanes_bytes.fetch_add(bytes, Ordering::Relaxed);
-        Admission::Memory
+        Admission::Memory {
+            filled: (held * FULL).checked_div(count_max).unwrap_or(FULL),
+        }
     }
 
     /// Gives reserved room back, because the commit failed.
