@@ -132,8 +132,8 @@ pub(crate) const FULL: usize = 8;
 /// Whether a delivery can be kept in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// Room is reserved; [`Lane::push`] or [`Lane::release`] must follow. So much of the room for deliveries is taken, in
-    /// parts of [`FULL`].
+    /// Room is reserved; [`Lane::push`] or [`Lane::release`] must follow. So much of the room, by number or
+    /// bytes, is taken, in parts of [`FULL`].
     Memory { filled: usize },
     /// It has to wait in the store.
     Later { due_at_ms: i64, reason: Reason },
@@ -422,8 +422,11 @@ impl Lane {
         state.reserved += 1;
         state.bytes += bytes;
         self.shared.lanes_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let part = |held: usize, max: usize| (held * FULL).checked_div(max).unwrap_or(FULL);
+        let filled = part(held, count_max).max(part(state.bytes, bytes_max));
         Admission::Memory {
-            filled: (held * FULL).checked_div(count_max).unwrap_or(FULL),
+            // An event that is larger than the room is let in alone.
+            filled: filled.min(FULL),
         }
     }
 
