@@ -115,8 +115,6 @@ pub(crate) struct Committer {
 struct Round {
     batch: Batch,
     answers: Vec<(Vec<Accepted>, usize)>,
-    /// How far the fullest lane of the operation that is being added is filled.
-    filled: usize,
     memory: Vec<(Arc<Lane>, Arc<Work>)>,
     opened: Vec<EventId>,
     closed: Vec<EventId>,
@@ -605,7 +603,7 @@ impl Committer {
     ) {
         let dedup = &op.bus.bus.spec.dedup;
         let mut answers = Vec::with_capacity(op.events.len());
-        round.filled = 0;
+        let mut fullest = 0;
         for item in &op.events {
             let event_key = event_key(item.event.source(), item.event.id());
             let key = Key::of(op.bus.bus.id, &event_key);
@@ -634,7 +632,7 @@ impl Committer {
                 self.recent.insert(key, id);
             }
             let kept = (dedup.mode != DedupMode::Off).then_some(event_key);
-            self.add_event(
+            let filled = self.add_event(
                 round,
                 snapshot,
                 id,
@@ -648,6 +646,7 @@ impl Committer {
                 None,
                 now_ms,
             );
+            fullest = fullest.max(filled);
             answers.push(accepted(id, false));
         }
         if let Some((key, _)) = &op.idempotency {
@@ -658,10 +657,11 @@ impl Committer {
                 answer: serde_json::to_vec(&answers).unwrap_or_default(),
             });
         }
-        round.answers.push((answers, round.filled));
+        round.answers.push((answers, fullest));
     }
 
-    /// An event row, and for each target of its fan-out: memory, pending, or skipped.
+    /// An event row, and for each target of its fan-out: memory, pending, or skipped. Gives how far the fullest of their lanes
+    /// is filled, in parts of [`FULL`].
     #[expect(clippy::too_many_arguments, reason = "the columns of one row")]
     fn add_event(
         &mut self,
@@ -677,8 +677,9 @@ impl Committer {
         (key, strict): (Option<EventKey>, bool),
         replay: Option<ReplayMark>,
         now_ms: i64,
-    ) {
+    ) -> usize {
         round.first.get_or_insert(id);
+        let mut fullest = 0;
         self.newest = id;
         for target in fan {
             let delivery = DeliveryId {
@@ -739,7 +740,7 @@ impl Committer {
             }
             match lane.admit(event.doc().len(), now_ms) {
                 Admission::Memory { filled } => {
-                    round.filled = round.filled.max(filled);
+                    fullest = fullest.max(filled);
                     *self.open.entry(id).or_insert(0) += 1;
                     round.opened.push(id);
                     round.memory.push((
@@ -749,7 +750,7 @@ impl Committer {
                 }
                 Admission::Later { due_at_ms, reason } => {
                     if reason == Reason::QueueFull {
-                        round.filled = FULL;
+                        fullest = FULL;
                     }
                     round
                         .batch
@@ -774,6 +775,7 @@ impl Committer {
             strict,
             replay,
         });
+        fullest
     }
 
     fn add_done(&mut self, round: &mut Round, snapshot: &Snapshot, op: &Done, now_ms: i64) {
