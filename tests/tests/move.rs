@@ -150,6 +150,9 @@ async fn everything_moves_to_postgres_and_back_and_goes_on_there() -> Result<()>
     ];
     let refused = cli.run(&there).await?;
     ensure!(refused.code == Some(1), "a server is using it: {refused:?}");
+    let said = &refused.stderr;
+    let which = format!("{} cannot be copied: ", file.display());
+    ensure!(said.contains(&which), "{said}");
     server.stop(LIMIT).await?;
     let there = tables(&cli.run(&there).await?.expect(0)?);
     ensure!(

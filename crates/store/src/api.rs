@@ -28,7 +28,7 @@ use crate::retention::Retention;
 use crate::sources::Sources;
 
 /// What a store answers.
-pub type Result<T> = std::result::Result<T, StoreError>;
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// Why a store could not do what was asked; variants by what the caller can do.
 #[derive(Debug, thiserror::Error)]

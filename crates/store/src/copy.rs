@@ -4,6 +4,7 @@
 //! on both sides and compared by number and digest. The source must be at rest, the destination empty. What is copied
 //! becomes visible at the end or not at all: a file under its name, a Postgres by one transaction.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -110,6 +111,16 @@ pub enum Place {
     Postgres(PostgresOptions),
 }
 
+/// For people, without anything secret.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "{}", path.display()),
+            Self::Postgres(options) => write!(f, "the database {}", options.place()),
+        }
+    }
+}
+
 impl Place {
     async fn source(&self) -> Result<Box<dyn Source>> {
         match self {
@@ -137,6 +148,17 @@ impl Place {
             }
         }
     }
+}
+
+/// Why a copy failed, by the end of it that did.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// What is copied from.
+    #[error("the source failed")]
+    Source(#[source] StoreError),
+    /// What is copied to.
+    #[error("the destination failed")]
+    Destination(#[source] StoreError),
 }
 
 /// What was copied of a table.
@@ -174,16 +196,18 @@ type Tell<'a> = &'a mut (dyn FnMut(Step) + Send);
 const PAGES_AHEAD: usize = 4;
 
 /// Copies everything. Fails without a trace at the destination, unless the comparison at the end fails.
-pub async fn copy(from: &Place, to: &Place, tell: Tell<'_>) -> Result<Vec<Copied>> {
-    let tables = sqlite::tables().await?;
-    let mut source = from.source().await?;
-    source.is_at_rest().await?;
+pub async fn copy(from: &Place, to: &Place, tell: Tell<'_>) -> Result<Vec<Copied>, CopyError> {
+    let failed = CopyError::Source;
+    let tables = sqlite::tables().await.map_err(failed)?;
+    let mut source = from.source().await.map_err(failed)?;
+    source.is_at_rest().await.map_err(failed)?;
     let mut rows = 0;
     for table in tables {
-        rows += source.count(table).await?;
+        rows += source.count(table).await.map_err(failed)?;
     }
     tell(Step::Begins { rows });
-    let mut destination = to.destination().await?;
+    let failed = CopyError::Destination;
+    let mut destination = to.destination().await.map_err(failed)?;
     let copied = match fill(tables, &mut *source, &mut *destination, tell).await {
         Ok(copied) => copied,
         Err(error) => {
@@ -191,19 +215,10 @@ pub async fn copy(from: &Place, to: &Place, tell: Tell<'_>) -> Result<Vec<Copied
             return Err(error);
         }
     };
-    destination.finish().await?;
+    destination.finish().await.map_err(failed)?;
     source.close().await;
-    let mut written = to.source().await?;
-    for (table, expected) in tables.iter().zip(&copied) {
-        let found = each_page(&mut *written, table, tell, async |_| Ok(())).await?;
-        if found != *expected {
-            return Err(StoreError::Internal(format!(
-                "table {} differs after the copy: {} rows with digest {} instead of {} with {}; do not use it",
-                table.name, found.rows, found.digest, expected.rows, expected.digest
-            )));
-        }
-    }
-    written.close().await;
+    let compared = compare(tables, to, &copied, tell).await;
+    compared.map_err(failed)?;
     Ok(copied)
 }
 
@@ -212,24 +227,49 @@ async fn fill(
     source: &mut dyn Source,
     destination: &mut dyn Destination,
     tell: Tell<'_>,
-) -> Result<Vec<Copied>> {
+) -> Result<Vec<Copied>, CopyError> {
     let mut copied = Vec::with_capacity(tables.len());
     for table in tables {
-        destination.empty(table).await?;
-        let write = async |page| destination.write(table, page).await;
-        copied.push(each_page(source, table, tell, write).await?);
-        destination.end(table).await?;
+        let failed = CopyError::Destination;
+        destination.empty(table).await.map_err(failed)?;
+        let write = async |page| destination.write(table, page).await.map_err(failed);
+        let read = CopyError::Source;
+        copied.push(each_page(source, table, tell, read, write).await?);
+        destination.end(table).await.map_err(failed)?;
     }
     Ok(copied)
 }
 
-/// Reads a table and does something with each page meanwhile. Ends with the first that fails.
-async fn each_page(
+/// Reads again what was written.
+async fn compare(
+    tables: &'static [Table],
+    to: &Place,
+    copied: &[Copied],
+    tell: Tell<'_>,
+) -> Result<()> {
+    let mut written = to.source().await?;
+    for (table, expected) in tables.iter().zip(copied) {
+        let read = std::convert::identity;
+        let found = each_page(&mut *written, table, tell, read, async |_| Ok(())).await?;
+        if found != *expected {
+            return Err(StoreError::Internal(format!(
+                "table {} differs after the copy: {} rows with digest {} instead of {} with {}; do not use it",
+                table.name, found.rows, found.digest, expected.rows, expected.digest
+            )));
+        }
+    }
+    written.close().await;
+    Ok(())
+}
+
+/// Reads a table and does something with each page meanwhile. Ends with the first that fails; `failed` tells of the reading.
+async fn each_page<E>(
     source: &mut dyn Source,
     table: &'static Table,
     tell: Tell<'_>,
-    mut with: impl AsyncFnMut(Rows) -> Result<()>,
-) -> Result<Copied> {
+    failed: impl FnOnce(StoreError) -> E,
+    mut with: impl AsyncFnMut(Rows) -> Result<(), E>,
+) -> Result<Copied, E> {
     let (pages, mut read) = mpsc::channel::<Rows>(PAGES_AHEAD);
     let work = async {
         let mut sum = Sum::new(table);
@@ -239,7 +279,8 @@ async fn each_page(
         }
         Ok(sum.end())
     };
-    let ((), copied) = tokio::try_join!(source.read(table, pages), work)?;
+    let reading = async { source.read(table, pages).await.map_err(failed) };
+    let ((), copied) = tokio::try_join!(reading, work)?;
     Ok(copied)
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use belfry_model::EventId;
 use belfry_model::event::timestamp;
-use belfry_store::copy::{Place, Step};
+use belfry_store::copy::{CopyError, Place, Step};
 use belfry_store::sqlite::SqliteStore;
 use belfry_store::{Maintenance as _, PostgresOptions, PostgresStore, Store, Usage};
 use clap::Subcommand;
@@ -183,7 +183,12 @@ async fn copy(out: &Output, from: &Place, to: &Place) -> Result {
     }
     let copied = belfry_store::copy::copy(from, to, &mut tell).await;
     bar.finish_and_clear();
-    let copied = copied.map_err(|error| Failure::failed(chain(&error)))?;
+    let copied = copied.map_err(|error| {
+        Failure::failed(match &error {
+            CopyError::Source(why) => format!("{from} cannot be copied: {}", chain(why)),
+            CopyError::Destination(why) => format!("{to} cannot be copied to: {}", chain(why)),
+        })
+    })?;
     let mut table = Table::new(&["TABLE", "ROWS", "SHA-256"]);
     for one in &copied {
         table.row([
