@@ -520,7 +520,10 @@ impl Committer {
                 false
             }
             other => {
-                tracing::error!(error = %other, "a commit failed for a reason of ours");
+                // A conflict is a step of a replay that was paused, ended or taken over in the meantime.
+                if !matches!(other, StoreError::Conflict) {
+                    tracing::error!(error = %other, "a commit failed for a reason of ours");
+                }
                 self.isolate(accepts, done, other).await
             }
         }
@@ -538,7 +541,11 @@ impl Committer {
         let (later_accepts, mut later_done) = match (accepts.len(), done.len()) {
             (0, 1) if matches!(done.first(), Some(Done::Replay(_))) => {
                 // Its worker sees that it was not taken, and looks where the replay stands.
-                tracing::warn!(%error, step = ?done, "a step of a replay was not stored");
+                if matches!(error, StoreError::Conflict) {
+                    tracing::debug!(step = ?done, "a step of a replay that does not go on here was not stored");
+                } else {
+                    tracing::warn!(%error, step = ?done, "a step of a replay was not stored");
+                }
                 return true;
             }
             (0, 1) => {

@@ -152,15 +152,19 @@ pub(crate) async fn a_replay_changes_its_state_only_from_those_named(store: &dyn
     assert!(set(vec![Running], Paused, None).await);
     assert!(store.running_replays(10).await.unwrap().is_empty());
     assert!(!store.claim_replay(replay, NODE, T0, T0 + 1).await.unwrap());
-    // What was on its way still counts.
+    // What was on its way is not put back any more, and is when it goes on.
     let batch = Batch {
         replays: vec![progress(replay, id(0), id(5))],
         ..Batch::default()
     };
+    let late = store.commit(&batch).await;
+    assert!(matches!(late, Err(StoreError::Conflict)), "{late:?}");
+    let found = store.find_replay(replay).await.unwrap().unwrap();
+    assert_eq!((found.state, found.cursor), (Paused, id(0)));
+    assert!(set(vec![Paused], Running, None).await);
     store.commit(&batch).await.unwrap();
     let found = store.find_replay(replay).await.unwrap().unwrap();
-    assert_eq!((found.state, found.cursor), (Paused, id(5)));
-    assert!(set(vec![Paused], Running, None).await);
+    assert_eq!((found.state, found.cursor), (Running, id(5)));
     assert!(set(vec![Running, Paused], Failed, Some("no such bus")).await);
     assert!(!set(vec![Running, Paused], Cancelled, None).await);
     let found = store.find_replay(replay).await.unwrap().unwrap();

@@ -26,11 +26,11 @@ const PURGE: &str =
 const SET_STATE: &str = "UPDATE replay SET state = $1, detail = $2, updated_at_ms = $3, ended_at_ms = $4, owner = NULL WHERE id = $5";
 pub(super) const CLAIM: &str = "UPDATE replay SET owner = $1, lease_until_ms = $2 WHERE id = $3 AND state = 0 \
      AND (owner IS NULL OR owner = $1 OR lease_until_ms <= $4)";
-/// One that was paused in the meantime stays so; one at its end is completed whatever else was asked for.
+/// Only a replay that runs moves on: what is on its way when it is paused or ended is undone, and done again when it resumes.
 pub(super) const ADVANCE: &str = "UPDATE replay SET cursor = $1, looked_at = looked_at + $2, replayed = replayed + $3, \
-     state = CASE WHEN $4 = 1 AND state IN (0, 1) THEN 3 ELSE state END, \
-     ended_at_ms = CASE WHEN $4 = 1 AND state IN (0, 1) THEN $5 ELSE ended_at_ms END, \
-     updated_at_ms = $5, lease_until_ms = $6 WHERE id = $7 AND cursor = $8 AND (owner = $9 OR owner IS NULL)";
+     state = CASE WHEN $4 = 1 THEN 3 ELSE state END, ended_at_ms = CASE WHEN $4 = 1 THEN $5 ELSE ended_at_ms END, \
+     updated_at_ms = $5, lease_until_ms = $6 WHERE id = $7 AND cursor = $8 \
+     AND state = 0 AND (owner = $9 OR owner IS NULL)";
 pub(super) const HISTORY_END: &str =
     "SELECT seq FROM event WHERE seq > $1 AND seq < $2 ORDER BY seq LIMIT 1 OFFSET $3";
 pub(super) const HISTORY: &str = "SELECT seq, doc FROM event WHERE seq > $1 AND seq <= $2 AND bus_id = $3 \
@@ -60,8 +60,8 @@ fn replay(row: &DbRow) -> Result<Replay> {
     })
 }
 
-/// Moves replays on, as a part of a commit; `false`: one of them is not where it is taken to be, so the commit must be
-/// undone.
+/// Moves replays on, as a part of a commit; `false`: one of them is not where it is taken to be, or does not run any more,
+/// so the commit must be undone.
 pub(super) async fn advance(conn: &mut Conn, progress: &[ReplayProgress]) -> sqlx::Result<bool> {
     let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     for step in progress {
@@ -84,6 +84,7 @@ pub(super) async fn advance(conn: &mut Conn, progress: &[ReplayProgress]) -> sql
     Ok(true)
 }
 
+/// In one statement, so that a replay that completes meanwhile on another node stays completed.
 async fn set_state(
     conn: &mut Conn,
     id: ReplayId,
@@ -92,25 +93,23 @@ async fn set_state(
     detail: Option<String>,
     now_ms: i64,
 ) -> Result<bool> {
-    let state = sqlx::query::<Db>("SELECT state FROM replay WHERE id = $1")
-        .bind(id.0)
-        .fetch_optional(&mut *conn)
-        .await?;
-    let Some(row) = state else {
-        return Err(StoreError::NotFound("replay"));
-    };
-    if !from.contains(&Columns::of(&row).replay_state()?) {
-        return Ok(false);
-    }
-    sqlx::query::<Db>(SET_STATE)
+    let from = in_list(from.iter().map(|state| state.number()));
+    let done = sqlx::query::<Db>(AssertSqlSafe(format!("{SET_STATE} AND state IN {from}")))
         .bind(to.number())
         .bind(detail)
         .bind(now_ms)
         .bind(to.is_final().then_some(now_ms))
         .bind(id.0)
-        .execute(conn)
+        .execute(&mut *conn)
         .await?;
-    Ok(true)
+    if done.rows_affected() > 0 {
+        return Ok(true);
+    }
+    let found = sqlx::query::<Db>("SELECT 1 FROM replay WHERE id = $1")
+        .bind(id.0)
+        .fetch_optional(conn)
+        .await?;
+    found.map(|_| false).ok_or(StoreError::NotFound("replay"))
 }
 
 /// Reads rows of `seq, doc` until there are too many bytes; `true`: all of them.
