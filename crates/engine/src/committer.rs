@@ -40,12 +40,8 @@ use crate::shared::{Shared, Waiting};
 use crate::snapshot::{BusRules, Snapshot};
 use crate::work::{Deferred, Done, Finished, Work};
 
-/// Rounds with at least so many operations are followed by a short wait, so that the next one gathers more, which saves a
-/// third of the CPU. The runtime's clock has whole milliseconds and rounds up: this lasts 0.2 to 1.2 of them, where a whole
-/// one would last 1 to 2.
-const BUSY_OPERATIONS: usize = 8;
-const LINGER: Duration = Duration::from_micros(200);
-/// So many are worth a commit without a wait.
+/// So many are worth a commit at once. For fewer the other tasks run once first: some are just about to hand something over, and
+/// it costs nothing where nothing else is to be done. A wait by the clock, which has whole milliseconds, costs more than it saves.
 const MANY_OPERATIONS: usize = 64;
 /// How often slow deliveries are given a pending row and an idle watermark is written.
 const TICK: Duration = Duration::from_secs(1);
@@ -194,7 +190,6 @@ impl Committer {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut backoff = BACKOFF_FIRST;
-        let mut last_operations = 0;
         loop {
             let mut accepts = Vec::new();
             let mut done = std::mem::take(&mut self.carry);
@@ -210,13 +205,11 @@ impl Committer {
                 Some(op) = self.accepts.recv() => accepts.push(op),
                 Some(op) = self.done.recv() => done.push(op),
             }
-            let waiting = self.accepts.len() + self.done.len();
-            if last_operations >= BUSY_OPERATIONS && waiting < MANY_OPERATIONS && !ticked {
-                tokio::time::sleep(LINGER).await;
+            if self.accepts.len() + self.done.len() < MANY_OPERATIONS {
+                tokio::task::yield_now().await;
             }
             self.gather(&mut accepts, &mut done);
             refuse_late(&mut accepts);
-            last_operations = accepts.len() + done.len();
             backoff = if self.round(accepts, done, ticked).await {
                 BACKOFF_FIRST
             } else {
