@@ -1,6 +1,7 @@
 //! The engine as the rest of the product sees it: start, accept, reload, redrive, shut down.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -238,13 +239,13 @@ impl Engine {
     ) -> Result<Vec<DeliveryId>, StoreError> {
         // What lanes have handed over already must be committed first, else a delivery that has just ended is missed.
         self.flush().await;
+        let _look = LookAfter {
+            shared: &self.shared,
+            targets: ids.iter().map(|delivery| delivery.target).collect(),
+        };
         let now_ms = self.shared.clock.now_ms();
         let store = &self.shared.store;
-        let taken = store.redrive(ids, only, now_ms, audit, idempotency).await?;
-        for delivery in &taken {
-            self.shared.hints.wake(delivery.target, now_ms);
-        }
-        Ok(taken)
+        store.redrive(ids, only, now_ms, audit, idempotency).await
     }
 
     /// Counts what a replay would put back, looking at no more than about `looked_at_max` events. Also tells whether
@@ -401,6 +402,22 @@ impl Engine {
     /// This node's number and epoch.
     pub fn member(&self) -> Membership {
         self.shared.lease.member
+    }
+}
+
+/// Has the loader look at targets when it is dropped: also when whoever asked for a change waits no longer, or the database has
+/// made it and could not say so.
+struct LookAfter<'a> {
+    shared: &'a Shared,
+    targets: BTreeSet<TargetId>,
+}
+
+impl Drop for LookAfter<'_> {
+    fn drop(&mut self) {
+        let now_ms = self.shared.clock.now_ms();
+        for target in &self.targets {
+            self.shared.hints.wake(*target, now_ms);
+        }
     }
 }
 

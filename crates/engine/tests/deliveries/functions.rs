@@ -634,6 +634,7 @@ async fn a_backlog_without_workers_waits_and_is_not_turned_over() -> Result<()> 
     let asked = plant.made.runs("default/f").len();
     assert!(asked <= 8 * 14, "8 at once, every 5 s: {asked}");
     plant.made.state().always.clear();
+    plant.made.state().takes = Duration::from_millis(10);
     plant.settle(target, 500, Duration::from_mins(2)).await?;
     assert_eq!(
         plant.count(target),
