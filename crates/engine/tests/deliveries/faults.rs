@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use belfry_engine::{AcceptContext, AcceptError, Accepted, Engine, EngineSettings, IdempotencyKey};
 use belfry_model::delivery::{DeliveryStatus, Reason};
 use belfry_model::{Clock as _, Event, ManualClock, SystemClock};
@@ -615,5 +615,27 @@ async fn a_database_that_is_larger_than_it_may_be_takes_no_events() -> Result<()
     .await?;
     assert!(why.contains("more than the 0 MiB it may"), "{why}");
     assert!(rig.engine.status().problems.contains(&why));
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_redriven_for_somebody_who_has_left_does_not_wait_for_a_sweep() -> Result<()> {
+    let (rig, flaky) = Rig::flaky(hints_only()).await?;
+    rig.sink
+        .script("/a", [Reply::status(400), Reply::status(200)]);
+    let once =
+        json!({"retry": {"schedule": "custom", "waitsSeconds": [3600], "retryOn4xx": false}});
+    let target = rig.target("hook", "/a", once).await?;
+    let event = rig.post("1", "t").await?.event_uid;
+    let record = rig.wait_for(event, target, DeliveryStatus::Dead).await?;
+    flaky.hang_redrives();
+    let ids = [record.outcome.delivery];
+    tokio::select! {
+        biased;
+        answer = rig.engine.redrive(&ids, &[], &[], None) => bail!("answered: {answer:?}"),
+        queued = rig.wait_for(event, target, DeliveryStatus::Queued) => queued?,
+    };
+    rig.wait_for(event, target, DeliveryStatus::Delivered)
+        .await?;
     Ok(())
 }

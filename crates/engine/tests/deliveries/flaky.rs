@@ -88,6 +88,7 @@ pub(crate) struct Flaky {
     reads_fail: AtomicBool,
     loads_fail: AtomicBool,
     loads_whole: AtomicBool,
+    redrives_hang: AtomicBool,
     dead: AtomicBool,
     member: Mutex<Option<Membership>>,
 }
@@ -123,6 +124,7 @@ impl Flaky {
             reads_fail: AtomicBool::new(false),
             loads_fail: AtomicBool::new(false),
             loads_whole: AtomicBool::new(false),
+            redrives_hang: AtomicBool::new(false),
             dead: AtomicBool::new(false),
             member: Mutex::default(),
         })
@@ -176,6 +178,11 @@ impl Flaky {
     /// Whether the whole configuration is loaded each time, not only what has changed.
     pub(crate) fn whole_loads(&self, whole: bool) {
         self.loads_whole.store(whole, Ordering::SeqCst);
+    }
+
+    /// Redrives are made, and nobody hears of it.
+    pub(crate) fn hang_redrives(&self) {
+        self.redrives_hang.store(true, Ordering::SeqCst);
     }
 
     /// From now on everything fails, as if the process that uses it were gone. Its number is free, as a lock file that
@@ -469,8 +476,12 @@ impl DeliveryQueue for Flaky {
         let redrive = self
             .inner
             .redrive(deliveries, only, now_ms, audit, idempotency);
-        self.call_seen(redrive, |watch, taken| watch.redriven(taken, now_ms))
-            .await
+        let taken = self.call_seen(redrive, |watch, taken| watch.redriven(taken, now_ms));
+        let taken = taken.await;
+        if self.redrives_hang.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        taken
     }
 }
 
