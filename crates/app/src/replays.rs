@@ -367,8 +367,6 @@ impl App {
         to: ReplayState,
     ) -> Result<ReplayView> {
         actor.require(&Scope::Admin)?;
-        // The step under way is in the counts that are answered.
-        self.engine.flush().await;
         let before = self.replay_view(id).await?;
         let after = ReplayView {
             state: to,
