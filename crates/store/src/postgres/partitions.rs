@@ -22,8 +22,9 @@ use crate::{Purged, Result};
 /// The tables that are partitioned.
 pub(super) const TABLES: [&str; 3] = ["event", "delivery", "attempt"];
 
-/// Rows are written once and go with their day, so the autovacuum has nothing to free there. For what was inserted it would only
-/// read and write everything a second time, beside the commits of a busy day; statistics are gathered all the same.
+/// Nearly all rows are written once and go with their day. For what was inserted the autovacuum would only read and write
+/// everything a second time, beside the commits of a busy day. Rows that were changed (retries) bring it as ever, and so do
+/// statistics.
 const STORED_WITH: &str = "autovacuum_vacuum_insert_threshold = -1";
 
 const DAY_MS: i64 = 86_400_000;
